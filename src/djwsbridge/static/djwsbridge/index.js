@@ -1,0 +1,11 @@
+// @ts-check
+/** The public names of the client. */
+export { Backoff } from "djwsbridge/backoff.js";
+export { systemClock } from "djwsbridge/clock.js";
+export { CLOSE_CODES, ERROR_CODES, RETRYABLE, closeCodeRow } from "djwsbridge/codes.js";
+export { Connection } from "djwsbridge/connection.js";
+export { Outbox, OutboxFullError } from "djwsbridge/outbox.js";
+export {
+  BadFrameError, BridgeError, CommandError, CommandTimeoutError, ConnectionLostError, SUBPROTOCOL, uuid4,
+} from "djwsbridge/protocol.js";
+export { TopicLog } from "djwsbridge/topic.js";

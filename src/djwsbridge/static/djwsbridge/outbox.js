@@ -1,0 +1,178 @@
+// @ts-check
+/**
+ * What the person has sent and the server has not confirmed: kept in order, one in flight, the same
+ * client_message_id on every retry. In memory: it lives as long as the page.
+ *
+ * Events: `change` (no detail), `sent` (detail: {entry, result}).
+ */
+/** @import { Clock } from "djwsbridge/types.js" */
+import { Backoff } from "djwsbridge/backoff.js";
+import { systemClock } from "djwsbridge/clock.js";
+import { BridgeError, ConnectionLostError } from "djwsbridge/protocol.js";
+
+const LIMIT = 100; // entries; a full outbox refuses the next one, and the composer keeps its text
+const MAX_ATTEMPTS = 5; // with back-off about 10 s; then the person decides
+const TOO_BIG = 1009;
+
+/**
+ * @typedef {object} OutboxEntry
+ * @property {string} client_message_id
+ * @property {string} body
+ * @property {string} created  ISO time of the click; the server's time replaces it.
+ * @property {"waiting" | "sending" | "failed"} state
+ * @property {number} attempts  How often it was handed to `send`.
+ * @property {BridgeError | null} error  Why it failed; null unless failed.
+ */
+
+export class OutboxFullError extends BridgeError {
+  constructor() {
+    super("outbox_full", `${LIMIT} messages wait to be sent already.`, { retryable: true });
+  }
+}
+
+export class Outbox extends EventTarget {
+  #send;
+  #clock;
+  #backoff;
+  /** @type {OutboxEntry[]} */
+  #entries = [];
+  /** Whether sending makes sense now. */
+  #online = false;
+  /** The entry in flight, or null. @type {OutboxEntry | null} */
+  #inFlight = null;
+  /** Timer of the pause after a retryable error; null when there is none. @type {unknown} */
+  #pause = null;
+
+  /** @param {{send: (entry: OutboxEntry) => Promise<unknown>, clock?: Clock, random?: () => number}} options */
+  constructor({ send, clock = systemClock, random = Math.random }) {
+    super();
+    this.#send = send;
+    this.#clock = clock;
+    this.#backoff = new Backoff({ random });
+  }
+
+  /** What is not confirmed, in order of sending. @returns {readonly OutboxEntry[]} */
+  get entries() {
+    return this.#entries;
+  }
+
+  /**
+   * Queue a message and send it as soon as possible.
+   * @param {{client_message_id: string, body: string, created: string}} message
+   * @throws {OutboxFullError} when too many wait already.
+   */
+  add(message) {
+    if (this.#entries.length >= LIMIT) throw new OutboxFullError();
+    this.#entries.push({ ...message, state: "waiting", attempts: 0, error: null });
+    this.#changed();
+    this.#drain();
+  }
+
+  /** Say whether the connection is there. @param {boolean} online */
+  setOnline(online) {
+    this.#online = online;
+    this.#resume();
+    this.#changed();
+    if (online) this.#drain();
+  }
+
+  /** Send a failed entry again, as the last one. @param {string} clientMessageId */
+  retry(clientMessageId) {
+    const entry = this.#entries.find((each) => each.client_message_id === clientMessageId && each.state === "failed");
+    if (!entry) return;
+    this.#entries = [...this.#entries.filter((each) => each !== entry), entry];
+    Object.assign(entry, { state: "waiting", attempts: 0, error: null });
+    this.#changed();
+    this.#drain();
+  }
+
+  /** Forget a failed entry. @param {string} clientMessageId */
+  discard(clientMessageId) {
+    this.#remove(clientMessageId, "failed");
+  }
+
+  /** Take the message as confirmed: its own push has arrived. @param {string} clientMessageId */
+  settle(clientMessageId) {
+    this.#remove(clientMessageId);
+  }
+
+  /** Give up on everything that waits: the connection will not come back by itself. @param {BridgeError} error */
+  failAll(error) {
+    for (const entry of this.#entries) if (entry.state !== "failed") this.#fail(entry, error);
+    this.#changed();
+  }
+
+  async #drain() {
+    const entry = this.#entries.find((each) => each.state === "waiting");
+    if (!this.#online || this.#inFlight || this.#pause !== null || !entry) return;
+    this.#inFlight = entry;
+    entry.state = "sending";
+    entry.attempts += 1;
+    this.#changed();
+    try {
+      const result = await this.#send(entry);
+      this.#backoff.reset();
+      this.dispatchEvent(new CustomEvent("sent", { detail: { entry, result } }));
+      this.#remove(entry.client_message_id);
+    } catch (error) {
+      this.#failed(entry, asBridgeError(error));
+    } finally {
+      this.#inFlight = null;
+    }
+    this.#drain();
+  }
+
+  /** @param {OutboxEntry} entry @param {BridgeError} error */
+  #failed(entry, error) {
+    if (entry.state !== "sending") return; // settled or given up meanwhile
+    const tooBig = error instanceof ConnectionLostError && error.closeCode === TOO_BIG;
+    if (!error.retryable || tooBig || entry.attempts >= MAX_ATTEMPTS) {
+      this.#fail(entry, tooBig ? new BridgeError("too_large", "The message is too large.", { retryable: false }) : error);
+    } else {
+      entry.state = "waiting";
+      if (!(error instanceof ConnectionLostError)) this.#pauseFor(error);
+    }
+    this.#changed();
+  }
+
+  /** @param {OutboxEntry} entry @param {BridgeError} error */
+  #fail(entry, error) {
+    entry.state = "failed";
+    entry.error = error;
+  }
+
+  /** Wait before the next attempt, at least as long as the server asks. @param {BridgeError} error */
+  #pauseFor(error) {
+    const details = "details" in error ? /** @type {Record<string, unknown>} */ (error.details) : {};
+    const delayMs = Number(details.retry_after_ms ?? 0) + this.#backoff.next();
+    this.#pause = this.#clock.setTimeout(() => {
+      this.#resume();
+      this.#drain();
+    }, delayMs);
+  }
+
+  #resume() {
+    this.#clock.clearTimeout(this.#pause);
+    this.#pause = null;
+  }
+
+  /** @param {string} clientMessageId @param {OutboxEntry["state"]} [onlyState] */
+  #remove(clientMessageId, onlyState) {
+    const index = this.#entries.findIndex(
+      (each) => each.client_message_id === clientMessageId && (!onlyState || each.state === onlyState),
+    );
+    if (index < 0) return;
+    this.#entries = this.#entries.filter((_, at) => at !== index);
+    this.#changed();
+  }
+
+  #changed() {
+    this.dispatchEvent(new CustomEvent("change"));
+  }
+}
+
+/** @param {unknown} error @returns {BridgeError} */
+function asBridgeError(error) {
+  if (error instanceof BridgeError) return error;
+  return new BridgeError("internal", "The message could not be sent.", { retryable: true });
+}

@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CLOSE_CODES, ERROR_CODES, RETRYABLE, closeCodeRow } from "djwsbridge/codes.js";
+
+test("every retryable code is an error code, and no code comes twice", () => {
+  assert.equal(new Set(ERROR_CODES).size, ERROR_CODES.length);
+  for (const code of RETRYABLE) assert.ok(ERROR_CODES.includes(code), code);
+});
+
+test("a final close code says what a person can do", () => {
+  for (const [code, row] of Object.entries(CLOSE_CODES)) {
+    if (!row.reconnect) assert.ok(row.advice, `${code} ${row.name}`);
+  }
+});
+
+test("an unknown close code reconnects below 4500 and stops from there on", () => {
+  assert.equal(closeCodeRow(1006).reconnect, true);
+  assert.equal(closeCodeRow(4477).reconnect, true);
+  assert.equal(closeCodeRow(4577).reconnect, false);
+});

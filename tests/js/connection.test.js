@@ -1,0 +1,301 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { CLOSE_CODES } from "djwsbridge/codes.js";
+import { Connection } from "djwsbridge/connection.js";
+import { BridgeError } from "djwsbridge/protocol.js";
+import { FakeClock, settle } from "./fake_clock.js";
+import { FakeServer, SESSION } from "./fake_server.js";
+
+let clock;
+let server;
+let states;
+let connection;
+
+function connect(options = {}) {
+  connection = new Connection({
+    url: "wss://example.test/ws/bridge/", WebSocket: server.WebSocket, clock, random: () => 0.5, ...options,
+  });
+  connection.addEventListener("state", ({ detail }) => states.push(detail));
+  connection.start();
+  return settle();
+}
+
+const last = () => states.at(-1);
+const outcome = (promise) => promise.then((ok) => ({ ok }), (error) => ({ error }));
+
+beforeEach(() => {
+  clock = new FakeClock();
+  server = new FakeServer();
+  states = [];
+});
+
+test("it connects, greets with credential and cursors, and is online when `connect` is answered", async () => {
+  await connect({ credential: () => ({ ticket: "t1" }), cursors: () => ({ "room.42": ["e", 7] }) });
+  assert.deepEqual(server.socket.protocols, ["djwsbridge.v1"]);
+  assert.equal(server.socket.url, "wss://example.test/ws/bridge/");
+  assert.deepEqual(server.socket.received, [{ id: 1, cmd: "connect", ticket: "t1", cursors: { "room.42": ["e", 7] } }]);
+  assert.deepEqual(states, [{ state: "connecting" }, { state: "online", session: SESSION }]);
+});
+
+test("a command resolves with the reply's ok, or rejects with its error", async () => {
+  server.script["message.send"] = ({ body }) =>
+    body ? { ok: { seq: 8 } } : { error: { code: "empty_body", message: "Write something.", retryable: false } };
+  await connect();
+  assert.deepEqual(await connection.request("message.send", { body: "hi" }), { seq: 8 });
+  const { error } = await outcome(connection.request("message.send", { body: "" }));
+  assert.deepEqual([error.code, error.message, error.retryable], ["empty_body", "Write something.", false]);
+});
+
+test("command ids are unique and replies may come in any order", async () => {
+  server.script.echo = null;
+  await connect();
+  const answers = ["a", "b"].map((text) => connection.request("echo", { text }));
+  const [first, second] = server.received("echo");
+  assert.notEqual(first.id, second.id);
+  await server.reply(second, { ok: { text: "b" } });
+  await server.reply(first, { ok: { text: "a" } });
+  assert.deepEqual(await Promise.all(answers), [{ text: "a" }, { text: "b" }]);
+});
+
+test("a command without an answer times out after ten seconds; its late reply is ignored", async () => {
+  server.script["message.list"] = null;
+  await connect();
+  const asked = outcome(connection.request("message.list", {}));
+  await clock.advance(10_000);
+  assert.equal((await asked).error.code, "timeout");
+  await server.reply(server.received("message.list")[0], { ok: {} });
+  assert.equal(connection.state, "online");
+});
+
+test("while not online a command is refused at once", async () => {
+  server.accepting = false;
+  await connect();
+  const { error } = await outcome(connection.request("message.list"));
+  assert.deepEqual([error.code, error.retryable], ["connection_lost", true]);
+});
+
+test("the commands that wait for an answer are bounded", async () => {
+  server.script.slow = null;
+  await connect();
+  const all = Array.from({ length: 101 }, () => outcome(connection.request("slow")));
+  assert.equal((await all[100]).error.code, "busy");
+  connection.stop();
+  assert.equal((await all[0]).error.code, "connection_lost");
+});
+
+test("pushes arrive as events; an unreadable frame is reported and does no harm", async () => {
+  await connect();
+  const seen = [];
+  connection.addEventListener("push", ({ detail }) => seen.push(detail.type));
+  connection.addEventListener("badframe", ({ detail }) => seen.push(detail.code));
+  await server.push("message.sent", { seq: 1 });
+  server.socket.deliver("{");
+  server.socket.deliver({ id: null, error: { code: "bad_json", message: "", retryable: false } });
+  await server.push("signal");
+  assert.deepEqual(seen, ["message.sent", "bad_frame", "signal"]);
+});
+
+test("a handshake or a `connect` that is not answered is given up after fifteen seconds", async () => {
+  server.accepting = false;
+  await connect();
+  await clock.advance(15_000);
+  assert.equal(last().state, "waiting");
+  assert.equal(server.socket.closedByClient, 1000);
+  server.accepting = true;
+  server.script.connect = null;
+  await clock.advance(250);
+  assert.equal(last().state, "connecting");
+  await clock.advance(15_000);
+  assert.equal(last().state, "waiting");
+});
+
+test("a heartbeat goes out when nothing else was sent for one period, jittered", async () => {
+  server.script.echo = { ok: {} };
+  await connect();
+  await clock.advance(24_000);
+  await connection.request("echo");
+  await clock.advance(24_000);
+  assert.equal(server.received("heartbeat").length, 0);
+  await clock.advance(1000);
+  assert.equal(server.received("heartbeat").length, 1);
+  await clock.advance(25_000);
+  assert.equal(server.received("heartbeat").length, 2);
+});
+
+test("the heartbeat's period spreads by a fifth to both sides", async () => {
+  for (const [random, period] of [[0, 20_000], [1, 30_000]]) {
+    clock = new FakeClock();
+    server = new FakeServer();
+    await connect({ random: () => random });
+    await clock.advance(period - 1);
+    assert.equal(server.received("heartbeat").length, 0);
+    await clock.advance(1);
+    assert.equal(server.received("heartbeat").length, 1);
+  }
+});
+
+test("a heartbeat without an answer means half-open: drop the socket and come back", async () => {
+  server.script.heartbeat = null;
+  await connect();
+  const [socket] = server.sockets;
+  await clock.advance(25_000 + 10_000);
+  assert.deepEqual([last().state, last().reason], ["waiting", "heartbeat_lost"]);
+  assert.equal(socket.closedByClient, 1000);
+  server.script.heartbeat = { ok: {} };
+  await clock.advance(1000);
+  assert.equal(last().state, "online");
+  assert.equal(server.sockets.length, 2);
+});
+
+test("pushes do not stand in for the answer: a server that hears nothing is left", async () => {
+  server.script.heartbeat = null;
+  await connect();
+  await clock.advance(25_000);
+  await server.push("signal");
+  await clock.advance(10_000);
+  assert.equal(last().state, "waiting");
+});
+
+test("after a lost connection the commands under way fail as unknown, and the client returns", async () => {
+  server.script["message.send"] = null;
+  await connect();
+  const asked = outcome(connection.request("message.send"));
+  await server.close(1006);
+  assert.deepEqual([(await asked).error.code, (await asked).error.closeCode], ["connection_lost", 1006]);
+  assert.deepEqual([last().state, last().delayMs], ["waiting", 250]);
+  await clock.advance(250);
+  assert.equal(last().state, "online");
+});
+
+test("the back-off grows while `connect` fails, and starts over only after ten stable seconds", async () => {
+  await connect();
+  const lose = async () => {
+    await server.close(1006);
+    const { delayMs } = last();
+    await clock.advance(delayMs);
+    return delayMs;
+  };
+  assert.deepEqual([await lose(), await lose(), await lose()], [250, 500, 1000]);
+  await clock.advance(9_999);
+  assert.equal(await lose(), 2000);
+  await clock.advance(10_000);
+  assert.equal(await lose(), 250);
+});
+
+for (const [text, row] of Object.entries(CLOSE_CODES)) {
+  const code = Number(text);
+  test(`close code ${code} ${row.name}: ${row.reconnect ? "comes back" : "stops"}`, async () => {
+    await connect();
+    await server.close(code);
+    assert.deepEqual([last().closeCode, last().reason], [code, row.name]);
+    if (row.reconnect) {
+      assert.equal(last().state, "waiting");
+      assert.equal(last().delayMs, 250 + (row.minDelayMs ?? 0));
+      await clock.advance(last().delayMs);
+      assert.equal(last().state, "online");
+    } else {
+      assert.deepEqual([last().state, last().advice], ["stopped", row.advice]);
+      await clock.advance(3_600_000);
+      assert.equal(server.sockets.length, 1);
+    }
+  });
+}
+
+test("an error push before the close gives the sentence and the least delay", async () => {
+  await connect();
+  await server.push("error", { topic: null, data: { code: "busy", message: "Come back later.", retry_after_ms: 7000 } });
+  await server.close(1013);
+  assert.deepEqual([last().message, last().delayMs], ["Come back later.", 7250]);
+  await clock.advance(3000);
+  connection.wake();
+  assert.equal(last().state, "waiting", "wake does not shorten what the server asked for");
+  await clock.advance(4000);
+  connection.wake();
+  assert.equal(last().state, "connecting");
+});
+
+test("4401 asks for a new credential once, then stops", async () => {
+  const asked = [];
+  await connect({ credential: ({ fresh }) => (asked.push(fresh), { ticket: `t${asked.length}` }) });
+  await server.close(4401);
+  await clock.advance(last().delayMs);
+  assert.equal(last().state, "online");
+  server.script.connect = { error: { code: "token_invalid", message: "Log in.", retryable: false } };
+  await server.close(4401);
+  await clock.advance(last().delayMs);
+  await server.close(4401);
+  assert.deepEqual(asked, [false, true, true]);
+  assert.deepEqual([last().state, last().advice, last().message], ["stopped", "login", "Log in."]);
+});
+
+test("4411 brings a fresh credential with the next attempt", async () => {
+  const asked = [];
+  await connect({ credential: ({ fresh }) => (asked.push(fresh), {}) });
+  await server.close(4411);
+  await clock.advance(last().delayMs);
+  assert.deepEqual(asked, [false, true]);
+  assert.equal(last().state, "online");
+});
+
+test("a credential that cannot be had now is asked for again; one that is refused stops the client", async () => {
+  let error = new Error("network");
+  await connect({ credential: () => Promise.reject(error) });
+  assert.equal(last().state, "waiting");
+  error = new BridgeError("auth_required", "Log in.", { retryable: false });
+  await clock.advance(last().delayMs);
+  assert.deepEqual([last().state, last().advice], ["stopped", "login"]);
+});
+
+test("auth.expiring renews the token in-band", async () => {
+  server.script["auth.refresh"] = { ok: { expires_at: "2026-01-01T00:00:00Z" } };
+  await connect({ credential: ({ fresh }) => ({ token: fresh ? "new" : "old" }) });
+  await server.push("auth.expiring", { topic: null, data: { expires_in_ms: 60_000 } });
+  assert.equal(server.received("auth.refresh")[0].token, "new");
+});
+
+test("a `reconnect` push moves after its delay and stays online until then", async () => {
+  await connect();
+  await server.push("reconnect", { topic: null, data: { after_ms: 3000 } });
+  await clock.advance(2999);
+  assert.equal(connection.state, "online");
+  await clock.advance(1);
+  assert.deepEqual([last().state, last().reason], ["waiting", "restart"]);
+  await clock.advance(250);
+  assert.equal(last().state, "online");
+});
+
+test("wake connects at once while waiting, and checks the link while online", async () => {
+  await connect();
+  await server.close(1006);
+  connection.wake();
+  await settle();
+  assert.equal(last().state, "online");
+  connection.wake();
+  assert.equal(server.received("heartbeat").length, 1);
+});
+
+test("stop leaves, answers nothing more, and start comes back", async () => {
+  await connect();
+  const [socket] = server.sockets;
+  connection.stop();
+  connection.stop();
+  assert.equal(socket.closedByClient, 1000);
+  assert.equal(connection.state, "stopped");
+  connection.wake();
+  await clock.advance(60_000);
+  assert.equal(server.sockets.length, 1);
+  connection.start();
+  connection.start();
+  await settle();
+  assert.equal(connection.state, "online");
+  assert.equal(server.sockets.length, 2);
+});
+
+test("stop while the credential is on its way opens no socket", async () => {
+  let give;
+  await connect({ credential: () => new Promise((resolve) => (give = resolve)) });
+  connection.stop();
+  give({ ticket: "late" });
+  await settle();
+  assert.equal(server.sockets.length, 0);
+});
