@@ -1,0 +1,63 @@
+# One command per task, the same on every machine and in CI. `make help` lists them.
+PYTHON ?= python3
+PORT ?= 8000
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+IMAGE ?= djwsbridge
+TEST_PROGRAMS := chromium,chromium-browser,google-chrome:chromium redis-server:redis-server \
+	postgres:postgresql nginx:nginx-light node:nodejs
+
+.DEFAULT_GOAL := help
+.PHONY: help run test coverage check format docs image lock clean
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+run: $(VENV)/site.stamp ## Serve the chat with demo data at http://127.0.0.1:8000 (PORT=8001 for another)
+	@$(BIN)/python scripts/run.py $(PORT)
+
+test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
+	@scripts/need $(TEST_PROGRAMS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --database postgresql -m database
+	node --test $(wildcard tests/js/*.test.js)
+
+coverage: $(VENV)/dev.stamp ## Run the Python tests and report what they did not reach
+	@scripts/need $(TEST_PROGRAMS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report=term
+
+check: $(VENV)/dev.stamp node_modules/.package-lock.json ## Lint, types and import contracts
+	$(BIN)/ruff check && $(BIN)/ruff format --check
+	$(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/hadolint deploy/Dockerfile && npm run --silent typecheck
+
+format: $(VENV)/dev.stamp ## Format the Python code and repair what ruff can
+	$(BIN)/ruff check --fix && $(BIN)/ruff format
+
+docs: $(VENV)/dev.stamp ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+image: ## Build the container image with buildah (or BUILD="docker build")
+	$(or $(BUILD),buildah build) --file deploy/Dockerfile --tag $(IMAGE) .
+
+lock: $(VENV)/dev.stamp ## Choose the pinned versions again
+	scripts/lock $(BIN)/python constraints.txt
+
+clean: ## Remove what the other targets made, but not the demo database
+	rm -rf $(VENV) node_modules site dist build artifacts htmlcov .coverage* .*_cache staticfiles
+
+$(BIN)/python:
+	@scripts/venv $(PYTHON) $(VENV)
+
+$(VENV)/site.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the pinned dependencies ..."
+	@$(PIP) pip && $(PIP) --group site --editable '.[redis,postgres,server,chat]' && touch $@
+
+$(VENV)/dev.stamp: $(VENV)/site.stamp
+	@echo "Installing the development tools ..."
+	@$(PIP) --group dev && touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@scripts/need npm:npm && npm ci --silent --no-audit --no-fund && touch $@

@@ -1,0 +1,66 @@
+"""Serve the reference project for trying it out: migrate, make demo data, start uvicorn."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+
+
+def main() -> None:
+    """Prepare the database and become the server."""
+    port = read_port()
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    prepare()
+    print(f"\nOpen http://{HOST}:{port}/ in two browsers. Ctrl-C stops the server.\n", flush=True)
+    arguments = [
+        *("--host", HOST),
+        *("--port", str(port)),
+        *("--log-level", "warning"),
+        *("--ws-max-size", "65536"),
+        *("--ws-per-message-deflate", "false"),
+        *("--timeout-graceful-shutdown", "5"),
+    ]
+    os.execv(
+        sys.executable,
+        [sys.executable, "-m", "uvicorn", *arguments, "config.asgi:application"],
+    )
+
+
+def read_port() -> int:
+    """Return the port that was asked for, or end with a sentence when it cannot be had."""
+    wanted = sys.argv[1]
+    if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) < 65536):
+        sys.exit(f"PORT={wanted} is no port: choose a number from 1 to 65535.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, int(wanted)))
+        except PermissionError:
+            sys.exit(f"Port {wanted} is not allowed to you; choose another: make run PORT=8001")
+        except OSError:
+            sys.exit(f"Port {wanted} is taken by another program; choose another: make run PORT=8001")
+    return int(wanted)
+
+
+def prepare() -> None:
+    """Bring the database up to date and make the demo people, rooms and messages."""
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    call_command("djwsbridge_demo")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
