@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 IMAGE ?= djwsbridge
 TEST_PROGRAMS := chromium,chromium-browser,google-chrome:chromium redis-server:redis-server \
-	postgres:postgresql nginx:nginx-light node:nodejs
+	postgres:postgresql nginx:nginx-light node:nodejs wget:wget
 
 .DEFAULT_GOAL := help
 .PHONY: help run test coverage check format docs image lock clean
@@ -40,7 +40,7 @@ docs: $(VENV)/dev.stamp ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 
 image: ## Build the container image with buildah (or BUILD="docker build")
-	$(or $(BUILD),buildah build) --file deploy/Dockerfile --tag $(IMAGE) .
+	$(or $(BUILD),buildah build --format docker) --file deploy/Dockerfile --tag $(IMAGE) .
 
 lock: $(VENV)/dev.stamp ## Choose the pinned versions again
 	scripts/lock $(BIN)/python constraints.txt

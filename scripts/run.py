@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+LAST_PORT = 65535
 
 
 def main() -> None:
@@ -36,16 +37,16 @@ def main() -> None:
 def read_port() -> int:
     """Return the port that was asked for, or end with a sentence when it cannot be had."""
     wanted = sys.argv[1]
-    if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) < 65536):
-        sys.exit(f"PORT={wanted} is no port: choose a number from 1 to 65535.")
+    if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= LAST_PORT):
+        sys.exit(f"PORT={wanted} is no port: choose a number from 1 to {LAST_PORT}.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, int(wanted)))
         except PermissionError:
-            sys.exit(f"Port {wanted} is not allowed to you; choose another: make run PORT=8001")
+            sys.exit(f"Port {wanted} is not allowed to you. Try: make run PORT=8001")
         except OSError:
-            sys.exit(f"Port {wanted} is taken by another program; choose another: make run PORT=8001")
+            sys.exit(f"Port {wanted} is taken by another program. Try: make run PORT=8001")
     return int(wanted)
 
 
