@@ -1,0 +1,1 @@
+"""The reference project: a chat site that runs from a fresh clone."""

@@ -1,0 +1,20 @@
+"""The ASGI application: HTTP by Django, WebSocket by djwsbridge."""
+
+import os
+
+import django
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from djwsbridge.middleware import TokenAuthMiddleware  # noqa: E402 - needs the settings
+from djwsbridge.routing import get_websocket_urlpatterns  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": get_asgi_application(),
+        "websocket": TokenAuthMiddleware(URLRouter(get_websocket_urlpatterns())),
+    }
+)

@@ -1,0 +1,26 @@
+"""The form that makes an account."""
+
+from __future__ import annotations
+
+from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+
+from djwsbridge.chat import services
+from djwsbridge.protocol.errors import CommandError
+
+__all__ = ["SignUpForm"]
+
+
+class SignUpForm(UserCreationForm[User]):
+    """Django's own form; a name must not look like another person's."""
+
+    def clean_username(self) -> str | None:
+        """Refuse names that exist, and names that look like one that exists."""
+        name = super().clean_username()
+        if name:
+            try:
+                services.check_username(name=name)
+            except CommandError as error:
+                raise ValidationError(error.message, code=error.code.value) from None
+        return name

@@ -1,0 +1,56 @@
+"""What a load balancer asks: does the process live, and can it serve."""
+
+from __future__ import annotations
+
+import logging
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+
+from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.publish import apublish
+
+__all__ = ["healthz", "readyz"]
+
+logger = logging.getLogger("config.health")
+
+PROBE_TOPIC = "health.probe"  # nobody listens; what counts is that the engine takes it
+
+
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - the interface of a view
+    """Say that the process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+async def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+    """Say whether the database and the engine answer; with 503 when one of them does not."""
+    parts = {"database": await _database_answers(), "engine": await _engine_answers()}
+    ready = all(parts.values())
+    words = {name: "ok" if answers else "unavailable" for name, answers in parts.items()}
+    return JsonResponse(
+        {"status": "ok" if ready else "unavailable", **words}, status=200 if ready else 503
+    )
+
+
+@sync_to_async
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        logger.warning("The database does not answer.", exc_info=True)
+        return False
+    return True
+
+
+async def _engine_answers() -> bool:
+    try:
+        await apublish(PROBE_TOPIC, "probe", {})
+    except EngineUnavailable:
+        logger.warning("The engine does not answer.", exc_info=True)
+        return False
+    return True

@@ -1,0 +1,198 @@
+"""Settings of the reference project: SQLite and nothing else unless the environment says so.
+
+| variable | meaning | default |
+|---|---|---|
+| `SECRET_KEY` | Django's secret; whoever names it is in production | a file in `.local/` |
+| `DEBUG` | Django's debug mode | on without `SECRET_KEY` |
+| `ALLOWED_HOSTS` | host names, separated by commas | this machine |
+| `CSRF_TRUSTED_ORIGINS` | origins that forms and sockets are accepted from | the site itself |
+| `DATABASE_URL` | `postgres://…` | `db.sqlite3` |
+| `REDIS_URL` | `redis://…`; needed for more than one process | memory |
+| `HTTPS` | the site is reached by HTTPS: secure cookies, HSTS, redirects | on without `DEBUG` |
+| `TRUST_PROXY` | a proxy of ours sets `X-Forwarded-Proto` | off |
+| `LOG_LEVEL` | from which level on messages are written | `INFO` |
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONCE, NONE, SELF
+
+from config.environment import read_flag, read_list, read_local_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# What the site is and who may reach it
+
+DEBUG = read_flag("DEBUG", default="SECRET_KEY" not in os.environ)
+SECRET_KEY = os.environ.get("SECRET_KEY") or (
+    read_local_secret(BASE_DIR / ".local") if DEBUG else ""
+)
+ALLOWED_HOSTS = read_list("ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = read_list("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "daphne",
+    "servestatic",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "rest_framework",
+    "rest_framework_simplejwt",
+    "channels",
+    "djwsbridge",
+    "djwsbridge.chat",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "config" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+            ],
+        },
+    },
+]
+
+# Where messages are kept, and what connects the processes
+
+SQLITE_OPTIONS = {
+    # A transaction that begins by reading and goes on to write fails at once in SQLite's own mode.
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 5,  # seconds to wait for another writer
+    # WAL lets readers read while one writes; FULL keeps what was acknowledged through a power cut.
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+POSTGRES_OPTIONS = {
+    "connect_timeout": 3,  # seconds
+    # Threads share these connections; who finds none free waits three seconds and is told so.
+    "pool": {"min_size": 1, "max_size": 16, "timeout": 3},
+}
+
+
+def database(url: str) -> dict[str, Any]:
+    """Return Django's settings of the database at a URL."""
+    parsed: dict[str, Any] = dict(dj_database_url.parse(url))
+    options = SQLITE_OPTIONS if "sqlite" in parsed["ENGINE"] else POSTGRES_OPTIONS
+    parsed["OPTIONS"] = {**options, **parsed.get("OPTIONS", {})}
+    return parsed
+
+
+DATABASES = {
+    "default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = os.environ.get("REDIS_URL")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {
+            # redis-py's own timeout ends idle receives with an error; bursts need connections.
+            "hosts": [{"address": REDIS_URL, "socket_timeout": None, "max_connections": 1_000}],
+            "capacity": 10_000,  # messages that may wait for one process
+        },
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
+# People
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "djwsbridge_chat:index"
+LOGOUT_REDIRECT_URL = "login"
+
+# Security
+
+HTTPS = read_flag("HTTPS", default=not DEBUG)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0  # a year
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come from inside, by HTTP
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if read_flag("TRUST_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],  # the nonce is the import map's
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# Pages, files, languages
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Files are served as they lie in the apps: nothing to collect, and module paths stay as written.
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# The log of the program
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+    },
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "loggers": {
+        # Its own handlers would write each line a second time, or mail it.
+        "django": {"handlers": [], "propagate": True},
+    },
+}

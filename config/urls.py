@@ -1,0 +1,21 @@
+"""The addresses of the site."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from config.health import healthz, readyz
+from config.views import SignUpView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="djwsbridge_chat:index")),
+    path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/signup/", SignUpView.as_view(), name="signup"),
+    path("chat/", include("djwsbridge.chat.urls")),
+    path("djwsbridge/", include("djwsbridge.urls")),
+    path("admin/", admin.site.urls),
+    path("healthz", healthz),
+    path("readyz", readyz),
+]

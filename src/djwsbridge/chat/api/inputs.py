@@ -1,0 +1,76 @@
+"""What a request may hold: one class decodes it, checks it and says what it means."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.frames import MAX_INTEGER
+
+__all__ = ["CreateRoom", "ListMessages", "Nothing", "OpenDirect", "SendMessage", "read"]
+
+Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body, or the query, of a request."""
+
+
+Fields = TypeVar("Fields", bound=Input)
+
+
+class Nothing(Input):
+    """A request that says everything by its address."""
+
+
+class CreateRoom(Input):
+    """Make a group with this title."""
+
+    title: str
+
+
+class OpenDirect(Input):
+    """Open the direct room with the user of this id."""
+
+    user: int | str
+
+
+class SendMessage(Input):
+    """Store a message; a retry with the same `client_message_id` is harmless."""
+
+    body: str
+    client_message_id: uuid.UUID
+
+
+class ListMessages(Input):
+    """Return the newest messages, or those before or after a seq."""
+
+    before: Seq | None = None
+    after: Seq | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)] = 50
+
+
+def read(kind: type[Fields], fields: Mapping[str, object], *, is_query: bool = False) -> Fields:
+    """Return the fields of a request as one value.
+
+    Args:
+        kind: the class to read.
+        fields: what came in.
+        is_query: every field is a text, as in an address; numbers are read from it.
+
+    Raises:
+        CommandError: `unknown_field` or `bad_field`.
+    """
+    if fields.keys() - set(kind.__struct_fields__):
+        raise CommandError(ErrorCode.UNKNOWN_FIELD)
+    try:
+        return msgspec.convert(dict(fields), kind, strict=not is_query)
+    except msgspec.ValidationError as error:
+        # "… - at `$.body`", or "Object missing required field `body`": the last quoted name.
+        field = str(error).rsplit("`", 2)[-2].removeprefix("$.")
+        raise CommandError(ErrorCode.BAD_FIELD, field=field) from None

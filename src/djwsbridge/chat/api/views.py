@@ -1,0 +1,130 @@
+"""One class per address: fields in, one service, its value out."""
+
+from __future__ import annotations
+
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from rest_framework import exceptions, status
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework_simplejwt.authentication import JWTAuthentication
+
+from djwsbridge.chat import services
+from djwsbridge.chat.api import inputs
+from djwsbridge.chat.api.errors import describe, status_of, to_command_error
+from djwsbridge.chat.api.formats import StrictJSONParser, StructRenderer
+from djwsbridge.chat.values import RoomLeft, RoomList
+
+__all__ = [
+    "DirectView",
+    "JoinView",
+    "LeaveView",
+    "MembersView",
+    "MessagesView",
+    "RoomsView",
+]
+
+
+@method_decorator(never_cache, name="dispatch")
+class ChatAPIView(APIView):
+    """What all addresses have in common: who may come in, and in which words they are refused."""
+
+    # The first one names the challenge of a 401.
+    authentication_classes = (JWTAuthentication, SessionAuthentication)
+    permission_classes = (IsAuthenticated,)
+    parser_classes = (StrictJSONParser,)
+    renderer_classes = (StructRenderer,)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer an error with its code."""
+        error = to_command_error(exc)
+        answer = Response(describe(error), status=status_of(error))
+        if isinstance(exc, exceptions.APIException):
+            answer.status_code = exc.status_code
+        challenge = self.get_authenticate_header(self.request)
+        if answer.status_code == status.HTTP_401_UNAUTHORIZED and challenge:
+            answer["WWW-Authenticate"] = challenge
+        answer.exception = True
+        return answer
+
+
+class RoomsView(ChatAPIView):
+    """The rooms of the user, and the groups that they may join."""
+
+    def get(self, request: Request) -> Response:
+        """List them."""
+        inputs.read(inputs.Nothing, request.query_params.dict(), is_query=True)
+        return Response(RoomList(services.list_rooms(actor=request.user)))
+
+    def post(self, request: Request) -> Response:
+        """Make a group."""
+        body = inputs.read(inputs.CreateRoom, request.data)
+        room = services.create_room(actor=request.user, title=body.title)
+        return Response(room, status=status.HTTP_201_CREATED)
+
+
+class JoinView(ChatAPIView):
+    """The membership of a group, to begin."""
+
+    def post(self, request: Request, room_id: int) -> Response:
+        """Join."""
+        inputs.read(inputs.Nothing, request.data)
+        return Response(services.join_room(actor=request.user, room_id=room_id))
+
+
+class LeaveView(ChatAPIView):
+    """The membership of a group, to end."""
+
+    def post(self, request: Request, room_id: int) -> Response:
+        """Leave."""
+        inputs.read(inputs.Nothing, request.data)
+        services.leave_room(actor=request.user, room_id=room_id)
+        return Response(RoomLeft(room_id))
+
+
+class MessagesView(ChatAPIView):
+    """The messages of a room."""
+
+    def get(self, request: Request, room_id: int) -> Response:
+        """Return a part of the history."""
+        query = inputs.read(inputs.ListMessages, request.query_params.dict(), is_query=True)
+        page = services.list_messages(
+            actor=request.user,
+            room_id=room_id,
+            before=query.before,
+            after=query.after,
+            limit=query.limit,
+        )
+        return Response(page)
+
+    def post(self, request: Request, room_id: int) -> Response:
+        """Send a message."""
+        body = inputs.read(inputs.SendMessage, request.data)
+        message = services.send_message(
+            actor=request.user,
+            room_id=room_id,
+            body=body.body,
+            client_message_id=body.client_message_id,
+        )
+        return Response(message, status=status.HTTP_201_CREATED)
+
+
+class MembersView(ChatAPIView):
+    """The members of a room."""
+
+    def get(self, request: Request, room_id: int) -> Response:
+        """List them."""
+        inputs.read(inputs.Nothing, request.query_params.dict(), is_query=True)
+        return Response(services.list_members(actor=request.user, room_id=room_id))
+
+
+class DirectView(ChatAPIView):
+    """The direct room of the user and another one."""
+
+    def post(self, request: Request) -> Response:
+        """Open it; it is made when there is none."""
+        body = inputs.read(inputs.OpenDirect, request.data)
+        return Response(services.open_direct(actor=request.user, user_id=body.user))

@@ -1,0 +1,29 @@
+"""Join the chat to the core: its commands, topics, rules and routes."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+__all__ = ["ChatConfig"]
+
+
+class ChatConfig(AppConfig):
+    """The Django app of the chat."""
+
+    name = "djwsbridge.chat"
+    label = "djwsbridge_chat"
+    verbose_name = "Chat"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register with the core, which never names the chat."""
+        from djwsbridge.chat import commands, handlers, services  # noqa: PLC0415 - needs the models
+        from djwsbridge.transport import registry  # noqa: PLC0415
+
+        registry.register_command(commands.SendMessage, handlers.send_message)
+        registry.register_command(commands.ListMessages, handlers.list_messages)
+        registry.register_command(commands.MarkRead, handlers.mark_read)
+        registry.register_topics(lambda user: services.list_topics(actor=user))
+        registry.register_topic_rule(
+            "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)
+        )

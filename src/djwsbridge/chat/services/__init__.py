@@ -1,0 +1,34 @@
+"""The operations of the chat: check access, one transaction, publish after commit."""
+
+from djwsbridge.chat.services.accounts import check_username
+from djwsbridge.chat.services.direct import find_direct, open_direct
+from djwsbridge.chat.services.messages import list_messages, mark_read, send_message
+from djwsbridge.chat.services.pages import load_page
+from djwsbridge.chat.services.rooms import (
+    create_room,
+    find_room,
+    join_room,
+    leave_room,
+    list_members,
+    list_rooms,
+    list_topics,
+    may_subscribe,
+)
+
+__all__ = [
+    "check_username",
+    "create_room",
+    "find_direct",
+    "find_room",
+    "join_room",
+    "leave_room",
+    "list_members",
+    "list_messages",
+    "list_rooms",
+    "list_topics",
+    "load_page",
+    "mark_read",
+    "may_subscribe",
+    "open_direct",
+    "send_message",
+]

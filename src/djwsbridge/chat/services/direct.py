@@ -1,0 +1,58 @@
+"""Private conversations: exactly one room per pair of people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+
+from djwsbridge.chat import store
+from djwsbridge.chat.services.access import announce_joined, view_room
+from djwsbridge.chat.values import RoomView, UserRef
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+__all__ = ["find_direct", "open_direct"]
+
+
+def open_direct(*, actor: AbstractBaseUser, user_id: int | str) -> RoomView:
+    """Return the actor's direct room with a user (or with themselves); make it if there is none.
+
+    Raises:
+        CommandError: `not_found` when there is no such active user.
+    """
+    peer = store.find_user(user_id)
+    if peer is None:
+        raise CommandError(ErrorCode.NOT_FOUND)
+    room_id = store.find_direct(actor, peer)
+    if room_id is None:
+        try:
+            return _make(actor, peer)
+        except IntegrityError:  # the other one was faster
+            room_id = store.find_direct(actor, peer)
+    return view_room(actor, room_id)
+
+
+def find_direct(*, actor: AbstractBaseUser, username: str) -> tuple[UserRef, RoomView | None]:
+    """Return the user of a name and the actor's direct room with them, None if there is none.
+
+    Raises:
+        CommandError: `not_found` when there is no such active user.
+    """
+    peer = store.find_username(username)
+    if peer is None:
+        raise CommandError(ErrorCode.NOT_FOUND)
+    room_id = store.find_direct(actor, peer)
+    room = None if room_id is None else store.room_view(actor, room_id)
+    return store.user_ref(peer), room
+
+
+@transaction.atomic
+def _make(actor: AbstractBaseUser, peer: AbstractBaseUser) -> RoomView:
+    room_id = store.make_direct(actor, peer)
+    if peer.pk != actor.pk:
+        announce_joined(peer, room_id)
+    return announce_joined(actor, room_id)

@@ -1,0 +1,32 @@
+"""What a page of the chat is opened with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from djwsbridge.chat import store
+from djwsbridge.chat.services.messages import list_messages
+from djwsbridge.chat.services.rooms import list_members, list_rooms
+from djwsbridge.chat.values import MessagePage, PageView, RoomView
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+__all__ = ["load_page"]
+
+
+def load_page(*, actor: AbstractBaseUser, room: RoomView | None) -> PageView:
+    """Return the actor's rooms; of an open room of theirs the newest messages and the members."""
+    page = MessagePage(messages=[], last_seq=0)
+    members = []
+    if room is not None and room.is_member:
+        page = list_messages(actor=actor, room_id=room.id)
+        members = list_members(actor=actor, room_id=room.id).members
+    return PageView(
+        user=store.user_ref(actor),
+        rooms=list_rooms(actor=actor),
+        room=room,
+        messages=page.messages,
+        last_seq=page.last_seq,
+        members=members,
+    )

@@ -1,0 +1,127 @@
+"""Groups and memberships: create, find, list, join, leave."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+
+from djwsbridge.chat import names, store
+from djwsbridge.chat.services.access import (
+    announce_joined,
+    require_member,
+    room_topic,
+    user_topic,
+    view_room,
+)
+from djwsbridge.chat.values import MemberChange, Members, RoomKind, RoomLeft, RoomView
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+from djwsbridge.publish import publish, unsubscribe_user
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+__all__ = [
+    "create_room",
+    "find_room",
+    "join_room",
+    "leave_room",
+    "list_members",
+    "list_rooms",
+    "list_topics",
+    "may_subscribe",
+]
+
+OPEN_GROUPS_LISTED = 200  # groups to join, besides one's own rooms; a longer list helps nobody
+MEMBERS_LISTED = 1_000  # the size of room that the product is made for
+
+
+def create_room(*, actor: AbstractBaseUser, title: str) -> RoomView:
+    """Make an open group that the actor owns.
+
+    Raises:
+        CommandError: `bad_name`, or `conflict` when a group has this title.
+    """
+    title = names.check_title(title)
+    key = names.title_key(title)
+    for slug in names.slug_candidates(title):
+        try:
+            with transaction.atomic():
+                room_id = store.add_group(title=title, key=key, slug=slug, owner=actor)
+                return announce_joined(actor, room_id)
+        except IntegrityError:  # noqa: PERF203 - a taken slug is rare
+            if store.title_exists(key):
+                raise CommandError(ErrorCode.CONFLICT, "A room has this name.") from None
+    raise AssertionError("the candidates have no end")
+
+
+def find_room(*, actor: AbstractBaseUser, name: str) -> RoomView:
+    """Return the room that a slug, or a group's exact title, names.
+
+    Raises:
+        CommandError: `not_found` when the actor may not know of such a room.
+    """
+    return view_room(actor, store.find_room_id(unicodedata.normalize("NFC", name)))
+
+
+def list_rooms(*, actor: AbstractBaseUser) -> list[RoomView]:
+    """Return the actor's rooms and the groups that they may join."""
+    return store.list_rooms(actor, open_limit=OPEN_GROUPS_LISTED)
+
+
+@transaction.atomic
+def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
+    """Become a member of a group; nothing happens to one who is.
+
+    Raises:
+        CommandError: `not_found` when there is no such group.
+    """
+    last_seq = store.find_group_seq(room_id)
+    if last_seq is None:
+        raise CommandError(ErrorCode.NOT_FOUND)
+    if not store.add_member(actor, room_id, last_seq=last_seq):
+        return view_room(actor, room_id)
+    room = announce_joined(actor, room_id)
+    publish(room_topic(room_id), "member.joined", MemberChange(room_id, store.user_ref(actor)))
+    return room
+
+
+@transaction.atomic
+def leave_room(*, actor: AbstractBaseUser, room_id: int) -> None:
+    """Give up the membership of a group; the actor's devices stop listening to it.
+
+    Raises:
+        CommandError: `not_found` when the actor is no member, `forbidden` for a direct room.
+    """
+    access = require_member(actor, room_id)
+    if access.kind is RoomKind.DIRECT:
+        raise CommandError(ErrorCode.FORBIDDEN)
+    store.remove_member(access)
+    unsubscribe_user(actor.pk, room_topic(room_id))
+    publish(user_topic(actor.pk), "room.left", RoomLeft(room_id))
+    publish(room_topic(room_id), "member.left", MemberChange(room_id, store.user_ref(actor)))
+
+
+def list_members(*, actor: AbstractBaseUser, room_id: int) -> Members:
+    """Return the members of one of the actor's rooms.
+
+    Raises:
+        CommandError: `not_found`.
+    """
+    require_member(actor, room_id)
+    return Members(members=store.list_members(room_id, limit=MEMBERS_LISTED))
+
+
+def list_topics(*, actor: AbstractBaseUser) -> list[str]:
+    """Return the topics of the actor's rooms: what each of their connections listens to."""
+    return [room_topic(room_id) for room_id in store.list_room_ids(actor)]
+
+
+def may_subscribe(*, actor: AbstractBaseUser, topic: str) -> bool:
+    """Say whether the actor may listen to a room's topic: members may."""
+    number = topic.removeprefix("room.")
+    return (
+        number.isascii() and number.isdigit() and store.find_access(actor, int(number)) is not None
+    )

@@ -1,0 +1,161 @@
+"""The pages of the chat: server-rendered shells that the page's own modules bring to life.
+
+Every page has this context:
+
+* `chat_data`: what the modules start from, for `{{ chat_data|json_script:"chat-data" }}`:
+  `socket_path`, `api`, `user`, `rooms`, `room`, `peer`, `messages`, `last_seq`, `members`.
+* `rooms`, `directs`: the groups (one's own and those to join) and the private conversations, each
+  as `RoomView`.
+* `room`: the open room as `RoomView`; None on the list and for a private conversation that nobody
+  began.
+* `peer`: the other person of a private conversation as `UserRef`, else None.
+* `is_member`: whether the user may read and write in `room`.
+* `title`, `title_error`, `username`, `username_error`: what a refused form held, and why it was
+  refused; else undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from djwsbridge.chat import services
+from djwsbridge.chat.values import RoomKind, RoomView, UserRef
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+
+__all__ = [
+    "create_room",
+    "direct",
+    "index",
+    "join_room",
+    "leave_room",
+    "open_direct",
+    "room",
+]
+
+
+@never_cache
+@login_required
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Show the list of rooms, and the forms to make a room or to begin a private conversation."""
+    return _index(request)
+
+
+@never_cache
+@login_required
+@require_safe
+def room(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show a room; to those who are no member of the group it offers to join."""
+    with _missing_is_404():
+        found = services.find_room(actor=request.user, name=slug)
+    if found.peer is not None and found.peer.id is not None:
+        return redirect(found.url)
+    return _render(request, "room", found, found.peer)
+
+
+@never_cache
+@login_required
+@require_safe
+def direct(request: HttpRequest, username: str) -> HttpResponse:
+    """Show the private conversation with a user; looking makes none."""
+    with _missing_is_404():
+        peer, found = services.find_direct(actor=request.user, username=username)
+    return _render(request, "room", found, peer)
+
+
+@login_required
+@require_POST
+def create_room(request: HttpRequest) -> HttpResponse:
+    """Make a group and go there; show the list again when its title cannot be used."""
+    title = request.POST.get("title", "")
+    try:
+        made = services.create_room(actor=request.user, title=title)
+    except CommandError as error:
+        return _index(request, status=400, title=title, title_error=error.message)
+    return redirect(made.url)
+
+
+@login_required
+@require_POST
+def join_room(request: HttpRequest, slug: str) -> HttpResponse:
+    """Join a group and go there."""
+    with _missing_is_404():
+        found = services.find_room(actor=request.user, name=slug)
+        return redirect(services.join_room(actor=request.user, room_id=found.id).url)
+
+
+@login_required
+@require_POST
+def leave_room(request: HttpRequest, slug: str) -> HttpResponse:
+    """Leave a group and go back to the list."""
+    with _missing_is_404():
+        found = services.find_room(actor=request.user, name=slug)
+        services.leave_room(actor=request.user, room_id=found.id)
+    return redirect("djwsbridge_chat:index")
+
+
+@login_required
+@require_POST
+def open_direct(request: HttpRequest) -> HttpResponse:
+    """Open the private conversation with the user of a name and go there."""
+    username = request.POST.get("username", "").strip()
+    try:
+        peer, _ = services.find_direct(actor=request.user, username=username)
+    except CommandError:
+        error = "There is no such person here."
+        return _index(request, status=404, username=username, username_error=error)
+    return redirect(services.open_direct(actor=request.user, user_id=peer.id).url)
+
+
+def _index(request: HttpRequest, *, status: int = 200, **forms: str) -> HttpResponse:
+    return _render(request, "index", None, None, status=status, **forms)
+
+
+def _render(
+    request: HttpRequest,
+    template: str,
+    found: RoomView | None,
+    peer: UserRef | None,
+    *,
+    status: int = 200,
+    **forms: str,
+) -> HttpResponse:
+    page = services.load_page(actor=request.user, room=found)
+    chat_data = {
+        "socket_path": f"/{settings.WS_PREFIX}/{settings.WS_PATH}/",
+        "api": reverse("djwsbridge_chat:index") + "api/",
+        "peer": msgspec.to_builtins(peer),
+        **msgspec.to_builtins(page),
+    }
+    context = {
+        "chat_data": chat_data,
+        "rooms": [listed for listed in page.rooms if listed.kind is RoomKind.GROUP],
+        "directs": [listed for listed in page.rooms if listed.kind is RoomKind.DIRECT],
+        "room": found,
+        "peer": peer,
+        "is_member": found is not None and found.is_member,
+        **forms,
+    }
+    return render(request, f"djwsbridge_chat/{template}.html", context, status=status)
+
+
+@contextmanager
+def _missing_is_404() -> Iterator[None]:
+    """Turn "not found", and "not possible here", into a page that says no more than that."""
+    try:
+        yield
+    except CommandError as error:
+        if error.code in (ErrorCode.NOT_FOUND, ErrorCode.FORBIDDEN):
+            raise Http404 from None
+        raise
