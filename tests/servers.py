@@ -32,6 +32,7 @@ __all__ = [
     "RedisServer",
     "ServerName",
     "Site",
+    "child_environment",
     "find_binary",
     "free_port",
     "postgres_server",
@@ -134,6 +135,12 @@ def wait_until(condition: Callable[[], Value], what: str, *, timeout: float | No
         time.sleep(POLL_INTERVAL)
 
 
+def child_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment without its Django settings, and `env` on top."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
+    return {**inherited, **env}
+
+
 class Process:
     """A server that a test started: its process, its log file and how to end it."""
 
@@ -149,7 +156,7 @@ class Process:
         # What to start, again after a stop.
         self.command = list(command)
         self.cwd = cwd
-        self.env = dict(os.environ if env is None else env)
+        self.env = child_environment(env or {})
         self.user = user
         # Where stdout and stderr go, appended over all starts.
         self.log_path = log
@@ -389,7 +396,7 @@ def serve(
         application=application,
         port=port,
         log=directory / f"{server}-{port}.log",
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+        env={"PYTHONUNBUFFERED": "1", **env},
         cwd=cwd,
         ready_path=ready_path,
     )
@@ -438,7 +445,7 @@ def run_manage(*arguments: str, env: Mapping[str, str], cwd: Path = ROOT) -> str
         RuntimeError: The command failed; the text holds its output.
     """
     command = [sys.executable, "manage.py", *arguments]
-    return _run(command, cwd=cwd, env={**os.environ, **env})
+    return _run(command, cwd=cwd, env=env)
 
 
 def _run(
@@ -451,7 +458,7 @@ def _run(
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=env,
+        env=child_environment(env or {}),
         check=False,
         capture_output=True,
         text=True,
