@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib.auth.forms import UserCreationForm
-from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
 from djwsbridge.chat import services
@@ -12,7 +11,7 @@ from djwsbridge.protocol.errors import CommandError
 __all__ = ["SignUpForm"]
 
 
-class SignUpForm(UserCreationForm[User]):
+class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     """Django's own form; a name must not look like another person's."""
 
     def clean_username(self) -> str | None:

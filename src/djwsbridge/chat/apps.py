@@ -20,7 +20,9 @@ class ChatConfig(AppConfig):
         from djwsbridge.chat import commands, handlers, services  # noqa: PLC0415 - needs the models
         from djwsbridge.transport import registry  # noqa: PLC0415
 
-        registry.register_command(commands.SendMessage, handlers.send_message)
+        registry.register_command(
+            commands.SendMessage, handlers.send_message, counts_as_send=True
+        )
         registry.register_command(commands.ListMessages, handlers.list_messages)
         registry.register_command(commands.MarkRead, handlers.mark_read)
         registry.register_topics(lambda user: services.list_topics(actor=user))

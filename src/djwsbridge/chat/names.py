@@ -99,7 +99,7 @@ def _prototype(char: str) -> str:
         return ""
     alike = [char, *(row["c"].strip(LEFT_TO_RIGHT_MARK) for row in _row(char))]
     prototype = max(alike, key=lambda glyph: (len(_row(glyph)), len(glyph), glyph))
-    return prototype if len(prototype) == 1 else "".join(map(_prototype, prototype))
+    return prototype if len(prototype) == 1 else skeleton(prototype)
 
 
 def _row(glyph: str) -> list[dict[str, str]]:

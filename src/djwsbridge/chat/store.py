@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 
 from djwsbridge.chat.models import Membership, Message, NameSkeleton, Role, Room
 from djwsbridge.chat.values import MessageView, RoomKind, RoomView, UserRef
+from djwsbridge.protocol.frames import MAX_INTEGER
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -229,6 +230,8 @@ def _room_url(room: Room, peer: UserRef | None) -> str:
 
 def find_access(actor: AbstractBaseUser, room_id: int) -> Access | None:
     """Return what an actor may rely on in a room; None when they are no member of it."""
+    if room_id > MAX_INTEGER:  # more than the column holds
+        return None
     row = (
         Membership.objects.filter(room_id=room_id, user_id=actor.pk)
         .values_list("id", "room__kind", "room__last_seq", "read_seq")

@@ -29,9 +29,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from djwsbridge.chat import services
 from djwsbridge.chat.values import RoomKind, RoomView, UserRef
-from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.routing import socket_path
 
 __all__ = [
     "create_room",
@@ -133,7 +133,7 @@ def _render(
 ) -> HttpResponse:
     page = services.load_page(actor=request.user, room=found)
     chat_data = {
-        "socket_path": f"/{settings.WS_PREFIX}/{settings.WS_PATH}/",
+        "socket_path": socket_path(),
         "api": reverse("djwsbridge_chat:index") + "api/",
         "peer": msgspec.to_builtins(peer),
         **msgspec.to_builtins(page),

@@ -1,0 +1,55 @@
+"""People, and a look at what is pushed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from djwsbridge import runtime
+
+Pushed = list[tuple[str, dict[str, Any]]]
+Capture = Callable[[], AbstractContextManager[Pushed]]
+
+
+@pytest.fixture(autouse=True)
+def _site(settings: Any) -> None:
+    settings.ROOT_URLCONF = "config.urls"
+    settings.LOGIN_URL = "login"
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", password="correct horse")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob", password="correct horse")
+
+
+@pytest.fixture
+def carol(db: None) -> User:
+    return User.objects.create_user("carol", password="correct horse")
+
+
+@pytest.fixture
+def capture_pushes(
+    monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> Capture:
+    """Return a block that collects what leaves after commit: (topic, frame)."""
+
+    @contextmanager
+    def capture() -> Iterator[Pushed]:
+        pushed: Pushed = []
+        monkeypatch.setattr(
+            runtime, "hand_over", lambda topic, text: pushed.append((topic, json.loads(text)))
+        )
+        with django_capture_on_commit_callbacks(execute=True):
+            yield pushed
+
+    return capture

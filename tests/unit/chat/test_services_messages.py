@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from djwsbridge.chat import services
+from djwsbridge.chat.models import Membership, Message, Room
+from djwsbridge.chat.values import MessageView, RoomView
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+from tests.unit.chat.conftest import Capture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+@pytest.fixture
+def room(alice: User, bob: User) -> RoomView:
+    made = services.create_room(actor=alice, title="General")
+    services.join_room(actor=bob, room_id=made.id)
+    return made
+
+
+def send(actor: User, room: RoomView, body: str, **options: Any) -> MessageView:
+    options.setdefault("client_message_id", uuid.uuid4())
+    return services.send_message(actor=actor, room_id=room.id, body=body, **options)
+
+
+def refusal(function: Any, **fields: Any) -> ErrorCode:
+    with pytest.raises(CommandError) as caught:
+        function(**fields)
+    return caught.value.code
+
+
+class TestSendMessage:
+    def test_numbers_and_stores_and_pushes_after_commit(
+        self, alice: User, room: RoomView, capture_pushes: Capture
+    ) -> None:
+        client_message_id = uuid.uuid4()
+        with capture_pushes() as pushed:
+            sent = send(alice, room, "hello", client_message_id=client_message_id)
+            assert pushed == []
+        assert (sent.room, sent.seq, sent.body) == (room.id, 1, "hello")
+        assert (sent.sender.id, sent.sender.name) == (alice.pk, "alice")
+        assert timezone.now() - sent.created < timedelta(minutes=1)
+        [(topic, frame)] = pushed
+        assert topic == f"room.{room.id}"
+        assert frame["push"] == "message.sent"
+        assert frame["seq"] == 1
+        assert frame["data"] == {
+            "room": room.id,
+            "seq": 1,
+            "sender": {"id": alice.pk, "name": "alice"},
+            "body": "hello",
+            "created": sent.created.isoformat().replace("+00:00", "Z"),
+            "client_message_id": str(client_message_id),
+        }
+
+    def test_numbers_are_dense(self, alice: User, bob: User, room: RoomView) -> None:
+        assert [send(actor, room, "hi").seq for actor in (alice, bob, alice)] == [1, 2, 3]
+        assert Room.objects.get(id=room.id).last_seq == 3
+
+    def test_marks_it_as_read_by_its_sender_alone(
+        self, alice: User, bob: User, room: RoomView
+    ) -> None:
+        send(alice, room, "one")
+        send(alice, room, "two")
+        pointers = {
+            row.user_id: (row.delivered_seq, row.read_seq)
+            for row in Membership.objects.filter(room_id=room.id)
+        }
+        assert pointers == {alice.pk: (2, 2), bob.pk: (0, 0)}
+
+    def test_a_retry_returns_the_first_reply_and_stores_and_pushes_nothing(
+        self, alice: User, room: RoomView, capture_pushes: Capture
+    ) -> None:
+        first = send(alice, room, "hello")
+        send(alice, room, "in between")
+        with capture_pushes() as pushed:
+            again = send(alice, room, "hello", client_message_id=first.client_message_id)
+        assert again == first
+        assert pushed == []
+        assert Message.objects.count() == 2
+        assert Room.objects.get(id=room.id).last_seq == 2
+
+    def test_a_retry_after_leaving_returns_the_first_reply(self, bob: User, room: RoomView) -> None:
+        first = send(bob, room, "hello")
+        services.leave_room(actor=bob, room_id=room.id)
+        assert send(bob, room, "hello", client_message_id=first.client_message_id) == first
+
+    def test_the_same_id_for_something_else_is_a_conflict(
+        self, alice: User, room: RoomView
+    ) -> None:
+        other = services.create_room(actor=alice, title="Other")
+        first = send(alice, room, "hello")
+        for target, body in ((room, "hello!"), (other, "hello")):
+            code = refusal(
+                services.send_message,
+                actor=alice,
+                room_id=target.id,
+                body=body,
+                client_message_id=first.client_message_id,
+            )
+            assert code is ErrorCode.IDEMPOTENCY_CONFLICT
+        assert Message.objects.count() == 1
+
+    def test_two_people_may_use_the_same_id(self, alice: User, bob: User, room: RoomView) -> None:
+        first = send(alice, room, "hello")
+        assert send(bob, room, "hello", client_message_id=first.client_message_id).seq == 2
+
+    def test_whoever_is_no_member_is_told_that_there_is_nothing(
+        self, carol: User, room: RoomView
+    ) -> None:
+        for room_id in (room.id, 10**9, 2**53 - 1, 2**70):
+            code = refusal(
+                services.send_message,
+                actor=carol,
+                room_id=room_id,
+                body="hello",
+                client_message_id=uuid.uuid4(),
+            )
+            assert code is ErrorCode.NOT_FOUND
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            ("", ErrorCode.EMPTY_BODY),
+            ("  \n", ErrorCode.EMPTY_BODY),
+            ("\u200b\u2060\ufeff", ErrorCode.EMPTY_BODY),
+            ("\u0301\u0302", ErrorCode.EMPTY_BODY),
+            ("a\0b", ErrorCode.BAD_TEXT),
+            ("\ud800", ErrorCode.BAD_TEXT),
+            ("a" * 8001, ErrorCode.TOO_LARGE),
+            ("\U0001f469\u200d" * 8000, ErrorCode.TOO_LARGE),
+        ],
+    )
+    def test_refuses_a_bad_body(
+        self, alice: User, room: RoomView, body: str, code: ErrorCode
+    ) -> None:
+        found = refusal(
+            services.send_message,
+            actor=alice,
+            room_id=room.id,
+            body=body,
+            client_message_id=uuid.uuid4(),
+        )
+        assert found is code
+        assert Message.objects.count() == 0
+
+    def test_any_other_body_comes_back_as_it_was(self, alice: User, room: RoomView) -> None:
+        body = "  <b>مرحبا</b> e\u0301 🍲\r\n\t\\ \x01'; DROP TABLE x;-- "
+        send(alice, room, body)
+        page = services.list_messages(actor=alice, room_id=room.id)
+        assert page.messages[0].body == body
+
+    def test_a_rollback_takes_message_number_and_push_back(
+        self, alice: User, room: RoomView, capture_pushes: Capture
+    ) -> None:
+        with capture_pushes() as pushed:
+            with pytest.raises(RuntimeError), transaction.atomic():
+                send(alice, room, "never said")
+                raise RuntimeError
+        assert pushed == []
+        assert Message.objects.count() == 0
+        assert send(alice, room, "said").seq == 1
+
+    def test_queries(self, alice: User, room: RoomView, django_assert_num_queries: Any) -> None:
+        # Two of them are the savepoint that the test's own transaction makes of the service's.
+        with django_assert_num_queries(7):
+            sent = send(alice, room, "hello")
+        # The refused insert, its rollback, and the first message.
+        with django_assert_num_queries(8):
+            send(alice, room, "hello", client_message_id=sent.client_message_id)
+
+
+class TestListMessages:
+    @pytest.fixture(autouse=True)
+    def _history(self, alice: User, room: RoomView) -> None:
+        for number in range(1, 8):
+            send(alice, room, f"message {number}")
+
+    @pytest.mark.parametrize(
+        ("options", "seqs"),
+        [
+            ({}, [1, 2, 3, 4, 5, 6, 7]),
+            ({"limit": 3}, [5, 6, 7]),
+            ({"before": 4, "limit": 2}, [2, 3]),
+            ({"before": 1}, []),
+            ({"before": 0}, []),
+            ({"after": 4, "limit": 2}, [5, 6]),
+            ({"after": 0, "limit": 2}, [1, 2]),
+            ({"after": 7}, []),
+            ({"after": 2**53 - 1}, []),
+            ({"before": 2**53 - 1, "limit": 1}, [7]),
+            ({"limit": 10**6}, [1, 2, 3, 4, 5, 6, 7]),
+        ],
+    )
+    def test_returns_a_part_ascending(
+        self, bob: User, room: RoomView, options: dict[str, int], seqs: list[int]
+    ) -> None:
+        page = services.list_messages(actor=bob, room_id=room.id, **options)
+        assert [message.seq for message in page.messages] == seqs
+        assert page.last_seq == 7
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"limit": 0}, {"limit": -1}, {"before": -1}, {"after": -1}, {"before": 3, "after": 1}],
+    )
+    def test_refuses_what_means_nothing(
+        self, bob: User, room: RoomView, options: dict[str, int]
+    ) -> None:
+        code = refusal(services.list_messages, actor=bob, room_id=room.id, **options)
+        assert code is ErrorCode.BAD_FIELD
+
+    def test_is_for_members(self, carol: User, room: RoomView) -> None:
+        code = refusal(services.list_messages, actor=carol, room_id=room.id)
+        assert code is ErrorCode.NOT_FOUND
+
+    def test_never_returns_more_than_500(self, alice: User, room: RoomView) -> None:
+        Message.objects.bulk_create(
+            Message(
+                room_id=room.id,
+                seq=seq,
+                sender=alice,
+                body="x",
+                client_message_id=uuid.uuid4(),
+                created=timezone.now(),
+            )
+            for seq in range(8, 600)
+        )
+        page = services.list_messages(actor=alice, room_id=room.id, limit=10**6)
+        assert [message.seq for message in page.messages] == list(range(100, 600))
+        assert page.last_seq == 599
+
+    def test_keeps_the_messages_of_a_deleted_account(
+        self, alice: User, bob: User, room: RoomView
+    ) -> None:
+        alice.delete()
+        page = services.list_messages(actor=bob, room_id=room.id, limit=1)
+        assert page.messages[0].body == "message 7"
+        assert page.messages[0].sender.id is None
+
+    def test_queries(self, bob: User, room: RoomView, django_assert_num_queries: Any) -> None:
+        with django_assert_num_queries(2):
+            services.list_messages(actor=bob, room_id=room.id)
+
+
+class TestMarkRead:
+    @pytest.fixture(autouse=True)
+    def _history(self, alice: User, room: RoomView) -> None:
+        for _ in range(5):
+            send(alice, room, "hello")
+
+    def test_only_grows(self, bob: User, room: RoomView) -> None:
+        moves = [
+            services.mark_read(actor=bob, room_id=room.id, seq=seq).read_seq
+            for seq in (0, 3, 2, 5, 4)
+        ]
+        assert moves == [0, 3, 3, 5, 5]
+        row = Membership.objects.get(room_id=room.id, user=bob)
+        assert (row.delivered_seq, row.read_seq) == (5, 5)
+
+    def test_never_lowers_what_was_delivered(self, bob: User, room: RoomView) -> None:
+        Membership.objects.filter(user=bob).update(delivered_seq=4)
+        services.mark_read(actor=bob, room_id=room.id, seq=2)
+        row = Membership.objects.get(room_id=room.id, user=bob)
+        assert (row.delivered_seq, row.read_seq) == (4, 2)
+
+    def test_counts_what_is_unread(self, bob: User, room: RoomView) -> None:
+        services.mark_read(actor=bob, room_id=room.id, seq=2)
+        [view] = services.list_rooms(actor=bob)
+        assert (view.last_seq, view.read_seq, view.unread) == (5, 2, 3)
+
+    @pytest.mark.parametrize(("seq", "code"), [(6, ErrorCode.BAD_ACK), (-1, ErrorCode.BAD_FIELD)])
+    def test_refuses_what_does_not_exist(
+        self, bob: User, room: RoomView, seq: int, code: ErrorCode
+    ) -> None:
+        assert refusal(services.mark_read, actor=bob, room_id=room.id, seq=seq) is code
+
+    def test_is_for_members(self, carol: User, room: RoomView) -> None:
+        code = refusal(services.mark_read, actor=carol, room_id=room.id, seq=1)
+        assert code is ErrorCode.NOT_FOUND
+
+    def test_queries(self, bob: User, room: RoomView, django_assert_num_queries: Any) -> None:
+        with django_assert_num_queries(2):
+            services.mark_read(actor=bob, room_id=room.id, seq=1)
