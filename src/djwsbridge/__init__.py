@@ -1,0 +1,5 @@
+"""Lossless real-time messaging for Django over WebSocket, in its own process, database and user model."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,224 @@
+"""System checks: what `manage.py check` says about a project's settings. docs/reference/checks.md lists them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from channels.exceptions import InvalidChannelLayerError
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as Caution
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db.models import NOT_PROVIDED, Field, ManyToManyField, Model
+from django.utils.module_loading import import_string
+
+from djwsbridge import runtime
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
+from djwsbridge.routing import socket_path
+from djwsbridge.utils import get_chat_model, get_message_model
+
+__all__ = ["check_settings"]
+
+_PATH = re.compile(r"(?:[A-Za-z0-9._~-]+/)+")
+_CHAT_FIELDS = ("participants",)
+_MESSAGE_FIELDS = ("chat", "sender", "content")
+_LAYERS_OF_ONE_PROCESS = frozenset({"channels.layers.InMemoryChannelLayer"})
+_LOCAL_CACHES = frozenset(
+    {
+        "django.core.cache.backends.locmem.LocMemCache",
+        "django.core.cache.backends.dummy.DummyCache",
+    }
+)
+
+
+@register(Tags.compatibility)
+def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Return everything that is wrong, or dangerous, in the project's settings for this library."""
+    parts: tuple[Callable[[], Iterable[CheckMessage]], ...] = (
+        _check_installed,
+        _check_models,
+        _check_types,
+        _check_path,
+        _check_engine,
+        _check_channel_layer,
+        _check_origins,
+        _check_cache,
+    )
+    return [message for part in parts for message in part()]
+
+
+def _check_installed() -> Iterator[CheckMessage]:
+    if not apps.is_installed("channels"):
+        yield Error(
+            "`djwsbridge` is in INSTALLED_APPS, but `channels` is not.",
+            hint='Add "channels" before "djwsbridge".',
+            id="djwsbridge.E001",
+        )
+
+
+def _check_models() -> Iterator[CheckMessage]:
+    if bool(settings.CHAT_MODEL) != bool(settings.MESSAGE_MODEL):
+        yield Error(
+            "Only one of DJWSBRIDGE_CHAT_MODEL and DJWSBRIDGE_MESSAGE_MODEL is set.",
+            hint="Set both to store private messages, or neither to only push them.",
+            id="djwsbridge.E002",
+        )
+    if not (settings.CHAT_MODEL and settings.MESSAGE_MODEL):
+        return
+    try:
+        chat, message = get_chat_model(), get_message_model()
+    except ImproperlyConfigured as error:
+        hint = 'Write it as "app_label.ModelName", with the app in INSTALLED_APPS.'
+        yield Error(str(error), hint=hint, id="djwsbridge.E003")
+        return
+    yield from _check_fields(chat, _CHAT_FIELDS)
+    yield from _check_fields(message, _MESSAGE_FIELDS)
+    yield from _check_defaults(message)
+
+
+def _check_fields(model: type[Model], names: Iterable[str]) -> Iterator[CheckMessage]:
+    for name in names:
+        try:
+            field = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            field = None
+        if field is None or (name == "participants") != isinstance(field, ManyToManyField):
+            kind = "many-to-many field" if name == "participants" else "field"
+            yield Error(
+                f"{model.__name__} has no {kind} `{name}`.",
+                hint=f"Private messages are stored in it: add `{name}` as the README shows.",
+                obj=model,
+                id="djwsbridge.E004",
+            )
+
+
+def _check_defaults(message: type[Model]) -> Iterator[CheckMessage]:
+    path = settings.MESSAGE_DEFAULTS
+    if path:
+        try:
+            import_string(path)
+        except ImportError as error:
+            yield Error(
+                f"DJWSBRIDGE_MESSAGE_DEFAULTS cannot be imported: {error}",
+                hint="It is the dotted path of a function(sender, recipient, frame) -> dict.",
+                id="djwsbridge.E005",
+            )
+        return
+    for field in message._meta.fields:
+        if _must_be_filled(field) and field.name not in _MESSAGE_FIELDS:
+            yield Error(
+                f"{message.__name__}.{field.name} is required, and nobody fills it.",
+                hint="Give it a default, or name a function in DJWSBRIDGE_MESSAGE_DEFAULTS.",
+                obj=message,
+                id="djwsbridge.E006",
+            )
+
+
+def _must_be_filled(field: Field[Any, Any]) -> bool:
+    if field.primary_key or field.null or field.has_default():
+        return False
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return False
+    if getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
+        return False
+    return field.name != "type" and not (field.blank and field.empty_strings_allowed)
+
+
+def _check_types() -> Iterator[CheckMessage]:
+    allowed = settings.ALLOWED_TYPES
+    if allowed is None:
+        return
+    names = [] if isinstance(allowed, str) else list(allowed)
+    good = all(isinstance(name, str) and 0 < len(name) <= MAX_TYPE_LENGTH for name in names)
+    if not names or not good:
+        yield Error(
+            "DJWSBRIDGE_ALLOWED_TYPES allows nothing, or something that no message can have.",
+            hint='Use a list of names, such as ["text", "image"], or leave it out to allow all.',
+            id="djwsbridge.E007",
+        )
+
+
+def _check_path() -> Iterator[CheckMessage]:
+    path = socket_path().removeprefix("/")
+    if not _PATH.fullmatch(path):
+        yield Error(
+            f"No WebSocket can reach /{path}: check DJWSBRIDGE_WS_PREFIX and DJWSBRIDGE_WS_PATH.",
+            hint='Use plain path segments, such as "ws" and "bridge".',
+            id="djwsbridge.E008",
+        )
+
+
+def _check_engine() -> Iterator[CheckMessage]:
+    name = settings.ENGINE
+    if name is not None and name not in runtime.ENGINES:
+        yield Error(
+            f"DJWSBRIDGE_ENGINE is {name!r}, which is no engine.",
+            hint=f"It can be one of: {', '.join(sorted(runtime.ENGINES))}.",
+            id="djwsbridge.E009",
+        )
+
+
+def _check_channel_layer() -> Iterator[CheckMessage]:
+    layers = getattr(django_settings, "CHANNEL_LAYERS", {})
+    layer = layers.get("default", {})
+    backend = layer.get("BACKEND", "")
+    alone = settings.ENGINE == "memory" or backend in _LAYERS_OF_ONE_PROCESS or not backend
+    if alone and not django_settings.DEBUG:
+        yield Caution(
+            "Pushes stay within one process, and DEBUG is off.",
+            hint="With several workers, name a channel layer on Redis in CHANNEL_LAYERS.",
+            id="djwsbridge.W001",
+        )
+    if not backend:
+        return
+    try:
+        runtime.build_engine()
+    except (InvalidChannelLayerError, ImproperlyConfigured, TypeError) as error:
+        yield Error(f"The channel layer cannot be built: {error}", id="djwsbridge.E010")
+        return
+    if backend.startswith("channels_redis."):
+        yield from _check_redis_timeout(layer.get("CONFIG", {}).get("hosts", []))
+
+
+def _check_redis_timeout(hosts: Iterable[object]) -> Iterator[CheckMessage]:
+    """Warn of redis-py 8, whose default timeout is as long as channels_redis waits for a message."""
+    import redis  # noqa: PLC0415  channels_redis brings it; other layers do without
+
+    if not redis.__version__.startswith("8."):
+        return
+    for host in hosts:
+        if not isinstance(host, dict) or "socket_timeout" not in host:
+            yield Caution(
+                "channels_redis with redis-py 8 raises timeouts in idle consumers.",
+                hint=(
+                    "djwsbridge goes on by itself; for other consumers write each host as "
+                    '{"address": "redis://…", "socket_timeout": None}.'
+                ),
+                id="djwsbridge.W002",
+            )
+            return
+
+
+def _check_origins() -> Iterator[CheckMessage]:
+    cookies = apps.is_installed("django.contrib.sessions")
+    if cookies and settings.ALLOWED_ORIGINS is not None and "*" in settings.ALLOWED_ORIGINS:
+        yield Caution(
+            "Any page may open a socket with its visitor's session cookie.",
+            hint="List the origins in DJWSBRIDGE_ALLOWED_ORIGINS, or leave it out for the site itself.",
+            id="djwsbridge.W003",
+        )
+
+
+def _check_cache() -> Iterator[CheckMessage]:
+    caches = getattr(django_settings, "CACHES", {})
+    backend = caches.get("default", {}).get("BACKEND", "")
+    if not django_settings.DEBUG and backend in _LOCAL_CACHES:
+        yield Caution(
+            "The default cache is not shared, so a ticket can be used once on each worker.",
+            hint="With several workers, use Django's Redis, Memcached or database cache.",
+            id="djwsbridge.W004",
+        )

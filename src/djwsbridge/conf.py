@@ -1,0 +1,96 @@
+"""The settings, read when they are needed: `settings.WS_PATH` is `DJWSBRIDGE_WS_PATH` or its default.
+
+docs/reference/settings.md describes each; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
+
+from django.conf import settings as django_settings
+
+from djwsbridge.protocol.server import Limits, RateLimit
+
+__all__ = ["PREFIX", "settings"]
+
+PREFIX = "DJWSBRIDGE_"
+T = TypeVar("T")
+
+
+class Setting(Generic[T]):
+    """One setting with its default."""
+
+    def __init__(self, default: T) -> None:
+        self.default = default
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = PREFIX + name
+
+    def __get__(self, instance: object, owner: type | None = None) -> T:
+        value: T = getattr(django_settings, self.name, self.default)
+        return value
+
+
+class Settings:
+    """All settings of the library."""
+
+    # Where the socket is: /<prefix>/<path>/
+    WS_PREFIX = Setting("ws")
+    WS_PATH = Setting("bridge")
+
+    # The first seed: which values of `type` are allowed (None: all), and the developer's own models.
+    ALLOWED_TYPES = Setting[Sequence[str] | None](None)
+    CHAT_MODEL = Setting[str | None](None)
+    MESSAGE_MODEL = Setting[str | None](None)
+    # Dotted path of a function(sender, recipient, frame) → dict of further fields of the message model.
+    MESSAGE_DEFAULTS = Setting[str | None](None)
+
+    # "channel_layer", "memory", or None: the channel layer if CHANNEL_LAYERS names one, else memory.
+    ENGINE = Setting[str | None](None)
+    # Topic prefix → dotted path of a function(user, topic) → bool: who may subscribe to the developer's own topics.
+    TOPIC_RULES = Setting[Mapping[str, str]]({})
+
+    # Who may open a socket with a session cookie: exact origins; None: the site itself and CSRF_TRUSTED_ORIGINS.
+    ALLOWED_ORIGINS = Setting[Sequence[str] | None](None)
+    # Whether `?ticket=` is read from the address (query strings end up in logs).
+    ALLOW_QUERY_TICKET = Setting(default=False)
+    TICKET_TTL = Setting(30.0)  # seconds in which a ticket must be used
+    TOKEN_LEEWAY = Setting(
+        30.0
+    )  # seconds after its expiry in which a connection may still refresh its token
+    TOKEN_WARNING = Setting(60.0)  # seconds before the expiry at which the client is told
+    REVALIDATE_INTERVAL = Setting(
+        60.0
+    )  # seconds between two looks at the credential of an open connection
+    # Addresses of the proxies whose X-Forwarded-For is believed.
+    TRUSTED_PROXIES = Setting[Sequence[str]](())
+
+    FRAME_BYTES = Setting(65_536)
+    CONNECT_TIMEOUT = Setting(5.0)  # seconds
+    HEARTBEAT_INTERVAL = Setting(25.0)  # seconds; told to the client
+    SILENCE_TIMEOUT = Setting(60.0)  # seconds
+    FRAME_RATE = Setting((120, 60.0))  # frames, seconds
+    SEND_RATE = Setting((20, 10.0))  # messages, seconds; per user and node
+    CONNECTIONS_PER_USER = Setting[int | None](10)  # per node
+    CONNECTIONS_PER_ADDRESS = Setting[int | None](50)  # per node
+    SUBSCRIPTIONS = Setting(1_000)  # per connection
+    CURSORS = Setting(200)  # in one `connect`
+    SEND_QUEUE_BYTES = Setting(
+        1_048_576
+    )  # waiting for one connection; beyond it is slow and is closed
+
+    SERVICE_THREADS = Setting(8)  # in which services talk to the database
+
+    def limits(self) -> Limits:
+        """Return the bounds of one connection as the protocol wants them."""
+        return Limits(
+            frame_bytes=self.FRAME_BYTES,
+            connect_timeout=self.CONNECT_TIMEOUT,
+            silence_timeout=self.SILENCE_TIMEOUT,
+            frames=RateLimit(*self.FRAME_RATE),
+        )
+
+
+settings = Settings()

@@ -1,0 +1,146 @@
+"""The socket of a user: what the first seed calls `UserConsumer`, to be used as it is or derived from.
+
+It is no Channels consumer: nothing is dispatched per reader. What reaches a connection goes from the hub to its send
+queue; this class decides only about what the user sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser
+
+from djwsbridge import store
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.frames import PlainMessage, SendToUser
+from djwsbridge.protocol.plain import PlainDialect, read_recipient
+from djwsbridge.protocol.server import Dialect
+from djwsbridge.protocol.text import check_body
+from djwsbridge.publish import publish
+from djwsbridge.runtime import user_topic
+from djwsbridge.transport import registry
+from djwsbridge.transport.connection import Connection, Receive, Scope, Send
+from djwsbridge.transport.endpoint import serve
+from djwsbridge.transport.threads import run_service
+
+__all__ = ["UserConsumer", "send_to_user"]
+
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class UserConsumer:
+    """One connected user.
+
+    Derive from it and override `may_write`, `store`, `connected`, `disconnected` or `topics`; docs/howto shows how.
+    """
+
+    # Shared by all connections: the hub writes a push once for each dialect object.
+    _plain: ClassVar[Dialect] = PlainDialect()
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @classmethod
+    def as_asgi(cls) -> ASGIApplication:
+        """Return the ASGI application to be put into a `URLRouter`."""
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await serve(scope, receive, send, plain=cls.plain_dialect(), build=cls)
+
+        return application
+
+    @classmethod
+    def plain_dialect(cls) -> Dialect:
+        """Return the dialect for clients without a subprotocol."""
+        return cls._plain
+
+    @property
+    def user(self) -> AbstractBaseUser:
+        """Return the actor; known from `connected` on."""
+        return self.connection.user
+
+    @property
+    def scope(self) -> Scope:
+        """Return the ASGI scope of the handshake."""
+        return self.connection.scope
+
+    # -- to be overridden ------------------------------------------------------------------------------------------
+
+    def topics(self) -> Iterable[str]:
+        """Return the topics to listen to besides the user's own. Sync; may talk to the database."""
+        return registry.topics_of(self.user)
+
+    async def connected(self) -> None:
+        """Do something when the user is there; everything is subscribed by now."""
+
+    async def disconnected(self, close_code: int) -> None:
+        """Do something when the user has gone."""
+
+    def may_write(self, recipient: AbstractBaseUser) -> bool:
+        """Say whether the user may write to somebody. Sync; may talk to the database."""
+        return not getattr(recipient, "is_blocked", False)
+
+    def store(self, message: PlainMessage, recipient: AbstractBaseUser) -> object:
+        """Store a private message before anybody sees it. Sync; called only in the Store way."""
+        return store.store_message(
+            sender=self.user,
+            recipient=recipient,
+            content=message.body or "",
+            type=message.type,
+            frame=message.frame,
+        )
+
+    # -- what the user sends ---------------------------------------------------------------------------------------
+
+    async def receive(self, message: PlainMessage) -> None:
+        """Take a message of the user: check, store if the project stores, then push.
+
+        Raises:
+            CommandError: with what is wrong; nothing is stored then.
+        """
+        allowed = settings.ALLOWED_TYPES
+        if allowed is not None and message.type not in allowed:
+            raise CommandError(ErrorCode.UNKNOWN_TYPE, "This message type is not allowed.")
+        await run_service(self._relay, message)
+
+    def _relay(self, message: PlainMessage) -> None:
+        recipient = self._find_recipient(message)
+        if store.is_on():
+            if recipient is None:
+                raise CommandError(ErrorCode.BAD_RECIPIENT)
+            if message.body is None:
+                raise CommandError(ErrorCode.BAD_FIELD, field="content")
+            self.store(message, recipient)
+        readers = {self.user.pk} | ({recipient.pk} if recipient else set())
+        payload = {"sender": self.user.pk, **message.frame}
+        for reader in sorted(readers, key=str):
+            publish(user_topic(reader), "user.message", payload)
+
+    def _find_recipient(self, message: PlainMessage) -> AbstractBaseUser | None:
+        """Return who is to get a message; None for one that goes to the user's own devices."""
+        if message.recipient is None:
+            return None
+        recipient = store.find_user(message.recipient)
+        if recipient is None or not self.may_write(recipient):
+            raise CommandError(ErrorCode.BAD_RECIPIENT)
+        return recipient
+
+
+async def send_to_user(connection: Connection, command: SendToUser) -> Mapping[str, object]:
+    """Carry out `user.send`: the same as a frame of the plain dialect."""
+    frame: dict[str, Any] = {
+        "type": command.type,
+        "content": check_body(command.content),
+        "recipient": command.recipient,
+    }
+    message = PlainMessage(
+        frame=frame,
+        type=command.type,
+        body=command.content,
+        recipient=read_recipient(command.recipient),
+    )
+    await connection.consumer.receive(message)
+    return {}

@@ -1,0 +1,1 @@
+"""What connects the nodes: one small interface and its implementations."""

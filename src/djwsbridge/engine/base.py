@@ -1,0 +1,55 @@
+"""The interface of an engine."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+
+__all__ = ["Deliver", "Engine"]
+
+#: Called by an engine in its event loop for every push on a topic that the node is subscribed to: (topic, text).
+Deliver = Callable[[str, str], None]
+
+
+class Engine(abc.ABC):
+    """Carry pushes to every node whose connections listen to a topic, this node included.
+
+    Promised: what one task publishes on one topic arrives in that order; a node that is subscribed gets a push once.
+    Not promised: that a push arrives at all. A push is a hint; the truth is in the database.
+
+    An engine belongs to one event loop: all its methods are called there.
+    """
+
+    @abc.abstractmethod
+    async def start(self, deliver: Deliver) -> None:
+        """Begin to deliver what is published on the topics that are subscribed to from now on."""
+
+    @abc.abstractmethod
+    async def stop(self) -> None:
+        """End all subscriptions and let go of everything; the engine is not used again."""
+
+    @abc.abstractmethod
+    async def subscribe(self, topic: str) -> None:
+        """Return when every later push on the topic will be delivered; twice is once.
+
+        Raises:
+            EngineUnavailable: the subscription could not be made.
+        """
+
+    @abc.abstractmethod
+    async def unsubscribe(self, topic: str) -> None:
+        """Stop the deliveries of a topic; harmless when there are none.
+
+        Raises:
+            EngineUnavailable: the engine could not be told; deliveries may go on.
+        """
+
+    @abc.abstractmethod
+    async def publish(self, topic: str, text: str) -> None:
+        """Return when the engine has taken a push.
+
+        Works before `start` too: a process that only publishes needs no deliveries.
+
+        Raises:
+            EngineUnavailable: it was not taken.
+        """

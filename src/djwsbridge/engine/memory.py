@@ -1,0 +1,80 @@
+"""The engine of one process: for tests and small sites."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from djwsbridge.engine.base import Deliver, Engine
+
+__all__ = ["MemoryBus", "MemoryEngine"]
+
+
+class MemoryBus:
+    """What the memory engines of one process share; usable from every thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # topic → engines that want it
+        self._engines: dict[str, set[MemoryEngine]] = {}
+
+    def add(self, topic: str, engine: MemoryEngine) -> None:
+        with self._lock:
+            self._engines.setdefault(topic, set()).add(engine)
+
+    def remove(self, topic: str, engine: MemoryEngine) -> None:
+        with self._lock:
+            engines = self._engines.get(topic, set())
+            engines.discard(engine)
+            if not engines:
+                self._engines.pop(topic, None)
+
+    def remove_all(self, engine: MemoryEngine) -> None:
+        with self._lock:
+            topics = list(self._engines)
+        for topic in topics:
+            self.remove(topic, engine)
+
+    def engines(self, topic: str) -> list[MemoryEngine]:
+        with self._lock:
+            return list(self._engines.get(topic, ()))
+
+
+class MemoryEngine(Engine):
+    """Carry pushes between the event loops of one process.
+
+    Args:
+        bus: shared by all engines that are to hear each other.
+    """
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+        # Both are None until `start`.
+        self._deliver: Deliver | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        self._bus.remove_all(self)
+        self._deliver = self._loop = None
+
+    async def subscribe(self, topic: str) -> None:
+        self._bus.add(topic, self)
+
+    async def unsubscribe(self, topic: str) -> None:
+        self._bus.remove(topic, self)
+
+    async def publish(self, topic: str, text: str) -> None:
+        for engine in self._bus.engines(topic):
+            engine.receive(topic, text)
+
+    def receive(self, topic: str, text: str) -> None:
+        """Take a push of any engine of the process, in any thread."""
+        loop, deliver = self._loop, self._deliver
+        if loop is None or deliver is None or loop.is_closed():
+            return
+        # Never inside the publisher's own call: a delivery is a turn of the loop of its own, as with every engine.
+        loop.call_soon_threadsafe(deliver, topic, text)

@@ -1,0 +1,269 @@
+"""Who has a live lease on which topic, over all nodes.
+
+Each node knows the leases of its own connections for certain and tells the other nodes what changes: a delta with a
+version, now and then a beat with the version alone. A node that misses a version, or meets a node it does not know,
+asks that node for its whole table. A node that is not heard from for `LEASE` seconds has died, and what it held is
+gone: nothing that means "now" outlives its holder (compare Phoenix.Presence, which keeps a CRDT for the same purpose).
+
+No I/O and no clock: `Presence` is told what happened and returns what to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+
+__all__ = [
+    "BEAT_INTERVAL",
+    "LEASE",
+    "Beat",
+    "Change",
+    "Delta",
+    "Person",
+    "Presence",
+    "Question",
+    "Snapshot",
+]
+
+BEAT_INTERVAL = 10.0  # seconds between two signs of life of a node
+LEASE = 35.0  # seconds; three lost beats and some, so that a crash shows within 60 s
+
+#: The id of a user in text, so that integer and UUID keys look alike.
+UserKey = str
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A user as others see them."""
+
+    id: int | str
+    name: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Somebody came or went on a topic, as seen over all nodes."""
+
+    topic: str
+    person: Person
+    online: bool
+
+
+#: topic and person of a lease.
+Entry = tuple[Annotated[str, msgspec.Meta(max_length=80)], Person]
+
+
+class Delta(msgspec.Struct, frozen=True, tag="presence.delta"):
+    """What changed on one node; its table is now at `version`."""
+
+    node: str
+    version: int
+    came: list[Entry] = []
+    went: list[Entry] = []
+
+
+class Beat(msgspec.Struct, frozen=True, tag="presence.beat"):
+    """A node lives, and its table is at `version`."""
+
+    node: str
+    version: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="presence.snapshot"):
+    """All that a node holds at `version`; a node that stops says so with an empty one."""
+
+    node: str
+    version: int
+    entries: list[Entry]
+
+
+class Question(msgspec.Struct, frozen=True, tag="presence.question"):
+    """Ask one node, or all of them, for a snapshot."""
+
+    node: str | None = None
+
+
+@dataclass
+class _Peer:
+    """What is known of another node."""
+
+    version: int
+    heard: float  # seconds of the monotonic clock
+    # topic → user → person
+    table: dict[str, dict[UserKey, Person]] = field(default_factory=dict)
+
+    def remove(self, topic: str, key: UserKey) -> Person | None:
+        people = self.table.get(topic, {})
+        person = people.pop(key, None)
+        if not people:
+            self.table.pop(topic, None)
+        return person
+
+
+class Presence:
+    """The table of leases.
+
+    Args:
+        node: the id of this node.
+    """
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.version = 0
+        # topic → user → (person, number of connections here)
+        self._own: dict[str, dict[UserKey, tuple[Person, int]]] = {}
+        self._peers: dict[str, _Peer] = {}
+        # What changed here and was not told yet.
+        self._came: dict[tuple[str, UserKey], Person] = {}
+        self._went: dict[tuple[str, UserKey], Person] = {}
+
+    def online(self, topic: str) -> list[Person]:
+        """Return who is online on a topic, each once, by name."""
+        people = {key: person for key, (person, _) in self._own.get(topic, {}).items()}
+        for peer in self._peers.values():
+            people.update(peer.table.get(topic, {}))
+        return sorted(people.values(), key=lambda person: (person.name.casefold(), str(person.id)))
+
+    def is_online(self, topic: str, user_id: object) -> bool:
+        """Say whether a user has a lease on a topic."""
+        return self._held(topic, str(user_id))
+
+    def acquire(self, topic: str, person: Person) -> Change | None:
+        """Take one lease for a connection of this node; returns the change that everybody here sees, if it is one."""
+        key = str(person.id)
+        here = self._own.setdefault(topic, {})
+        known, count = here.get(key, (person, 0))
+        was_held = self._held(topic, key)
+        here[key] = (known, count + 1)
+        if count == 0:
+            self._note(topic, key, known, came=True)
+        return None if was_held else Change(topic, known, online=True)
+
+    def release(self, topic: str, person: Person) -> Change | None:
+        """Give one lease back; returns the change that everybody here sees, if it is one."""
+        key = str(person.id)
+        here = self._own.get(topic, {})
+        if key not in here:
+            return None
+        known, count = here[key]
+        if count > 1:
+            here[key] = (known, count - 1)
+            return None
+        del here[key]
+        if not here:
+            del self._own[topic]
+        self._note(topic, key, known, came=False)
+        return None if self._held(topic, key) else Change(topic, known, online=False)
+
+    def take_delta(self) -> Delta | None:
+        """Return what the other nodes have to be told since the last time, if anything."""
+        if not self._came and not self._went:
+            return None
+        self.version += 1
+        delta = Delta(
+            self.node,
+            self.version,
+            came=[(topic, person) for (topic, _), person in self._came.items()],
+            went=[(topic, person) for (topic, _), person in self._went.items()],
+        )
+        self._came.clear()
+        self._went.clear()
+        return delta
+
+    def beat(self) -> Beat:
+        """Return this node's sign of life."""
+        return Beat(self.node, self.version)
+
+    def snapshot(self) -> Snapshot:
+        """Return all that this node holds, untold changes included."""
+        self.take_delta()
+        entries = [
+            (topic, person) for topic, here in self._own.items() for person, _ in here.values()
+        ]
+        return Snapshot(self.node, self.version, entries)
+
+    def farewell(self) -> Snapshot:
+        """Return what a node says when it stops."""
+        return Snapshot(self.node, self.version + 1, [])
+
+    def hear_delta(self, delta: Delta, *, now: float) -> tuple[list[Change], Question | None]:
+        """Take another node's delta; returns the changes seen here and what has to be asked."""
+        peer = self._peers.get(delta.node)
+        if peer is None or delta.version > peer.version + 1:
+            return [], Question(delta.node)
+        if delta.version <= peer.version:
+            return [], None
+        peer.version, peer.heard = delta.version, now
+        changes: list[Change] = []
+        for topic, person in delta.went:
+            known = peer.remove(topic, str(person.id))
+            if known is not None and not self._held(topic, str(person.id)):
+                changes.append(Change(topic, known, online=False))
+        for topic, person in delta.came:
+            if not self._held(topic, str(person.id)):
+                changes.append(Change(topic, person, online=True))
+            peer.table.setdefault(topic, {})[str(person.id)] = person
+        return changes, None
+
+    def hear_beat(self, beat: Beat, *, now: float) -> Question | None:
+        """Take another node's sign of life; returns what has to be asked."""
+        peer = self._peers.get(beat.node)
+        if peer is None or beat.version != peer.version:
+            return Question(beat.node)
+        peer.heard = now
+        return None
+
+    def hear_snapshot(self, snapshot: Snapshot, *, now: float) -> list[Change]:
+        """Take another node's whole table; returns the changes seen here."""
+        peer = self._peers.setdefault(snapshot.node, _Peer(snapshot.version, now))
+        peer.version, peer.heard = snapshot.version, now
+        table: dict[str, dict[UserKey, Person]] = {}
+        for topic, person in snapshot.entries:
+            table.setdefault(topic, {})[str(person.id)] = person
+        return self._replace(peer, table)
+
+    def expire(self, *, now: float) -> list[Change]:
+        """Forget the nodes that have not been heard from; returns the changes seen here."""
+        changes: list[Change] = []
+        for node, peer in list(self._peers.items()):
+            if now - peer.heard >= LEASE:
+                changes += self._replace(peer, {})
+                del self._peers[node]
+        return changes
+
+    def _note(self, topic: str, key: UserKey, person: Person, *, came: bool) -> None:
+        """Remember a change for the next delta; coming and going in between cancel out."""
+        add, cancel = (self._came, self._went) if came else (self._went, self._came)
+        if cancel.pop((topic, key), None) is None:
+            add[topic, key] = person
+
+    def _held(self, topic: str, key: UserKey) -> bool:
+        return key in self._own.get(topic, ()) or any(
+            key in peer.table.get(topic, ()) for peer in self._peers.values()
+        )
+
+    def _replace(self, peer: _Peer, table: dict[str, dict[UserKey, Person]]) -> list[Change]:
+        """Give a peer another table and return what that changes for those who watch here."""
+        before = list(_entries(peer.table))
+        held = {(topic, key) for topic, key, _ in _entries(table) if self._held(topic, key)}
+        peer.table = {topic: people for topic, people in table.items() if people}
+        changes = [
+            Change(topic, person, online=False)
+            for topic, key, person in before
+            if not self._held(topic, key)
+        ]
+        changes += [
+            Change(topic, person, online=True)
+            for topic, key, person in _entries(table)
+            if (topic, key) not in held
+        ]
+        return changes
+
+
+def _entries(
+    table: dict[str, dict[UserKey, Person]],
+) -> Iterable[tuple[str, UserKey, Person]]:
+    for topic, people in table.items():
+        for key, person in people.items():
+            yield topic, key, person

@@ -1,0 +1,220 @@
+"""JSON text to frames and back: the v1 dialect.
+
+Decoding is strict and quick: msgspec reads a valid frame straight into its class. Only a frame that msgspec refuses is
+read a second time, slowly, to tell its sender precisely what is wrong with it. Any text gives a `Command` or a
+`CommandError`, nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Union, cast
+
+import msgspec
+
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.frames import MAX_INTEGER, Command, Push
+from djwsbridge.protocol.text import check_storable
+
+__all__ = ["Codec", "decode_push", "encode_push", "load_object"]
+
+MAX_DEPTH = 16
+MAX_KEYS = 64  # in one object
+MAX_TYPE_LENGTH = 100  # characters of a command's or a message's type
+
+# A whole string (an unterminated one runs to the end, so that the scan stays linear) or one bracket outside of strings.
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_ESCAPED_NUL = "\\u0000"
+_encoder = msgspec.json.Encoder()
+_push_decoder = msgspec.json.Decoder(Push)
+
+
+def encode_push(
+    type: str, *, topic: str | None = None, seq: int | None = None, data: object
+) -> str:
+    """Write a push as it goes over the wire.
+
+    Args:
+        type: what happened, such as `message.sent`.
+        topic: where it was published, if anywhere.
+        seq: its number in the topic, when it has one.
+        data: the payload; a `msgspec.Raw` is taken as JSON text that is ready.
+    """
+    frame: dict[str, object] = {"push": type}
+    if topic is not None:
+        frame["topic"] = topic
+    if seq is not None:
+        frame["seq"] = seq
+    frame["data"] = data
+    return _encoder.encode(frame).decode()
+
+
+def decode_push(text: str) -> Push:
+    """Read a push that `encode_push` wrote, for a dialect that writes it in another way."""
+    return _push_decoder.decode(text)
+
+
+class Codec:
+    """The v1 dialect for a set of commands.
+
+    Args:
+        commands: the classes to be known, each with its own tag.
+    """
+
+    # The subprotocol that clients offer to speak this dialect.
+    name = "djwsbridge.v1"
+
+    def __init__(self, commands: Iterable[type[Command]]) -> None:
+        # Tag on the wire → class.
+        self.commands: Mapping[str, type[Command]] = {
+            cast(str, command.__struct_config__.tag): command for command in commands
+        }
+        union = functools.reduce(operator.or_, self.commands.values())
+        self._decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(
+            cast(type[Command], Union[union])  # noqa: UP007  a union built at run time
+        )
+
+    def decode(self, text: str) -> Command:
+        """Return the command that a text frame holds.
+
+        Raises:
+            CommandError: with the code of the first thing that is wrong, and the frame's id where it could be read.
+        """
+        try:
+            command = self._decoder.decode(text)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise self._diagnose(text) from None
+        if _ESCAPED_NUL in text:
+            load_object(text)
+        return command
+
+    def encode_reply(self, command: Command, ok: object) -> str:
+        """Write the answer to a command that succeeded."""
+        return _encoder.encode({"id": command.id, "ok": ok}).decode()
+
+    def encode_error(self, error: CommandError) -> str:
+        """Write the answer to a command that failed."""
+        return _encoder.encode(
+            {"id": error.command_id, "error": {**_describe(error), "retryable": error.retryable}}
+        ).decode()
+
+    def encode_farewell(self, error: CommandError) -> str:
+        """Write the error push that goes out before a 44xx close code."""
+        return encode_push("error", data=_describe(error))
+
+    def encode_push(self, text: str) -> str | None:
+        """Return a push as this dialect writes it: this is the dialect that the engine carries."""
+        return text
+
+    def _diagnose(self, text: str) -> CommandError:
+        """Say what is wrong with a frame that the decoder refused."""
+        try:
+            frame = load_object(text)
+        except CommandError as error:
+            return error
+        diagnosis = self._diagnose_object(frame)
+        identifier = frame.get("id")
+        if type(identifier) is int and 1 <= identifier <= MAX_INTEGER:
+            diagnosis.command_id = identifier
+        return diagnosis
+
+    def _diagnose_object(self, frame: Mapping[str, Any]) -> CommandError:
+        tag = frame.get("cmd")
+        if tag is None:
+            return CommandError(ErrorCode.BAD_FRAME, "The frame has no `cmd`.")
+        if not isinstance(tag, str) or len(tag) > MAX_TYPE_LENGTH:
+            return CommandError(ErrorCode.BAD_FIELD, field="cmd")
+        command = self.commands.get(tag)
+        if command is None:
+            return CommandError(ErrorCode.UNKNOWN_TYPE)
+        unknown = frame.keys() - set(command.__struct_encode_fields__) - {"cmd"}
+        if unknown:
+            return CommandError(ErrorCode.UNKNOWN_FIELD)
+        return CommandError(ErrorCode.BAD_FIELD, field=_bad_field(command, frame))
+
+
+def _describe(error: CommandError) -> dict[str, object]:
+    return {"code": error.code.value, "message": error.message, **error.details}
+
+
+def _bad_field(command: type[Command], frame: Mapping[str, Any]) -> str:
+    """Name the first field that does not fit its type."""
+    for field in msgspec.structs.fields(command):
+        if field.encode_name not in frame:
+            if field.required:
+                return field.encode_name
+            continue
+        try:
+            msgspec.convert(frame[field.encode_name], field.type)
+        except msgspec.ValidationError:
+            return field.encode_name
+    return "cmd"
+
+
+def load_object(text: str) -> dict[str, Any]:
+    """Read a JSON object from a stranger.
+
+    Raises:
+        CommandError: `bad_json`, `bad_frame`, `too_deep`, `too_many`, `bad_field` (a number that JSON readers disagree
+            about) or `bad_text`.
+    """
+    _check_depth(text)
+    try:
+        value = json.loads(
+            text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError):
+        raise CommandError(ErrorCode.BAD_JSON) from None
+    if not isinstance(value, dict):
+        raise CommandError(ErrorCode.BAD_FRAME)
+    _check_values(value)
+    return value
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting before any recursive reader sees it."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise CommandError(ErrorCode.TOO_DEEP)
+        elif token[0] in "]}":
+            depth -= 1
+
+
+def _check_values(value: object) -> None:
+    """Refuse texts that cannot be stored and objects with too many keys, at any depth (which is bounded)."""
+    if isinstance(value, str):
+        check_storable(value)
+    elif isinstance(value, dict):
+        if len(value) > MAX_KEYS:
+            raise CommandError(ErrorCode.TOO_MANY)
+        for key, item in value.items():
+            check_storable(key)
+            _check_values(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_values(item)
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > len(str(-MAX_INTEGER)) or abs(int(digits)) > MAX_INTEGER:
+        raise CommandError(ErrorCode.BAD_FIELD, "A number is out of range.")
+    return int(digits)
+
+
+def _parse_float(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise CommandError(ErrorCode.BAD_FIELD, "A number is out of range.")
+    return number
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's (RFC 8259, section 6)

@@ -1,0 +1,27 @@
+"""The WebSocket routes of the library."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, re_path
+
+from djwsbridge.conf import settings
+from djwsbridge.consumers import UserConsumer
+from djwsbridge.transport import registry
+
+__all__ = ["get_websocket_urlpatterns", "socket_path"]
+
+
+def socket_path() -> str:
+    """Return the path of the user's socket, such as `/ws/bridge/`."""
+    parts = [settings.WS_PREFIX.strip("/"), settings.WS_PATH.strip("/")]
+    return "/" + "".join(f"{part}/" for part in parts if part)
+
+
+def get_websocket_urlpatterns(consumer: type[UserConsumer] = UserConsumer) -> list[URLPattern]:
+    """Return the routes for Channels' `URLRouter`: the user's socket, and those of installed apps.
+
+    Args:
+        consumer: the project's own class, when it has derived one.
+    """
+    path = socket_path().lstrip("/").rstrip("/")
+    return [re_path(rf"^{path}/?$", consumer.as_asgi()), *registry.routes()]  # type: ignore[arg-type]

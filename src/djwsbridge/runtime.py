@@ -1,0 +1,447 @@
+"""The composition root: builds engine, hub and presence from the settings, once per event loop that serves.
+
+A server process has one event loop and so one `Runtime`, its node. A process that only publishes (a shell, a management
+command, a task worker) has none and gets one in a background thread when it first publishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol, cast
+
+import msgspec
+from channels.layers import get_channel_layer
+from django.core.exceptions import ImproperlyConfigured
+
+from djwsbridge.conf import settings
+from djwsbridge.engine.base import Engine
+from djwsbridge.engine.channel_layer import ChannelLayer, ChannelLayerEngine
+from djwsbridge.engine.memory import MemoryBus, MemoryEngine
+from djwsbridge.hub import Hub, Subscriber
+from djwsbridge.presence import BEAT_INTERVAL, Beat, Change, Delta, Presence, Question, Snapshot
+from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.errors import EngineUnavailable
+
+__all__ = [
+    "ENGINES",
+    "Control",
+    "Runtime",
+    "SubscribeUser",
+    "UnsubscribeUser",
+    "UserChanged",
+    "build_engine",
+    "current",
+    "hand_over",
+    "publish",
+    "user_topic",
+]
+
+logger = logging.getLogger("djwsbridge.runtime")
+
+CONTROL_TOPIC = "control.nodes"  # by which nodes talk to each other; no client can subscribe to it
+OUTBOX = 100_000  # pushes waiting for the engine; beyond it the newest are dropped and logged (they are hints)
+HAND_OVER_TIMEOUT = 10.0  # seconds in which a process without a server must have handed over a push
+GOSSIP_INTERVAL = (
+    0.25  # seconds in which changes of presence are gathered before the other nodes are told
+)
+
+
+class SubscribeUser(msgspec.Struct, frozen=True, tag="user.subscribe"):
+    """Every connection of a user now listens to a topic."""
+
+    user: str
+    topic: str
+
+
+class UnsubscribeUser(msgspec.Struct, frozen=True, tag="user.unsubscribe"):
+    """No connection of a user listens to a topic any more."""
+
+    user: str
+    topic: str
+
+
+class UserChanged(msgspec.Struct, frozen=True, tag="user.changed"):
+    """The credentials of a user have to be looked at again.
+
+    Attributes:
+        session: the key of the one session that has ended; None when anything may have changed.
+    """
+
+    user: str
+    session: str | None = None
+
+
+#: What nodes tell each other.
+Control = SubscribeUser | UnsubscribeUser | UserChanged | Delta | Beat | Snapshot | Question
+
+_control_decoder: msgspec.json.Decoder[Control] = msgspec.json.Decoder(Control)
+_control_encoder = msgspec.json.Encoder()
+
+
+class Member(Subscriber, Protocol):
+    """What the runtime needs of a connection, besides what the hub needs."""
+
+    async def subscribe(self, topic: str) -> None: ...
+    async def unsubscribe(self, topic: str) -> None: ...
+    async def revalidate(self, *, ended_session: str | None) -> None: ...
+    def check(self, *, now: float) -> None: ...
+
+
+def user_topic(user_id: object) -> str:
+    """Return the topic of a user: everything for all of their devices."""
+    return f"user.{user_id}"
+
+
+def build_engine() -> Engine:
+    """Build the engine that the settings name.
+
+    Raises:
+        ImproperlyConfigured: there is no such engine, or the channel layer is missing.
+    """
+    name = settings.ENGINE
+    if name is None:
+        name = "channel_layer" if _channel_layer() is not None else "memory"
+    if name not in ENGINES:
+        raise ImproperlyConfigured(
+            f"DJWSBRIDGE_ENGINE is {name!r}; it can be one of: {', '.join(sorted(ENGINES))}."
+        )
+    return ENGINES[name]()
+
+
+def _build_channel_layer() -> Engine:
+    layer = _channel_layer()
+    if layer is None:
+        raise ImproperlyConfigured(
+            "DJWSBRIDGE_ENGINE is 'channel_layer', but CHANNEL_LAYERS names no default layer."
+        )
+    return ChannelLayerEngine(layer)
+
+
+def _channel_layer() -> ChannelLayer | None:
+    layer: ChannelLayer | None = get_channel_layer()
+    return layer
+
+
+_bus = MemoryBus()
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "channel_layer": _build_channel_layer,
+    "memory": lambda: MemoryEngine(_bus),
+}
+
+
+class _Link:
+    """The state of this node's subscription to one topic at the engine."""
+
+    __slots__ = ("joined", "lock")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.joined = False
+
+
+class Runtime:
+    """One node: what the connections of one event loop share.
+
+    Args:
+        engine: not started yet; None builds the one that the settings name.
+    """
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.node = uuid.uuid4().hex[:12]
+        self.engine = engine or build_engine()
+        self.hub = Hub()
+        self.presence = Presence(self.node)
+        self.loop = asyncio.get_running_loop()
+        # Every connection from its accept to its end.
+        self.members: set[Member] = set()
+        self._links: dict[str, _Link] = {}
+        # Pushes that were handed over and not yet given to the engine, oldest first.
+        self._outbox: deque[tuple[str, str]] = deque()
+        self._outbox_filled = asyncio.Event()
+        # All three are None until `start`.
+        self._starting: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def started(self) -> bool:
+        """Say whether `start` was called and has not failed."""
+        return self._starting is not None
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to deliver; every caller returns when the node is ready."""
+        if self._starting is None:
+            self._starting = self.loop.create_task(self._start(), name="djwsbridge start")
+        try:
+            await asyncio.shield(self._starting)
+        except EngineUnavailable:
+            self._starting = None
+            raise
+
+    async def _start(self) -> None:
+        await self.engine.start(self._receive)
+        await self.engine.subscribe(CONTROL_TOPIC)
+        for work in (self._empty_outbox, self._gossip, self._watch):
+            self._tasks.append(self.loop.create_task(work(), name=f"djwsbridge {work.__name__}"))
+        self._tell(Question())
+
+    async def stop(self) -> None:
+        """Take leave of the other nodes and let go of the engine."""
+        if self._starting is None:
+            return
+        with contextlib.suppress(EngineUnavailable):
+            await self.engine.publish(CONTROL_TOPIC, _write(self.presence.farewell()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._starting = None
+        await self.engine.stop()
+
+    # -- subscriptions ---------------------------------------------------------------------------------------------
+
+    async def subscribe(self, topic: str, subscriber: Subscriber) -> None:
+        """Return when a subscriber gets every later push on a topic.
+
+        Raises:
+            EngineUnavailable: the engine could not be told.
+        """
+        self.hub.add(topic, subscriber)
+        try:
+            await self._settle(topic)
+        except EngineUnavailable:
+            self.hub.remove(topic, subscriber)
+            raise
+
+    async def subscribe_all(self, topics: Iterable[str], subscriber: Subscriber) -> None:
+        """Subscribe to many topics at once; see `subscribe`."""
+        await asyncio.gather(*(self.subscribe(topic, subscriber) for topic in topics))
+
+    async def unsubscribe(self, topic: str, subscriber: Subscriber) -> None:
+        """End a subscription; nothing is delivered to it from this moment on."""
+        self.hub.remove(topic, subscriber)
+        if topic not in self.hub:
+            with contextlib.suppress(EngineUnavailable):
+                await self._settle(topic)
+
+    async def _settle(self, topic: str) -> None:
+        """Make the engine's view of a topic equal to the hub's, whoever came or went meanwhile."""
+        link = self._links.setdefault(topic, _Link())
+        async with link.lock:
+            wanted = topic in self.hub
+            if wanted and not link.joined:
+                await self.engine.subscribe(topic)
+                link.joined = True
+            elif not wanted and link.joined:
+                link.joined = False
+                await self.engine.unsubscribe(topic)
+            if not link.joined and topic not in self.hub:
+                self._links.pop(topic, None)
+
+    # -- publishing ------------------------------------------------------------------------------------------------
+
+    def hand_over(self, topic: str, text: str) -> None:
+        """Take a push for the engine, in order, and return at once. Call it in the loop of this node."""
+        if len(self._outbox) >= OUTBOX:
+            logger.error("The engine is too slow or down: a push on %s was dropped.", topic)
+            return
+        self._outbox.append((topic, text))
+        self._outbox_filled.set()
+
+    async def _empty_outbox(self) -> None:
+        while True:
+            await self._outbox_filled.wait()
+            self._outbox_filled.clear()
+            while self._outbox:
+                topic, text = self._outbox.popleft()
+                try:
+                    await self.engine.publish(topic, text)
+                except EngineUnavailable as error:
+                    logger.warning("A push on %s was lost on the way: %s", topic, error)
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def _receive(self, topic: str, text: str) -> None:
+        if topic == CONTROL_TOPIC:
+            self._hear(text)
+        else:
+            self.hub.deliver(topic, text)
+
+    def _hear(self, text: str) -> None:
+        """Act on what another node says (or this one: it hears itself as well)."""
+        try:
+            control = _control_decoder.decode(text)
+        except msgspec.MsgspecError:
+            logger.warning("Another node said something unknown: is it of another version?")
+            return
+        if isinstance(control, SubscribeUser):
+            self._for_user(control.user, lambda member: member.subscribe(control.topic))
+        elif isinstance(control, UnsubscribeUser):
+            self._drop_user(control)
+        elif isinstance(control, UserChanged):
+            self._for_user(
+                control.user, lambda member: member.revalidate(ended_session=control.session)
+            )
+        elif isinstance(control, Question):
+            if control.node in (None, self.node):
+                self._tell(self.presence.snapshot())
+        elif control.node != self.node:
+            self._hear_presence(control)
+
+    def _hear_presence(self, control: Delta | Beat | Snapshot) -> None:
+        now = self.loop.time()
+        changes: list[Change] = []
+        question: Question | None = None
+        if isinstance(control, Delta):
+            changes, question = self.presence.hear_delta(control, now=now)
+        elif isinstance(control, Beat):
+            question = self.presence.hear_beat(control, now=now)
+        else:
+            changes = self.presence.hear_snapshot(control, now=now)
+        if question is not None:
+            self._tell(question)
+        self.announce(changes)
+
+    def _for_user(self, user: str, act: Callable[[Member], Coroutine[Any, Any, None]]) -> None:
+        for subscriber in self.hub.subscribers(user_topic(user)):
+            task = self.loop.create_task(act(cast(Member, subscriber)))
+            task.add_done_callback(_log_failure)
+
+    def _drop_user(self, control: UnsubscribeUser) -> None:
+        """End subscriptions now: access is lost, so not even the next push may get through."""
+        for member in self.hub.subscribers(user_topic(control.user)):
+            self.hub.remove(control.topic, member)
+        self._for_user(control.user, lambda member: member.unsubscribe(control.topic))
+
+    # -- presence --------------------------------------------------------------------------------------------------
+
+    def announce(self, changes: Iterable[Change]) -> None:
+        """Tell the connections of this node who came or went; every node tells its own."""
+        for change in changes:
+            data = {"user": change.person, "state": "online" if change.online else "offline"}
+            text = encode_push("presence.changed", topic=change.topic, data=data)
+            self.hub.deliver(change.topic, text)
+
+    def _tell(self, control: Control) -> None:
+        self.hand_over(CONTROL_TOPIC, _write(control))
+
+    async def _gossip(self) -> None:
+        """Tell the other nodes what changed here, and that this one lives."""
+        next_beat = self.loop.time() + BEAT_INTERVAL
+        while True:
+            await asyncio.sleep(GOSSIP_INTERVAL)
+            delta = self.presence.take_delta()
+            if delta is not None:
+                self._tell(delta)
+            if self.loop.time() >= next_beat:
+                next_beat = self.loop.time() + BEAT_INTERVAL
+                self._tell(self.presence.beat())
+                self.announce(self.presence.expire(now=self.loop.time()))
+
+    async def _watch(self) -> None:
+        """Look at every connection once a second: deadlines need no timer each."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = self.loop.time()
+            for member in list(self.members):
+                member.check(now=now)
+
+
+def _write(control: Control) -> str:
+    return _control_encoder.encode(control).decode()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("A connection could not follow a change.", exc_info=task.exception())
+
+
+# -- the runtimes of this process ------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
+
+
+def current() -> Runtime:
+    """Return the runtime of the running event loop, built when it is first asked for."""
+    loop = asyncio.get_running_loop()
+    with _lock:
+        for other in [other for other in _runtimes if other.is_closed()]:
+            del _runtimes[other]
+        if loop not in _runtimes:
+            _runtimes[loop] = Runtime()
+        return _runtimes[loop]
+
+
+def _serving() -> Runtime | None:
+    """Return the runtime of this process that serves connections, if there is one."""
+    with _lock:
+        for loop, runtime in _runtimes.items():
+            if loop.is_running() and runtime.started:
+                return runtime
+    return None
+
+
+def hand_over(topic: str, text: str) -> None:
+    """Give a push to the engine, from any thread, with or without a running loop, in any process.
+
+    In a process that serves, this returns at once and a failure of the engine is logged. In any other it returns when
+    the engine has taken the push, so that a command may end right after it.
+
+    Raises:
+        EngineUnavailable: in a process that does not serve, the engine did not take it.
+    """
+    runtime = _serving()
+    if runtime is not None:
+        if _running_loop() is runtime.loop:
+            runtime.hand_over(topic, text)
+        else:
+            runtime.loop.call_soon_threadsafe(runtime.hand_over, topic, text)
+        return
+    future = asyncio.run_coroutine_threadsafe(publish(topic, text), _background_loop())
+    try:
+        future.result(HAND_OVER_TIMEOUT)
+    except concurrent.futures.TimeoutError as error:
+        future.cancel()
+        raise EngineUnavailable("The engine did not answer in time.") from error
+
+
+async def publish(topic: str, text: str) -> None:
+    """Give a push to the engine and return when it was taken; from any event loop.
+
+    Raises:
+        EngineUnavailable: it was not taken.
+    """
+    runtime = _serving() or current()
+    if runtime.loop is asyncio.get_running_loop():
+        await runtime.engine.publish(topic, text)
+    else:
+        await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(runtime.engine.publish(topic, text), runtime.loop)
+        )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+@functools.cache
+def _background_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop of this process's publishing thread."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="djwsbridge publisher", daemon=True).start()
+    atexit.register(loop.call_soon_threadsafe, loop.stop)
+    return loop

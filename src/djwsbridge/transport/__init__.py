@@ -1,0 +1,1 @@
+"""The I/O shell on ASGI: accepts, reads, writes; knows no rule."""

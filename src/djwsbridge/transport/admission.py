@@ -1,0 +1,108 @@
+"""How many connections a user and an address may have, and how fast they may go: counted per node."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from djwsbridge.conf import settings
+from djwsbridge.protocol.server import RateLimit, WindowCounter
+from djwsbridge.runtime import Runtime
+from djwsbridge.transport.auth.handshake import header
+
+__all__ = ["Admission", "address_of", "admission_of"]
+
+GUESSES = RateLimit(20, 60.0)  # credentials that were no good, per address
+MAX_COUNTERS = 100_000  # users or addresses that are remembered; beyond it the oldest are forgotten
+
+
+class Admission:
+    """The counters of one node."""
+
+    def __init__(self) -> None:
+        self._users: Counter[str] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._sends: dict[str, WindowCounter] = {}
+        self._guesses: dict[str, WindowCounter] = {}
+
+    def admit_user(self, user_id: str) -> bool:
+        """Count one more connection of a user, if it fits."""
+        return _admit(self._users, user_id, settings.CONNECTIONS_PER_USER)
+
+    def admit_address(self, address: str) -> bool:
+        """Count one more connection from an address, if it fits.
+
+        Addresses are only told apart when the proxies in front are known: behind an unknown proxy everybody seems to
+        come from one address.
+        """
+        limit = settings.CONNECTIONS_PER_ADDRESS if settings.TRUSTED_PROXIES else None
+        return _admit(self._addresses, address, limit)
+
+    def leave_user(self, user_id: str) -> None:
+        """Take back one `admit_user`."""
+        _leave(self._users, user_id)
+
+    def leave_address(self, address: str) -> None:
+        """Take back one `admit_address`."""
+        _leave(self._addresses, address)
+
+    def count_send(self, user_id: str, *, now: float) -> float:
+        """Count one message of a user; returns 0.0, or the seconds until the next one fits."""
+        return _counter(self._sends, user_id, RateLimit(*settings.SEND_RATE)).add(now)
+
+    def count_guess(self, address: str, *, now: float) -> float:
+        """Count one credential that was no good; returns 0.0, or the seconds to wait."""
+        return _counter(self._guesses, address, GUESSES).add(now)
+
+
+_admissions: WeakKeyDictionary[Runtime, Admission] = WeakKeyDictionary()
+
+
+def admission_of(runtime: Runtime) -> Admission:
+    """Return the counters of a node."""
+    return _admissions.setdefault(runtime, Admission())
+
+
+def address_of(scope: dict[str, Any]) -> str:
+    """Return the address that a connection comes from, as far as it can be believed.
+
+    `X-Forwarded-For` is read from the right, past the proxies of DJWSBRIDGE_TRUSTED_PROXIES, and not at all when the
+    peer is none of them: anybody can write that header.
+    """
+    peer = (scope.get("client") or ("", 0))[0]
+    forwarded = [part.strip() for part in (header(scope, b"x-forwarded-for") or "").split(",")]
+    while _is_trusted(peer) and forwarded and forwarded[-1]:
+        peer = forwarded.pop()
+    return str(peer)
+
+
+def _is_trusted(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in ipaddress.ip_network(proxy) for proxy in settings.TRUSTED_PROXIES)
+
+
+def _admit(counts: Counter[str], key: str, limit: int | None) -> bool:
+    if limit is not None and counts[key] >= limit:
+        return False
+    counts[key] += 1
+    return True
+
+
+def _leave(counts: Counter[str], key: str) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]
+
+
+def _counter(counters: dict[str, WindowCounter], key: str, limit: RateLimit) -> WindowCounter:
+    counter = counters.get(key)
+    if counter is None:
+        if len(counters) >= MAX_COUNTERS:
+            del counters[next(iter(counters))]
+        counter = counters[key] = WindowCounter(limit)
+    return counter

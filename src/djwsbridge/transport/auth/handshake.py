@@ -1,0 +1,97 @@
+"""From the headers of a WebSocket handshake to who opens it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from django.conf import settings as django_settings
+from django.http import parse_cookie
+
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import DjwsbridgeError
+from djwsbridge.transport.auth.identity import Identity, refusal
+from djwsbridge.transport.auth.session import (
+    authenticate_session,
+    is_allowed_origin,
+    session_identity,
+)
+from djwsbridge.transport.auth.ticket import redeem_ticket
+from djwsbridge.transport.auth.token import authenticate_token
+from djwsbridge.transport.threads import run_service
+
+__all__ = ["BEARER_SUBPROTOCOL", "HandshakeRefused", "authenticate_handshake", "header"]
+
+BEARER_SUBPROTOCOL = (
+    "djwsbridge.bearer."  # followed by a token, for browsers, which cannot set headers
+)
+_SECRET_PARAMETERS = frozenset({"token", "access_token", "jwt", "access", "authorization"})
+
+Scope = dict[str, Any]
+
+
+class HandshakeRefused(DjwsbridgeError):
+    """A handshake that is answered with an HTTP status and never accepted."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"HTTP {status}")
+
+
+async def authenticate_handshake(scope: Scope) -> Identity | None:
+    """Return who opens a connection; None when the handshake carries no credential.
+
+    The first of these that is there decides: the Authorization header, the bearer subprotocol, a ticket in the address
+    (if DJWSBRIDGE_ALLOW_QUERY_TICKET), what an outer middleware has put into `scope["user"]`, the session cookie.
+
+    Raises:
+        CloseConnection: the credential is no good; to be told after `accept`.
+        HandshakeRefused: a foreign page uses the visitor's cookie, or there is a token in the address.
+    """
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    if _SECRET_PARAMETERS & query.keys():
+        raise HandshakeRefused(403)  # it is in the logs by now: accepting it would teach the habit
+    raw = header(scope, b"authorization")
+    if raw is not None:
+        return await run_service(authenticate_token, _bearer_of(raw))
+    for subprotocol in scope.get("subprotocols", ()):
+        if subprotocol.startswith(BEARER_SUBPROTOCOL):
+            return await run_service(
+                authenticate_token, subprotocol.removeprefix(BEARER_SUBPROTOCOL)
+            )
+    if "ticket" in query:
+        if not settings.ALLOW_QUERY_TICKET:
+            raise HandshakeRefused(403)
+        return await run_service(redeem_ticket, query["ticket"][0])
+    return await _authenticate_cookie(scope)
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return the first header of a name (lower case)."""
+    for key, value in scope.get("headers", ()):
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _bearer_of(raw: str) -> str:
+    scheme, _, token = raw.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise refusal(ErrorCode.TOKEN_INVALID)
+    return token.strip()
+
+
+async def _authenticate_cookie(scope: Scope) -> Identity | None:
+    """Return whose session opens the connection, whoever has read the cookie: we, or Channels' middleware."""
+    user = scope.get("user")
+    known = user is not None and user.is_authenticated
+    cookies = parse_cookie(header(scope, b"cookie") or "")
+    session_key = cookies.get(django_settings.SESSION_COOKIE_NAME, "")
+    if not known and not session_key:
+        return None
+    if not is_allowed_origin(header(scope, b"origin"), scope):
+        raise HandshakeRefused(403)
+    if user is not None and known:
+        return session_identity(user, session_key)
+    return await run_service(authenticate_session, session_key)

@@ -1,0 +1,85 @@
+"""Logout, a new password, deactivation, a blacklisted token: what reaches open connections, and how fast.
+
+Django's own signals say that something about a user has changed; every node then looks again at the credentials of that
+user's connections. What changes without a signal (a queryset's `update`, an expired session) is found by the look that
+every connection takes once a minute anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.signals import user_logged_out
+from django.db.models.signals import post_delete, post_save
+from django.http import HttpRequest
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+
+from djwsbridge import publish
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.transport.auth.identity import Identity, refusal, session_digest
+from djwsbridge.transport.auth.session import authenticate_session
+
+__all__ = ["check_still_valid", "connect_signals"]
+
+
+_BLACKLIST = "rest_framework_simplejwt.token_blacklist"
+
+
+def check_still_valid(identity: Identity) -> None:
+    """Look at a credential again. Talks to the database.
+
+    Raises:
+        CloseConnection: 4410; it is not good any more.
+    """
+    user = get_user_model().objects.filter(pk=identity.user.pk).first()
+    if user is None or not user.is_active:
+        raise refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+    if identity.session_key is not None:
+        if authenticate_session(identity.session_key) is None:
+            raise refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+    elif user.get_session_auth_hash() != identity.fingerprint or _is_blacklisted(identity):
+        raise refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+
+
+def connect_signals() -> None:
+    """Listen to what Django and simplejwt tell about users; called once, when the app is ready."""
+    user_model = get_user_model()
+    post_save.connect(_on_user_saved, sender=user_model, dispatch_uid="djwsbridge.user_saved")
+    post_delete.connect(_on_user_deleted, sender=user_model, dispatch_uid="djwsbridge.user_deleted")
+    user_logged_out.connect(_on_logged_out, dispatch_uid="djwsbridge.logged_out")
+    if apps.is_installed(_BLACKLIST):
+        post_save.connect(
+            _on_blacklisted, sender=BlacklistedToken, dispatch_uid="djwsbridge.blacklisted"
+        )
+
+
+def _is_blacklisted(identity: Identity) -> bool:
+    if identity.token_id is None or not apps.is_installed(_BLACKLIST):
+        return False
+    return bool(BlacklistedToken._default_manager.filter(token__jti=identity.token_id).exists())
+
+
+def _on_user_saved(
+    instance: AbstractBaseUser, *, created: bool, update_fields: Any = None, **_: object
+) -> None:
+    # Every login saves `last_login`; nothing else about the user has changed then.
+    if not created and set(update_fields or ()) != {"last_login"}:
+        publish.user_changed(instance.pk)
+
+
+def _on_user_deleted(instance: AbstractBaseUser, **_: object) -> None:
+    publish.user_changed(instance.pk)
+
+
+def _on_logged_out(request: HttpRequest | None, user: AbstractBaseUser | None, **_: object) -> None:
+    session_key = getattr(getattr(request, "session", None), "session_key", None)
+    if user is not None and session_key:
+        publish.user_changed(user.pk, session=session_digest(session_key))
+
+
+def _on_blacklisted(instance: Any, **_: object) -> None:
+    if instance.token.user_id is not None:
+        publish.user_changed(instance.token.user_id)

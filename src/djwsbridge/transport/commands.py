@@ -1,0 +1,116 @@
+"""The handlers of the core's own commands."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.protocol.errors import CloseConnection, CommandError
+from djwsbridge.protocol.frames import (
+    Connect,
+    Heartbeat,
+    ListPresence,
+    RefreshToken,
+    Subscribe,
+    Unsubscribe,
+)
+from djwsbridge.transport.admission import admission_of
+from djwsbridge.transport.auth.identity import Identity, refusal
+from djwsbridge.transport.auth.ticket import redeem_ticket
+from djwsbridge.transport.auth.token import authenticate_token
+from djwsbridge.transport.connection import Connection
+from djwsbridge.transport.registry import find_topic_rule, register_command
+from djwsbridge.transport.threads import run_service
+
+__all__ = ["register_core_commands"]
+
+
+def register_core_commands() -> None:
+    """Let connections carry out the commands of this module."""
+    register_command(Connect, connect)
+    register_command(Heartbeat, heartbeat)
+    register_command(RefreshToken, refresh_token)
+    register_command(Subscribe, subscribe)
+    register_command(Unsubscribe, unsubscribe)
+    register_command(ListPresence, list_presence)
+
+
+async def connect(connection: Connection, command: Connect) -> Mapping[str, object]:
+    """Begin the session with the credential of the handshake or of this command."""
+    if len(command.cursors) > settings.CURSORS:
+        raise CommandError(ErrorCode.TOO_MANY, limit=settings.CURSORS)
+    await connection.open(await _identify(connection, command))
+    return {
+        "connection_id": connection.connection_id,
+        "user": connection.person,
+        "heartbeat_ms": int(settings.HEARTBEAT_INTERVAL * 1000),
+        "topics": {topic: {"recovered": False} for topic in sorted(connection.topics)},
+    }
+
+
+async def heartbeat(connection: Connection, command: Heartbeat) -> Mapping[str, object]:
+    """Answer: this side is alive."""
+    return {}
+
+
+async def refresh_token(connection: Connection, command: RefreshToken) -> Mapping[str, object]:
+    """Go on with a newer token."""
+    identity = await run_service(authenticate_token, command.token)
+    connection.replace_identity(identity)
+    expires_at = identity.expires_at or 0.0
+    return {"expires_at": dt.datetime.fromtimestamp(expires_at, dt.timezone.utc)}
+
+
+async def subscribe(connection: Connection, command: Subscribe) -> Mapping[str, object]:
+    """Listen to a topic, if its rule allows."""
+    rule = find_topic_rule(command.topic)
+    if command.topic not in connection.topics and (
+        rule is None or not await run_service(rule, connection.user, command.topic)
+    ):
+        raise CommandError(ErrorCode.NOT_FOUND)
+    await connection.subscribe(command.topic)
+    return {}
+
+
+async def unsubscribe(connection: Connection, command: Unsubscribe) -> Mapping[str, object]:
+    """Stop listening to a topic."""
+    await connection.unsubscribe(command.topic)
+    return {}
+
+
+async def list_presence(connection: Connection, command: ListPresence) -> Mapping[str, object]:
+    """Tell who is online on a topic."""
+    if command.topic not in connection.topics:
+        raise CommandError(ErrorCode.NOT_FOUND)
+    return {"users": connection.runtime.presence.online(command.topic)}
+
+
+async def _identify(connection: Connection, command: Connect) -> Identity:
+    """Return who asks to connect; a credential in the command and one in the handshake must agree."""
+    known = connection.handshake_identity
+    try:
+        if command.ticket is not None:
+            identity = await run_service(redeem_ticket, command.ticket)
+        elif command.token is not None:
+            identity = await run_service(authenticate_token, command.token)
+        elif known is not None:
+            return known
+        else:
+            raise refusal(ErrorCode.AUTH_REQUIRED)
+        if known is not None and known.user.pk != identity.user.pk:
+            raise refusal(ErrorCode.TOKEN_INVALID)
+    except CloseConnection as reason:
+        raise _count_guess(connection, reason) from None
+    return identity
+
+
+def _count_guess(connection: Connection, reason: CloseConnection) -> CloseConnection:
+    """Slow down one who tries credentials."""
+    now = connection.runtime.loop.time()
+    wait = admission_of(connection.runtime).count_guess(connection.address, now=now)
+    if not wait:
+        return reason
+    error = CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
+    return CloseConnection(CloseCode.RATE_LIMITED, error)

@@ -1,0 +1,433 @@
+"""One WebSocket, from accept to close: carries frames between the ASGI server and the protocol.
+
+Rules are elsewhere: what may come when in `protocol.server`, what a command does in its handler, who may connect in
+`transport.auth`. This module reads, writes, and keeps time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import InterfaceError, OperationalError
+
+from djwsbridge import runtime as runtimes
+from djwsbridge.conf import settings
+from djwsbridge.presence import Person
+from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
+from djwsbridge.protocol.frames import Command, PlainMessage
+from djwsbridge.protocol.server import Dialect, ServerProtocol, State
+from djwsbridge.transport import registry
+from djwsbridge.transport.admission import address_of, admission_of
+from djwsbridge.transport.auth.identity import Identity, refusal
+from djwsbridge.transport.auth.revocation import check_still_valid
+from djwsbridge.transport.send_queue import SendQueue
+from djwsbridge.transport.threads import run_service
+
+__all__ = ["Connection", "Consumer"]
+
+logger = logging.getLogger("djwsbridge.connection")
+
+CLOSE_TIMEOUT = 5.0  # seconds for what waits, and again for the peer's own close frame
+# Seconds for which a lease of presence outlives its connection: a page that is loaded again does not flicker, and
+# neither does a lost network that comes back.
+LINGER_AFTER_CLOSE = 2.0
+LINGER_AFTER_LOSS = 15.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Consumer(Protocol):
+    """What a connection needs of the class that a developer may derive from (`djwsbridge.consumers`)."""
+
+    def topics(self) -> Iterable[str]:
+        """Return the topics to listen to besides the user's own. Sync; may talk to the database."""
+
+    async def connected(self) -> None:
+        """Called when the user is known and everything is subscribed."""
+
+    async def disconnected(self, close_code: int) -> None:
+        """Called when it is over, if `connected` was."""
+
+    async def receive(self, message: PlainMessage) -> object:
+        """Carry out a frame of the plain dialect, or `user.send`."""
+
+
+class Connection:
+    """One WebSocket.
+
+    Args:
+        scope: of the ASGI application.
+        receive: likewise.
+        send: likewise.
+        dialect: how its frames look.
+    """
+
+    # No __dict__: there may be tens of thousands of these.
+    __slots__ = (
+        "__weakref__",
+        "_close_code",
+        "_closing",
+        "_connected",
+        "_credential_ends",
+        "_next_look",
+        "_receive",
+        "_send",
+        "_task",
+        "_topics",
+        "_warned",
+        "address",
+        "connection_id",
+        "consumer",
+        "dialect",
+        "handshake_identity",
+        "identity",
+        "person",
+        "protocol",
+        "queue",
+        "runtime",
+        "scope",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect) -> None:
+        self.runtime = runtimes.current()
+        self.connection_id = uuid.uuid4().hex
+        self.scope = scope
+        self.address = address_of(dict(scope))
+        self.dialect = dialect
+        self.protocol = ServerProtocol(dialect, settings.limits(), now=self.runtime.loop.time())
+        self.queue = SendQueue(send, limit=settings.SEND_QUEUE_BYTES, on_full=self._on_slow)
+        # The object of the developer's class; set by the endpoint before `run`.
+        self.consumer: Consumer
+        # Whom the handshake has named; None when it carried no credential.
+        self.handshake_identity: Identity | None = None
+        # Both are None until the actor is known.
+        self.identity: Identity | None = None
+        self.person: Person | None = None
+        # In the loop's seconds; None when the credential has no end.
+        self._credential_ends: float | None = None
+        self._warned = False
+        self._next_look = 0.0
+        # Whether the consumer was told that the user is there.
+        self._connected = False
+        self._receive = receive
+        self._send = send
+        # What this connection is subscribed to and holds a lease on.
+        self._topics: set[str] = set()
+        # Set once this side has begun to close.
+        self._closing: asyncio.Task[None] | None = None
+        self._close_code = int(CloseCode.GOING_AWAY)
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def user(self) -> AbstractBaseUser:
+        """Return the actor of everything that this connection asks for."""
+        if self.identity is None:
+            raise refusal(ErrorCode.AUTH_REQUIRED)
+        return self.identity.user
+
+    @property
+    def user_id(self) -> Any:
+        """Return the actor's primary key."""
+        return self.user.pk
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the accepted connection until it ends."""
+        self._task = asyncio.current_task()
+        self.runtime.members.add(self)
+        try:
+            await self._read()
+        except asyncio.CancelledError:
+            if self._closing is None or not self._closing.done():
+                raise  # the server stops; otherwise it was our own last resort, see `_finish`
+        finally:
+            self.runtime.members.discard(self)
+            self.queue.drop()
+            await self._leave()
+
+    async def open(self, identity: Identity) -> None:
+        """Let the actor in: count, subscribe, show.
+
+        Raises:
+            CloseConnection: too many connections, or the engine cannot be reached.
+        """
+        admission = admission_of(self.runtime)
+        if not admission.admit_user(str(identity.user.pk)):
+            error = CommandError(ErrorCode.TOO_MANY, "You have too many connections open.")
+            raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
+        self._accept_identity(identity)
+        self.person = Person(_wire_id(identity.user.pk), identity.user.get_username())
+        topics = [runtimes.user_topic(identity.user.pk), *await run_service(self._list_topics)]
+        try:
+            await self.runtime.subscribe_all(topics[: settings.SUBSCRIPTIONS], self)
+        except EngineUnavailable:
+            error = CommandError(ErrorCode.BUSY, retry_after_ms=_spread(5.0))
+            raise CloseConnection(CloseCode.TRY_LATER, error) from None
+        self._topics.update(topics[: settings.SUBSCRIPTIONS])
+        self.protocol.move(State.OPEN)
+        for topic in self._topics:
+            self._appear(topic)
+        self._connected = True
+        await self.consumer.connected()
+
+    def close(self, reason: CloseConnection) -> None:
+        """Say why, write what waits, and end the connection; the first call decides."""
+        if self._closing is None:
+            self.protocol.move(State.CLOSED)
+            self._close_code = int(reason.close_code)
+            self.queue.put(self.dialect.encode_farewell(reason.error))
+            self._closing = self.runtime.loop.create_task(self._finish(reason))
+
+    async def _finish(self, reason: CloseConnection) -> None:
+        await self.queue.finish(CLOSE_TIMEOUT)
+        close = {
+            "type": "websocket.close",
+            "code": int(reason.close_code),
+            "reason": reason.error.code.value,
+        }
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._send(close), CLOSE_TIMEOUT)
+        # The server now tells `_read` that the peer is gone; should it forget to, this does.
+        if self._task is not None:
+            self.runtime.loop.call_later(CLOSE_TIMEOUT, self._task.cancel)
+
+    async def _leave(self) -> None:
+        admission = admission_of(self.runtime)
+        admission.leave_address(self.address)
+        if self.identity is None:
+            return
+        admission.leave_user(str(self.user_id))
+        clean = self._close_code in (CloseCode.NORMAL, CloseCode.GOING_AWAY)
+        linger = LINGER_AFTER_CLOSE if clean else LINGER_AFTER_LOSS
+        for topic in list(self._topics):
+            self._disappear(topic, after=linger)
+            await self.runtime.unsubscribe(topic, self)
+        if self._connected:
+            await self.consumer.disconnected(self._close_code)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            event = await self._receive()
+            if event["type"] == "websocket.disconnect":
+                if self._closing is None:
+                    self._close_code = event.get("code") or int(CloseCode.GOING_AWAY)
+                return
+            if self._closing is None:
+                await self._on_frame(event)
+
+    async def _on_frame(self, event: MutableMapping[str, Any]) -> None:
+        now = self.runtime.loop.time()
+        try:
+            text = event.get("text")
+            if text is None:
+                raise self.protocol.receive_bytes(now=now)
+            await self._execute(self.protocol.receive_text(text, now=now), now)
+        except CommandError as error:
+            self.queue.put(self.dialect.encode_error(error))
+        except CloseConnection as reason:
+            self.close(reason)
+
+    async def _execute(self, command: Command | PlainMessage, now: float) -> None:
+        """Carry out one command and queue its reply. One after the other: a sender's order is kept."""
+        try:
+            if isinstance(command, PlainMessage):
+                self.count_send(now)
+                await self.consumer.receive(command)
+                return
+            if registry.counts_as_send(command):
+                self.count_send(now)
+            ok = await registry.handler_of(command)(self, command)
+        except CommandError as error:
+            if isinstance(command, Command):
+                error.command_id = command.id
+            raise
+        except CloseConnection:
+            raise
+        except Exception as error:
+            failure = _failure(error)
+            failure.command_id = getattr(command, "id", None)
+            raise failure from error
+        reply = self.dialect.encode_reply(command, ok)
+        if reply is not None:
+            self.queue.put(reply)
+
+    def count_send(self, now: float) -> None:
+        """Count one message of the actor.
+
+        Raises:
+            CommandError: `rate_limited`.
+            CloseConnection: 4429, for one who does not listen.
+        """
+        wait = admission_of(self.runtime).count_send(str(self.user_id), now=now)
+        if wait:
+            raise self.protocol.breach(wait, now=now)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def push(self, text: str) -> None:
+        """Queue a frame that the hub delivers."""
+        self.queue.put(text)
+
+    def tell(self, type: str, data: object) -> None:
+        """Push something to this connection alone."""
+        written = self.dialect.encode_push(encode_push(type, data=data))
+        if written is not None:
+            self.queue.put(written)
+
+    def _on_slow(self) -> None:
+        """End a connection that does not read: it comes back and loads what it missed."""
+        error = CommandError(ErrorCode.BUSY, "This client reads too slowly.")
+        self.close(CloseConnection(CloseCode.SLOW_CONSUMER, error))
+
+    # -- topics ----------------------------------------------------------------------------------------------------
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Return what this connection is subscribed to."""
+        return frozenset(self._topics)
+
+    async def subscribe(self, topic: str) -> None:
+        """Listen to a topic and appear on it.
+
+        Raises:
+            CommandError: `too_many`, or `busy` when the engine cannot be reached.
+        """
+        if topic in self._topics or self._closing is not None:
+            return
+        if len(self._topics) >= settings.SUBSCRIPTIONS:
+            raise CommandError(ErrorCode.TOO_MANY, limit=settings.SUBSCRIPTIONS)
+        try:
+            await self.runtime.subscribe(topic, self)
+        except EngineUnavailable:
+            raise CommandError(ErrorCode.BUSY) from None
+        self._topics.add(topic)
+        self._appear(topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Stop listening to a topic and disappear from it."""
+        if topic in self._topics:
+            self._topics.discard(topic)
+            await self.runtime.unsubscribe(topic, self)
+            self._disappear(topic, after=0.0)
+
+    def _list_topics(self) -> list[str]:
+        return list(self.consumer.topics())
+
+    def _appear(self, topic: str) -> None:
+        if self.person is not None:
+            change = self.runtime.presence.acquire(topic, self.person)
+            self.runtime.announce([change] if change else [])
+
+    def _disappear(self, topic: str, *, after: float) -> None:
+        """Give back the lease on a topic, now or when the person has had time to come back."""
+        runtime, person = self.runtime, self.person
+        if person is None:
+            return
+
+        def release() -> None:
+            change = runtime.presence.release(topic, person)
+            runtime.announce([change] if change else [])
+
+        if after:
+            runtime.loop.call_later(after, release)
+        else:
+            release()
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def check(self, *, now: float) -> None:
+        """Look at the deadlines; called once a second."""
+        reason = self.protocol.check(now=now)
+        if reason is None and self.identity is not None:
+            reason = self._check_credential(now)
+        if reason is not None:
+            self.close(reason)
+
+    def _check_credential(self, now: float) -> CloseConnection | None:
+        if self._credential_ends is not None:
+            left = self._credential_ends - now
+            if left <= -settings.TOKEN_LEEWAY:
+                return refusal(ErrorCode.TOKEN_EXPIRED, CloseCode.TOKEN_EXPIRED)
+            if left <= settings.TOKEN_WARNING and not self._warned:
+                self._warned = True
+                self.tell("auth.expiring", {"expires_in_ms": max(0, int(left * 1000))})
+        if now >= self._next_look:
+            self._plan_next_look(now)
+            self.runtime.loop.create_task(self.revalidate(ended_session=None))
+        return None
+
+    async def revalidate(self, *, ended_session: str | None) -> None:
+        """Look at the credential again and close if it is not good any more.
+
+        Args:
+            ended_session: digest of a session that has just ended; None to look at everything.
+        """
+        identity = self.identity
+        if identity is None:
+            return
+        if ended_session is not None:
+            if ended_session == identity.session:
+                self.close(refusal(ErrorCode.REVOKED, CloseCode.REVOKED))
+            return
+        try:
+            await run_service(check_still_valid, identity)
+        except CloseConnection as reason:
+            self.close(reason)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("The credentials of a connection could not be checked: %r", error)
+
+    def replace_identity(self, identity: Identity) -> None:
+        """Go on with a newer credential of the same user.
+
+        Raises:
+            CloseConnection: 4403, it is somebody else's.
+        """
+        if identity.user.pk != self.user_id:
+            raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
+        self._accept_identity(identity)
+
+    def _accept_identity(self, identity: Identity) -> None:
+        now = self.runtime.loop.time()
+        self.identity = identity
+        self._warned = False
+        self._credential_ends = None if identity.expires_in is None else now + identity.expires_in
+        self._plan_next_look(now)
+
+    def _plan_next_look(self, now: float) -> None:
+        # Spread, so that connections which came together do not ask the database together.
+        self._next_look = now + settings.REVALIDATE_INTERVAL * random.uniform(0.75, 1.0)  # noqa: S311
+
+
+def _wire_id(primary_key: object) -> int | str:
+    return primary_key if isinstance(primary_key, int) else str(primary_key)
+
+
+def _spread(seconds: float) -> int:
+    """Return a random delay in milliseconds, so that a crowd does not come back at once."""
+    return int(random.uniform(0.2, 1.0) * seconds * 1000)  # noqa: S311
+
+
+def _failure(error: Exception) -> CommandError:
+    """Return what the client is told of an exception: a code, and a reference to find it in the server's log."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        busy = "locked" in str(error)  # SQLite's word for another writer
+        code = ErrorCode.BUSY if busy else ErrorCode.DB_UNAVAILABLE
+        logger.warning("The database failed a command: %r", error)
+        return CommandError(code)
+    reference = uuid.uuid4().hex[:12]
+    logger.error("A command failed (reference %s).", reference, exc_info=error)
+    return CommandError(ErrorCode.INTERNAL, reference=reference)

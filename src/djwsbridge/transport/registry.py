@@ -1,0 +1,125 @@
+"""What other apps add to the core: commands, topics, rules, routes. Filled in `AppConfig.ready`, read later."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.utils.module_loading import import_string
+
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codec import Codec
+from djwsbridge.protocol.frames import Command
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+    from django.urls import URLPattern
+
+    from djwsbridge.transport.connection import Connection
+
+__all__ = [
+    "Handler",
+    "codec",
+    "counts_as_send",
+    "find_topic_rule",
+    "handler_of",
+    "register_command",
+    "register_routes",
+    "register_topic_rule",
+    "register_topics",
+    "routes",
+    "topics_of",
+]
+
+C = TypeVar("C", bound=Command)
+#: Carries out one command and returns the `ok` of its reply.
+Handler = Callable[["Connection", C], Awaitable[object]]
+TopicRule = Callable[["AbstractBaseUser", str], bool]
+
+_handlers: dict[type[Command], Handler[Any]] = {}
+_sends: set[type[Command]] = set()
+_topics: list[Callable[[AbstractBaseUser], Iterable[str]]] = []
+_rules: dict[str, TopicRule] = {}
+_routes: list[Callable[[], list[URLPattern]]] = []
+
+
+def register_command(
+    command: type[C], handler: Handler[C], *, counts_as_send: bool = False
+) -> None:
+    """Let connections carry out a command.
+
+    Args:
+        command: its class.
+        handler: what carries it out.
+        counts_as_send: whether it counts against DJWSBRIDGE_SEND_RATE, the limit for messages.
+
+    Raises:
+        ValueError: another class has the same tag.
+    """
+    for known in _handlers:
+        if known is not command and known.__struct_config__.tag == command.__struct_config__.tag:
+            raise ValueError(f"{known} and {command} have the same tag.")
+    _handlers[command] = handler
+    if counts_as_send:
+        _sends.add(command)
+    codec.cache_clear()
+
+
+def register_topics(function: Callable[[AbstractBaseUser], Iterable[str]]) -> None:
+    """Name topics that every connection of a user listens to from its `connect` on.
+
+    Args:
+        function: sync, user → topics.
+    """
+    _topics.append(function)
+
+
+def register_topic_rule(prefix: str, rule: TopicRule) -> None:
+    """Decide who may `subscribe` to the topics `<prefix>.<anything>`.
+
+    Args:
+        prefix: what stands before the first dot.
+        rule: sync, (user, topic) → may they?
+    """
+    _rules[prefix] = rule
+
+
+def register_routes(function: Callable[[], list[URLPattern]]) -> None:
+    """Add WebSocket routes to `djwsbridge.routing.get_websocket_urlpatterns`."""
+    _routes.append(function)
+
+
+@functools.cache
+def codec() -> Codec:
+    """Return the v1 dialect with all commands registered so far."""
+    return Codec(_handlers)
+
+
+def handler_of(command: Command) -> Handler[Any]:
+    """Return the handler of a decoded command."""
+    return _handlers[type(command)]
+
+
+def counts_as_send(command: Command) -> bool:
+    """Say whether a command counts against the limit for messages."""
+    return type(command) in _sends
+
+
+def topics_of(user: AbstractBaseUser) -> list[str]:
+    """Return the topics that apps have named for a user. Talks to the database."""
+    return [topic for function in _topics for topic in function(user)]
+
+
+def find_topic_rule(topic: str) -> TopicRule | None:
+    """Return the rule for a topic: an app's, or the project's own (DJWSBRIDGE_TOPIC_RULES)."""
+    prefix = topic.partition(".")[0]
+    if prefix in _rules:
+        return _rules[prefix]
+    path = settings.TOPIC_RULES.get(prefix)
+    return import_string(path) if path else None
+
+
+def routes() -> list[URLPattern]:
+    """Return the WebSocket routes that apps have added."""
+    return [route for function in _routes for route in function()]
