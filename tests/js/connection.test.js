@@ -184,11 +184,11 @@ test("the back-off grows while `connect` fails, and starts over only after ten s
 
 for (const [text, row] of Object.entries(CLOSE_CODES)) {
   const code = Number(text);
-  test(`close code ${code} ${row.name}: ${row.reconnect ? "comes back" : "stops"}`, async () => {
+  test(`close code ${code} ${row.name}: ${row.reaction}`, async () => {
     await connect();
     await server.close(code);
     assert.deepEqual([last().closeCode, last().reason], [code, row.name]);
-    if (row.reconnect) {
+    if (row.reaction !== "stop") {
       assert.equal(last().state, "waiting");
       assert.equal(last().delayMs, 250 + (row.minDelayMs ?? 0));
       await clock.advance(last().delayMs);
@@ -226,6 +226,14 @@ test("4401 asks for a new credential once, then stops", async () => {
   await server.close(4401);
   assert.deepEqual(asked, [false, true, true]);
   assert.deepEqual([last().state, last().advice, last().message], ["stopped", "login", "Log in."]);
+});
+
+test("without a credential function the next handshake is the new credential", async () => {
+  await connect();
+  await server.close(4401);
+  await clock.advance(last().delayMs);
+  await server.close(4410);
+  assert.equal(last().state, "stopped");
 });
 
 test("4411 brings a fresh credential with the next attempt", async () => {

@@ -5,34 +5,40 @@
  */
 
 /**
+ * What the client does after a close code:
+ * `reconnect` with its own back-off; `reconnect_later` after the delay that the server named, or the row's;
+ * `new_credential` once with a fresh ticket, token or cookie, then stop; `stop` and tell the person why.
+ * @typedef {"reconnect" | "reconnect_later" | "new_credential" | "stop"} Reaction
+ */
+
+/**
  * @typedef {object} CloseCodeRow
  * @property {string} name
- * @property {boolean} reconnect  Whether the client connects again by itself.
+ * @property {Reaction} reaction
  * @property {number} [minDelayMs]  The client waits at least this long.
- * @property {boolean} [freshCredential]  A new ticket or token may help: the client asks for one, once.
- * @property {"login" | "reload" | "close_tabs" | "contact"} [advice]  What a person can do when the client stops.
+ * @property {"login" | "reload" | "close_tabs" | "contact"} [advice]  What a person can do when the client has stopped.
  */
 
 /** @type {Readonly<Record<number, CloseCodeRow>>} */
 export const CLOSE_CODES = Object.freeze({
-  1000: { name: "normal", reconnect: true },
-  1001: { name: "going_away", reconnect: true },
-  1003: { name: "unsupported_data", reconnect: false, advice: "reload" },
-  1009: { name: "too_big", reconnect: true },
-  1012: { name: "restart", reconnect: true },
-  1013: { name: "try_later", reconnect: true },
-  4400: { name: "bad_protocol", reconnect: false, advice: "reload" },
-  4401: { name: "unauthorized", reconnect: false, freshCredential: true, advice: "login" },
-  4403: { name: "forbidden", reconnect: false, advice: "contact" },
-  4408: { name: "connect_timeout", reconnect: true },
-  4409: { name: "replaced", reconnect: false, advice: "close_tabs" },
-  4410: { name: "revoked", reconnect: false, advice: "login" },
-  4411: { name: "token_expired", reconnect: true, freshCredential: true },
-  4420: { name: "slow_consumer", reconnect: true },
-  4421: { name: "heartbeat_lost", reconnect: true },
-  4429: { name: "rate_limited", reconnect: true, minDelayMs: 10_000 },
-  4430: { name: "too_many_connections", reconnect: false, advice: "close_tabs" },
-  4500: { name: "internal", reconnect: true },
+  1000: { name: "normal", reaction: "reconnect" },
+  1001: { name: "going_away", reaction: "reconnect" },
+  1003: { name: "unsupported_data", reaction: "stop", advice: "reload" },
+  1009: { name: "too_big", reaction: "reconnect" },
+  1012: { name: "restart", reaction: "reconnect_later" },
+  1013: { name: "try_later", reaction: "reconnect_later" },
+  4400: { name: "bad_protocol", reaction: "stop", advice: "reload" },
+  4401: { name: "unauthorized", reaction: "new_credential", advice: "login" },
+  4403: { name: "forbidden", reaction: "stop", advice: "contact" },
+  4408: { name: "connect_timeout", reaction: "reconnect" },
+  4409: { name: "replaced", reaction: "stop", advice: "close_tabs" },
+  4410: { name: "revoked", reaction: "stop", advice: "login" },
+  4411: { name: "token_expired", reaction: "new_credential", advice: "login" },
+  4420: { name: "slow_consumer", reaction: "reconnect" },
+  4421: { name: "heartbeat_lost", reaction: "reconnect" },
+  4429: { name: "rate_limited", reaction: "reconnect_later", minDelayMs: 10_000 },
+  4430: { name: "too_many_connections", reaction: "stop", advice: "close_tabs" },
+  4500: { name: "internal", reaction: "reconnect" },
 });
 
 /** Every code that a reply's `error` can carry. */
@@ -54,5 +60,6 @@ export const RETRYABLE = Object.freeze(["rate_limited", "busy", "db_unavailable"
  * @returns {CloseCodeRow}
  */
 export function closeCodeRow(code) {
-  return CLOSE_CODES[code] ?? { name: "unknown", reconnect: !(code >= 4500 && code <= 4999) };
+  const final = code >= 4500 && code <= 4999;
+  return CLOSE_CODES[code] ?? { name: "unknown", reaction: final ? "stop" : "reconnect" };
 }

@@ -228,11 +228,11 @@ export class Connection extends EventTarget {
   #closed(closeCode) {
     const row = closeCodeRow(closeCode ?? 1006);
     const error = this.#lastError;
-    const renewable = Boolean(row.freshCredential && this.#credential && !this.#fresh);
+    const renewable = row.reaction === "new_credential" && !this.#fresh;
     this.#drop(closeCode);
     this.#lastError = null;
     const detail = { closeCode, reason: row.name, message: error?.message };
-    if (!row.reconnect && !renewable) {
+    if (row.reaction === "stop" || (row.reaction === "new_credential" && !renewable)) {
       this.#enter({ state: "stopped", ...detail, advice: row.advice });
       return;
     }

@@ -1,0 +1,199 @@
+// @ts-check
+/** @import { StateDetail } from "djwsbridge/types.js" */
+/** @import { ChatComposerElement } from "djwsbridge/chat/elements/chat_composer.js" */
+/** @import { ChatLobbyElement } from "djwsbridge/chat/elements/chat_lobby.js" */
+/** @import { ChatOnlineElement } from "djwsbridge/chat/elements/chat_online.js" */
+/** @import { ChatRoomsElement } from "djwsbridge/chat/elements/chat_rooms.js" */
+/** @import { ChatStatusElement } from "djwsbridge/chat/elements/chat_status.js" */
+/** @import { ChatTimelineElement } from "djwsbridge/chat/elements/chat_timeline.js" */
+/** @import { PageData } from "djwsbridge/chat/state/types.js" */
+import { Connection } from "djwsbridge/connection.js";
+import { BridgeError, uuid4 } from "djwsbridge/protocol.js";
+import { Drawers } from "djwsbridge/chat/elements/drawers.js";
+import { find, setText } from "djwsbridge/chat/elements/dom.js";
+import { ChatApi } from "djwsbridge/chat/state/api.js";
+import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
+import { ChatSession } from "djwsbridge/chat/state/session.js";
+import { describeStatus } from "djwsbridge/chat/state/status.js";
+import { checkBody } from "djwsbridge/chat/state/text.js";
+
+/** The whole page: makes the session from the server's data, hands state down to the elements, and hears them. */
+export class ChatAppElement extends HTMLElement {
+  /** @type {AbortController | null} */
+  #listening = null;
+  /** @type {ChatSession | null} */
+  #session = null;
+  /** What was read when the page opened: where the mark of new messages stands; null for none. @type {number | null} */
+  #readSeq = null;
+  /** Whether the page has been online once. */
+  #wasOnline = false;
+  /** The last state of the connection. @type {StateDetail} */
+  #connectionState = { state: "connecting" };
+  /** The title without the unread count. */
+  #title = "";
+
+  connectedCallback() {
+    const data = /** @type {PageData} */ (JSON.parse(find(document, "#chat-data").textContent ?? ""));
+    this.#listening = new AbortController();
+    this.#title = document.title;
+    this.#readSeq = data.room && data.room.unread > 0 ? data.room.read_seq : null;
+    this.#session = this.#makeSession(data);
+    new Drawers(this, this.#listening.signal);
+    this.#listenToSession(this.#session, this.#listening.signal);
+    this.#listenToElements(this.#session, this.#listening.signal);
+    this.#listenToPage(this.#session, this.#listening.signal);
+    this.#renderAll();
+    this.#session.connection.start();
+  }
+
+  disconnectedCallback() {
+    this.#listening?.abort();
+    this.#session?.connection.stop();
+  }
+
+  /** @param {PageData} data */
+  #makeSession(data) {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    return new ChatSession({
+      data,
+      connection: new Connection({ url: `${scheme}//${location.host}${data.socket_path}` }),
+      api: new ChatApi({ base: data.api, csrfToken: this.dataset.csrfToken ?? "" }),
+      makeId: () => uuid4(crypto.getRandomValues(new Uint8Array(16))),
+    });
+  }
+
+  /** @param {ChatSession} session @param {AbortSignal} signal */
+  #listenToSession(session, signal) {
+    session.timeline.addEventListener("change", () => this.#renderTimeline(), { signal });
+    session.outbox.addEventListener("change", () => this.#renderTimeline(), { signal });
+    session.rooms.addEventListener("change", () => this.#renderRooms(), { signal });
+    session.presence.addEventListener("change", () => this.#renderPeople(), { signal });
+    session.addEventListener("room", () => this.#roomChanged(), { signal });
+    session.addEventListener("status", (event) => {
+      this.#connectionState = /** @type {CustomEvent} */ (event).detail;
+      this.#wasOnline ||= this.#connectionState.state === "online";
+      this.#renderStatus();
+    }, { signal });
+  }
+
+  /** @param {ChatSession} session @param {AbortSignal} signal */
+  #listenToElements(session, signal) {
+    /** @param {string} type @param {(event: CustomEvent) => void} run */
+    const hear = (type, run) => this.addEventListener(type, (event) => run(/** @type {CustomEvent} */ (event)), { signal });
+    hear("chat-send", (event) => this.#send(event));
+    hear("chat-retry", ({ detail }) => session.outbox.retry(detail));
+    hear("chat-discard", ({ detail }) => session.outbox.discard(detail));
+    hear("chat-older", () => session.loadOlder().catch(() => this.#timeline?.failOlder()));
+    hear("chat-seen", () => this.#seen());
+  }
+
+  /** @param {ChatSession} session @param {AbortSignal} signal */
+  #listenToPage({ connection, outbox }, signal) {
+    for (const type of ["online", "pageshow"]) addEventListener(type, () => connection.wake(), { signal });
+    addEventListener("offline", () => connection.probe(), { signal });
+    for (const type of ["online", "offline"]) addEventListener(type, () => this.#renderStatus(), { signal });
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState !== "visible") return;
+      connection.wake();
+      this.#seen();
+    }, { signal });
+    addEventListener("beforeunload", (event) => outbox.entries.length > 0 && event.preventDefault(), { signal });
+  }
+
+  /** @param {CustomEvent<string>} event */
+  #send(event) {
+    const problem = checkBody(event.detail);
+    try {
+      if (!problem) this.#session?.send(event.detail);
+      this.#say(problem ?? "");
+    } catch (error) {
+      if (!(error instanceof BridgeError)) throw error;
+      event.preventDefault();
+      this.#say(`${error.message} Wait until the connection is back.`);
+      return;
+    }
+    if (problem) event.preventDefault();
+    else this.#showOwn();
+  }
+
+  /** What one sends oneself is always in sight, and whoever writes has read. */
+  #showOwn() {
+    this.#readSeq = null;
+    this.#renderTimeline();
+    this.#timeline?.scrollToEnd();
+  }
+
+  #seen() {
+    if (document.visibilityState === "visible" && this.#timeline?.atBottom) this.#session?.markRead();
+  }
+
+  #renderAll() {
+    this.#renderTimeline();
+    this.#renderRooms();
+    this.#renderPeople();
+    this.#renderStatus();
+  }
+
+  #renderTimeline() {
+    const session = this.#session;
+    if (!session || !this.#timeline) return;
+    const items = layoutTimeline({
+      messages: session.timeline.messages, entries: session.outbox.entries, user: session.user, readSeq: this.#readSeq,
+    });
+    this.#timeline.render(items, { hasOlder: session.timeline.hasOlder });
+  }
+
+  #renderRooms() {
+    if (!this.#session) return;
+    const { rooms, presence, room } = this.#session;
+    /** @type {ChatRoomsElement} */ (find(this, "chat-rooms")).render(rooms, presence, { openId: room?.id ?? null });
+    /** @type {ChatLobbyElement | null} */ (this.querySelector("chat-lobby"))?.render(rooms);
+    document.title = rooms.unread ? `(${rooms.unread}) ${this.#title}` : this.#title;
+  }
+
+  #renderPeople() {
+    if (!this.#session) return;
+    const { room, members, user, presence, peer } = this.#session;
+    const topic = room?.is_member ? `room.${room.id}` : null;
+    /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render({
+      online: presence.users(topic), members: [...members.values()], user,
+    });
+    const line = this.querySelector(".peer-state");
+    if (line && peer) setText(line, presence.isOnline(peer.id) ? "Online" : "Offline");
+    this.#renderRooms();
+  }
+
+  #renderStatus() {
+    const status = describeStatus(this.#connectionState, { wasOnline: this.#wasOnline, networkDown: !navigator.onLine });
+    /** @type {ChatStatusElement} */ (find(this, "chat-status")).status = status;
+    this.dataset.connection = status.tone;
+    const notice = find(this, ".notice");
+    notice.hidden = status.tone !== "stopped";
+    setText(find(notice, ".notice-text"), status.help);
+    find(notice, "a").hidden = !status.reload;
+    if (status.tone !== "stopped") this.#say(status.help);
+  }
+
+  /** The open room came to be, or the person joined or left it, perhaps in another tab. */
+  #roomChanged() {
+    const room = this.#session?.room;
+    const composer = /** @type {ChatComposerElement | null} */ (this.querySelector("chat-composer"));
+    if (room?.is_member && !composer) location.reload();
+    if (room && !room.is_member && composer) {
+      composer.writable = false;
+      composer.note = "You have left this room. Choose another one, or open it again to join.";
+    }
+    this.#renderPeople();
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    const composer = /** @type {ChatComposerElement | null} */ (this.querySelector("chat-composer"));
+    if (composer) composer.note = text;
+  }
+
+  /** @returns {ChatTimelineElement | null} */
+  get #timeline() {
+    return this.querySelector("chat-timeline");
+  }
+}

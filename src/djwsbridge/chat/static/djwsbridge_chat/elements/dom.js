@@ -1,0 +1,69 @@
+// @ts-check
+/** Small hands for building the page. Text enters by textContent only. */
+
+/**
+ * Make an element.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * Set an element's text, and touch nothing when it is there already.
+ * @param {Element} element
+ * @param {string} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Find what a template promises to hold.
+ * @template {HTMLElement} T
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @returns {T}
+ */
+export function find(root, selector) {
+  const element = root.querySelector(selector);
+  if (!element) throw new Error(`The page has no ${selector}.`);
+  return /** @type {T} */ (element);
+}
+
+/**
+ * Make the children of a list match the items, by `data-key`: what is there stays and is updated, so that focus,
+ * selection and scroll position survive.
+ * @template T
+ * @param {Element} list
+ * @param {readonly T[]} items
+ * @param {{key: (item: T) => string, create: (item: T) => HTMLElement, update?: (element: HTMLElement, item: T) => void}} how
+ */
+export function reconcile(list, items, { key, create, update = () => {} }) {
+  const known = new Map(Array.from(list.children, (child) => [/** @type {HTMLElement} */ (child).dataset.key, child]));
+  let next = list.firstElementChild;
+  for (const item of items) {
+    const name = key(item);
+    const element = /** @type {HTMLElement} */ (known.get(name) ?? create(item));
+    known.delete(name);
+    element.dataset.key = name;
+    update(element, item);
+    if (element === next) next = next.nextElementSibling;
+    else list.insertBefore(element, next);
+  }
+  for (const element of known.values()) element.remove();
+}
+
+/** Choose one of the avatar tones, always the same for the same person. @param {string | number | null} id */
+export function toneOf(id) {
+  let sum = 7;
+  for (const letter of String(id)) sum = (sum * 31 + letter.charCodeAt(0)) % 997;
+  return `tone-${sum % 8}`;
+}

@@ -1,0 +1,92 @@
+// @ts-check
+/** @import { User } from "djwsbridge/types.js" */
+/** @import { OutboxEntry } from "djwsbridge/outbox.js" */
+/** @import { Message } from "djwsbridge/chat/state/types.js" */
+
+const GROUP_WITHIN = 5 * 60_000; // ms; a longer pause starts a new group, so that its time is seen
+
+/**
+ * @typedef {object} MessageItem
+ * @property {"message"} kind
+ * @property {string} key
+ * @property {boolean} own
+ * @property {boolean} first  Starts a group of one author: shows name and avatar.
+ * @property {User["id"] | null} authorId
+ * @property {string} author
+ * @property {string} body
+ * @property {string} created
+ * @property {number | null} seq  Null until confirmed.
+ * @property {string} clientMessageId
+ * @property {"sent" | OutboxEntry["state"]} state
+ * @property {{code: string, message: string} | null} error
+ */
+/** @typedef {{kind: "day", key: string, created: string}} DayItem */
+/** @typedef {{kind: "unread", key: "unread"}} UnreadItem */
+/** @typedef {MessageItem | DayItem | UnreadItem} TimelineItem */
+
+/**
+ * Lay out what the timeline shows: confirmed messages, then what waits, with days and the mark of the first unread one.
+ * An item keeps its key when its message is confirmed, so that nothing on the page is replaced.
+ * @param {object} options
+ * @param {readonly Message[]} options.messages
+ * @param {readonly OutboxEntry[]} options.entries
+ * @param {User} options.user
+ * @param {number | null} options.readSeq  What was read when the room was opened; null for no mark.
+ * @param {(iso: string) => string} [options.dayOf]
+ * @returns {TimelineItem[]}
+ */
+export function layoutTimeline({ messages, entries, user, readSeq, dayOf = localDay }) {
+  const confirmed = new Set(messages.filter((each) => each.sender.id === user.id).map((each) => each.client_message_id));
+  const all = [
+    ...messages.map((message) => fromMessage(message, user)),
+    ...entries.filter((entry) => !confirmed.has(entry.client_message_id)).map((entry) => fromEntry(entry, user)),
+  ];
+  /** @type {TimelineItem[]} */
+  const items = [];
+  /** @type {MessageItem | null} */
+  let previous = null;
+  let unreadMarked = readSeq === null;
+  for (const item of all) {
+    if (!previous || dayOf(previous.created) !== dayOf(item.created)) {
+      items.push({ kind: "day", key: `day ${item.key}`, created: item.created });
+      previous = null;
+    }
+    if (!unreadMarked && !item.own && item.seq !== null && item.seq > /** @type {number} */ (readSeq)) {
+      items.push({ kind: "unread", key: "unread" });
+      unreadMarked = true;
+      previous = null;
+    }
+    items.push({ ...item, first: !previous || !sameGroup(previous, item) });
+    previous = item;
+  }
+  return items;
+}
+
+/** @param {MessageItem} before @param {MessageItem} after */
+function sameGroup(before, after) {
+  return before.authorId === after.authorId && before.author === after.author
+    && Math.abs(Date.parse(after.created) - Date.parse(before.created)) < GROUP_WITHIN;
+}
+
+/** @param {Message} message @param {User} user @returns {MessageItem} */
+function fromMessage(message, user) {
+  const { sender, seq, body, created, client_message_id: clientMessageId } = message;
+  return {
+    kind: "message", key: `${sender.id} ${clientMessageId}`, own: sender.id === user.id, first: true,
+    authorId: sender.id, author: sender.name, body, created, seq, clientMessageId, state: "sent", error: null,
+  };
+}
+
+/** @param {OutboxEntry} entry @param {User} user @returns {MessageItem} */
+function fromEntry({ client_message_id: clientMessageId, body, created, state, error }, user) {
+  return {
+    kind: "message", key: `${user.id} ${clientMessageId}`, own: true, first: true,
+    authorId: user.id, author: user.name, body, created, seq: null, clientMessageId, state, error,
+  };
+}
+
+/** The reader's own calendar day. @param {string} iso */
+function localDay(iso) {
+  const date = new Date(iso);
+  return `${date.getFullYear()}-${date.getMonth()}-${date.getDate()}`;
+}

@@ -1,0 +1,53 @@
+// @ts-check
+/** @import { User, UserId } from "djwsbridge/types.js" */
+
+/**
+ * Who is online, topic by topic, as the server last said.
+ *
+ * Events: `change`.
+ */
+export class Presence extends EventTarget {
+  /** Online users by id, by topic. @type {Map<string, Map<UserId, User>>} */
+  #topics = new Map();
+
+  /** Take the whole list of a topic. @param {string} topic @param {User[]} users */
+  load(topic, users) {
+    this.#topics.set(topic, new Map(users.map((user) => [user.id, user])));
+    this.#changed();
+  }
+
+  /** Take a change; one of a topic that was not loaded yet says nothing. @param {string} topic @param {User} user @param {string} state */
+  change(topic, user, state) {
+    const users = this.#topics.get(topic);
+    if (!users) return;
+    if (state === "offline") users.delete(user.id);
+    else users.set(user.id, user);
+    this.#changed();
+  }
+
+  /** Forget every topic but these. @param {string[]} topics */
+  keep(topics) {
+    for (const topic of this.#topics.keys()) if (!topics.includes(topic)) this.#topics.delete(topic);
+    this.#changed();
+  }
+
+  /**
+   * Give the people online on a topic, or on any when null, by name.
+   * @param {string | null} [topic]
+   * @returns {User[]}
+   */
+  users(topic = null) {
+    const lists = topic === null ? [...this.#topics.values()] : [this.#topics.get(topic) ?? new Map()];
+    const users = new Map(lists.flatMap((list) => [...list]));
+    return [...users.values()].sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  /** @param {UserId} id */
+  isOnline(id) {
+    return [...this.#topics.values()].some((users) => users.has(id));
+  }
+
+  #changed() {
+    this.dispatchEvent(new CustomEvent("change"));
+  }
+}

@@ -1,0 +1,89 @@
+// @ts-check
+/** @import { User } from "djwsbridge/types.js" */
+/** @import { Message, Room } from "djwsbridge/chat/state/types.js" */
+
+/**
+ * The rooms that the person sees in the lists, with what is unread.
+ *
+ * Events: `change`.
+ */
+export class RoomList extends EventTarget {
+  /** By id, in the order of the server; new ones come first. @type {Map<number, Room>} */
+  #rooms = new Map();
+  #user;
+
+  /** @param {{rooms: Room[], user: User}} options */
+  constructor({ rooms, user }) {
+    super();
+    this.#user = user;
+    this.#fill(rooms);
+  }
+
+  /** @returns {Room[]} */
+  get rooms() {
+    return [...this.#rooms.values()];
+  }
+
+  /** Messages that wait to be read, over all rooms. */
+  get unread() {
+    return this.rooms.reduce((sum, room) => sum + (room.is_member ? room.unread : 0), 0);
+  }
+
+  /** @param {number} id */
+  get(id) {
+    return this.#rooms.get(id) ?? null;
+  }
+
+  /** Take the whole list of the server anew. @param {Room[]} rooms */
+  replace(rooms) {
+    this.#fill(rooms);
+    this.#changed();
+  }
+
+  /** Add a room, or take its new state. @param {Room} room */
+  put(room) {
+    const known = this.#rooms.has(room.id);
+    this.#rooms = new Map(known ? [...this.#rooms] : [[room.id, room], ...this.#rooms]);
+    this.#rooms.set(room.id, room);
+    this.#changed();
+  }
+
+  /** The person has left: a group stays in sight, so that they can join again. @param {number} id */
+  leave(id) {
+    const room = this.#rooms.get(id);
+    if (!room) return;
+    if (room.kind === "direct") this.#rooms.delete(id);
+    else this.#rooms.set(id, { ...room, is_member: false, unread: 0, last_message: null });
+    this.#changed();
+  }
+
+  /** Count a message that arrived. @param {Message} message */
+  receive(message) {
+    const room = this.#rooms.get(message.room);
+    if (!room || message.seq <= room.last_seq) return;
+    const readSeq = message.sender.id === this.#user.id ? message.seq : room.read_seq;
+    this.#update({ ...room, last_seq: message.seq, last_message: message }, readSeq);
+  }
+
+  /** Note how far the person has read. @param {number} id @param {number} seq */
+  read(id, seq) {
+    const room = this.#rooms.get(id);
+    if (room && seq > room.read_seq) this.#update(room, seq);
+  }
+
+  /** @param {Room} room @param {number} readSeq */
+  #update(room, readSeq) {
+    const unread = Math.max(0, room.last_seq - readSeq);
+    this.#rooms.set(room.id, { ...room, read_seq: readSeq, unread });
+    this.#changed();
+  }
+
+  /** @param {Room[]} rooms */
+  #fill(rooms) {
+    this.#rooms = new Map(rooms.map((room) => [room.id, room]));
+  }
+
+  #changed() {
+    this.dispatchEvent(new CustomEvent("change"));
+  }
+}

@@ -1,0 +1,36 @@
+// @ts-check
+/** @import { StateDetail } from "djwsbridge/types.js" */
+
+/**
+ * @typedef {object} Status  What the page says about the connection.
+ * @property {"online" | "busy" | "offline" | "stopped"} tone
+ * @property {string} text  For the status line; two words or so.
+ * @property {string} help  What it means for the person, and what they can do; empty when all is well.
+ * @property {boolean} reload  Whether loading the page anew is the way on.
+ */
+
+/** @type {Readonly<Record<string, {text: string, help: string}>>} */
+const STOPPED = Object.freeze({
+  login: { text: "Signed out", help: "Your session has ended. Log in again to go on." },
+  reload: { text: "Disconnected", help: "This page is out of date. Reload it to go on." },
+  close_tabs: { text: "Disconnected", help: "The chat is open in too many places. Close other tabs, then reload this page." },
+  contact: { text: "Disconnected", help: "This account cannot use the chat. Ask the people who run this site." },
+});
+
+/**
+ * Put the state of the connection into words.
+ * @param {StateDetail} detail
+ * @param {{wasOnline: boolean, networkDown: boolean}} options
+ * @returns {Status}
+ */
+export function describeStatus(detail, { wasOnline, networkDown }) {
+  if (detail.state === "online") return { tone: "online", text: "Connected", help: "", reload: false };
+  if (detail.state === "stopped") {
+    const words = STOPPED[detail.advice ?? ""] ?? { text: "Disconnected", help: "Reload this page to connect again." };
+    return { tone: "stopped", ...words, reload: detail.advice !== "contact" };
+  }
+  const help = "No connection. What you send waits here and goes out in order.";
+  if (networkDown) return { tone: "offline", text: "Offline", help, reload: false };
+  if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", reload: false };
+  return { tone: "busy", text: "Reconnecting…", help, reload: false };
+}
