@@ -52,30 +52,19 @@ POLL_INTERVAL = 0.02  # seconds between two looks at a condition
 
 ServerName = Literal["daphne", "uvicorn"]
 
-# How each server is started; the limits are those of the shipped deployment.
+# How each server is started, with the limits of the shipped deployment.
 SERVERS: dict[ServerName, tuple[str, ...]] = {
     "daphne": (
-        "daphne",
-        "-b",
-        "127.0.0.1",
-        "-p",
-        "{port}",
-        "--websocket_timeout",
-        "-1",  # else a jump of the wall clock closes every socket
-        "--websocket-max-message-size",
-        "65536",
+        *("daphne", "-b", "127.0.0.1", "-p", "{port}"),
+        *("--websocket_timeout", "-1"),  # else a jump of the wall clock closes every socket
+        *("--websocket-max-message-size", "65536"),
         "{application}",
     ),
     "uvicorn": (
-        "uvicorn",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "{port}",
-        "--ws-max-size",
-        "65536",
-        "--ws-per-message-deflate",
-        "false",
+        *("uvicorn", "--host", "127.0.0.1", "--port", "{port}"),
+        *("--log-level", "warning", "--no-access-log"),
+        *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
+        *("--timeout-graceful-shutdown", "20"),
         "{application}",
     ),
 }

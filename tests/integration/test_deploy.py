@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.deploy_rig import COMPOSE, DOCKERFILE, copy_into_image, read_compose, read_stages
-from tests.servers import ROOT, TIMEOUT, Process, child_environment, find_binary, free_port
+from tests.servers import ROOT, SERVERS, TIMEOUT, Process, child_environment, find_binary, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,6 +134,12 @@ def test_redis_is_started_and_probed(compose: dict[str, Any], tmp_path: Path) ->
         )
     finally:
         server.stop()
+
+
+def test_the_tests_start_uvicorn_as_the_image_does() -> None:
+    command = next(one for one in read_stages()[-1] if one.name == "CMD").arguments
+    filled = {"0.0.0.0": "127.0.0.1", "8000": "{port}", "config.asgi:application": "{application}"}
+    assert [filled.get(part, part) for part in command[2:]] == list(SERVERS["uvicorn"])
 
 
 def test_workers_run_the_images_own_command(compose: dict[str, Any]) -> None:
