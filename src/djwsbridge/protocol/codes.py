@@ -16,6 +16,7 @@ __all__ = [
     "CLOSE_POLICIES",
     "ERROR_TEXTS",
     "RETRYABLE",
+    "STAND_INS",
     "CloseCode",
     "ClosePolicy",
     "ErrorCode",
@@ -143,6 +144,19 @@ class CloseCode(enum.IntEnum):
     RATE_LIMITED = 4429
     TOO_MANY_CONNECTIONS = 4430
     INTERNAL = 4500
+
+
+#: Daphne sends no standard code but 1000 (autobahn refuses the others, RFC 6455 allows them): what it sends instead. The
+#: error push that goes out before tells the real reason.
+STAND_INS: Mapping[CloseCode, CloseCode] = MappingProxyType(
+    {
+        CloseCode.UNSUPPORTED_DATA: CloseCode.BAD_PROTOCOL,
+        CloseCode.GOING_AWAY: CloseCode.NORMAL,
+        CloseCode.TOO_BIG: CloseCode.NORMAL,
+        CloseCode.RESTART: CloseCode.NORMAL,
+        CloseCode.TRY_LATER: CloseCode.NORMAL,
+    }
+)
 
 
 class Reaction(str, enum.Enum):

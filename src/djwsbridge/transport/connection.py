@@ -21,7 +21,7 @@ from djwsbridge import runtime as runtimes
 from djwsbridge.conf import settings
 from djwsbridge.presence import Person
 from djwsbridge.protocol.codec import encode_push
-from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.frames import Command, PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
@@ -197,8 +197,12 @@ class Connection:
             "code": int(reason.close_code),
             "reason": reason.error.code.value,
         }
-        with contextlib.suppress(Exception):
+        try:
             await asyncio.wait_for(self._send(close), CLOSE_TIMEOUT)
+        except Exception:  # noqa: BLE001  the peer is gone, or the server does not send this code
+            close["code"] = int(STAND_INS.get(reason.close_code, reason.close_code))
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self._send(close), CLOSE_TIMEOUT)
         # The server now tells `_read` that the peer is gone; should it forget to, this does.
         if self._task is not None:
             self.runtime.loop.call_later(CLOSE_TIMEOUT, self._task.cancel)
