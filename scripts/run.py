@@ -37,17 +37,18 @@ def main() -> None:
 def read_port() -> int:
     """Return the port that was asked for, or end with a sentence when it cannot be had."""
     wanted = sys.argv[1]
-    if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= LAST_PORT):
+    port = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
+    if not 0 < port <= LAST_PORT:
         sys.exit(f"PORT={wanted} is no port: choose a number from 1 to {LAST_PORT}.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, int(wanted)))
+            probe.bind((HOST, port))
         except PermissionError:
-            sys.exit(f"Port {wanted} is not allowed to you. Try: make run PORT=8001")
+            sys.exit(f"Port {port} is not allowed to you. Try: make run PORT=8000")
         except OSError:
-            sys.exit(f"Port {wanted} is taken by another program. Try: make run PORT=8001")
-    return int(wanted)
+            sys.exit(f"Port {port} is taken by another program. Try: make run PORT={port + 1}")
+    return port
 
 
 def prepare() -> None:
