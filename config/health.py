@@ -20,13 +20,13 @@ PROBE_TOPIC = "health.probe"  # nobody listens; what counts is that the engine t
 
 
 @never_cache
-def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - the interface of a view
+def healthz(request: HttpRequest) -> HttpResponse:
     """Say that the process answers."""
     return JsonResponse({"status": "ok"})
 
 
 @never_cache
-async def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+async def readyz(request: HttpRequest) -> HttpResponse:
     """Say whether the database and the engine answer; with 503 when one of them does not."""
     parts = {"database": await _database_answers(), "engine": await _engine_answers()}
     ready = all(parts.values())

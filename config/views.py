@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth import login
 from django.db import IntegrityError, transaction
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse_lazy
 from django.views.generic import CreateView
@@ -21,13 +25,13 @@ class SignUpView(CreateView):  # type: ignore[type-arg]
     template_name = "registration/signup.html"
     success_url = reverse_lazy("djwsbridge_chat:index")
 
-    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         """Send those who have an account on to the chat."""
         if request.user.is_authenticated:
             return redirect(str(self.success_url))
         return super().dispatch(request, *args, **kwargs)
 
-    def form_valid(self, form: SignUpForm) -> HttpResponse:
+    def form_valid(self, form: ModelForm[Any]) -> HttpResponse:
         """Log the new person in."""
         try:
             with transaction.atomic():

@@ -129,6 +129,10 @@ class Presence:
         """Say whether a user has a lease on a topic."""
         return self._held(topic, str(user_id))
 
+    def is_online_elsewhere(self, topic: str, user_id: object) -> bool:
+        """Say whether a user has a lease on a topic on another node."""
+        return any(str(user_id) in peer.table.get(topic, ()) for peer in self._peers.values())
+
     def acquire(self, topic: str, person: Person) -> Change | None:
         """Take one lease for a connection of this node; returns the change that everybody here sees, if it is one."""
         key = str(person.id)

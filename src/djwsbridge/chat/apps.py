@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
 
 __all__ = ["ChatConfig"]
 
@@ -20,12 +25,17 @@ class ChatConfig(AppConfig):
         from djwsbridge.chat import commands, handlers, services  # noqa: PLC0415 - needs the models
         from djwsbridge.transport import registry  # noqa: PLC0415
 
-        registry.register_command(
-            commands.SendMessage, handlers.send_message, counts_as_send=True
-        )
+        registry.register_command(commands.SendMessage, handlers.send_message, counts_as_send=True)
         registry.register_command(commands.ListMessages, handlers.list_messages)
         registry.register_command(commands.MarkRead, handlers.mark_read)
+        registry.register_routes(_routes)
         registry.register_topics(lambda user: services.list_topics(actor=user))
         registry.register_topic_rule(
             "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)
         )
+
+
+def _routes() -> list[URLPattern]:
+    from djwsbridge.chat.consumers import routes  # noqa: PLC0415 - needs the apps to be ready
+
+    return routes()

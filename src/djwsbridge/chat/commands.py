@@ -15,7 +15,7 @@ __all__ = ["ListMessages", "MarkRead", "SendMessage"]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
 
-class SendMessage(Command, tag="message.send"):
+class SendMessage(Command, frozen=True, kw_only=True, tag="message.send"):
     """Store a message in a room and push it to the members.
 
     Attributes:
@@ -29,7 +29,7 @@ class SendMessage(Command, tag="message.send"):
     client_message_id: uuid.UUID
 
 
-class ListMessages(Command, tag="message.list"):
+class ListMessages(Command, frozen=True, kw_only=True, tag="message.list"):
     """Ask for a part of a room's history: the newest messages, or those next to a seq.
 
     Attributes:
@@ -45,7 +45,7 @@ class ListMessages(Command, tag="message.list"):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)] = 50
 
 
-class MarkRead(Command, tag="room.mark_read"):
+class MarkRead(Command, frozen=True, kw_only=True, tag="room.mark_read"):
     """Say that everything up to a seq was read.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from django.contrib.auth import get_user_model
@@ -73,7 +73,7 @@ def user_ref(user: AbstractBaseUser | None) -> UserRef:
     )
 
 
-def find_user(user_id: int | str) -> AbstractBaseUser | None:
+def find_user(user_id: int | str | None) -> AbstractBaseUser | None:
     """Return an active user by key, or None when there is none (or no such key can exist)."""
     try:
         return _active_users().filter(pk=user_id).first()
@@ -87,9 +87,9 @@ def find_username(username: str) -> AbstractBaseUser | None:
 
 
 def _active_users() -> QuerySet[AbstractBaseUser]:
-    users = cast("QuerySet[AbstractBaseUser]", get_user_model()._default_manager.all())  # noqa: SLF001
-    active = any(field.name == "is_active" for field in users.model._meta.get_fields())  # noqa: SLF001
-    return users.filter(is_active=True) if active else users
+    users = cast("QuerySet[AbstractBaseUser]", get_user_model()._default_manager.all())
+    active = any(field.name == "is_active" for field in users.model._meta.get_fields())
+    return users.filter(**({"is_active": True} if active else {}))
 
 
 # Rooms
@@ -329,7 +329,7 @@ def add_message(
 def find_message(actor: AbstractBaseUser, client_message_id: uuid.UUID) -> MessageView | None:
     """Return the message that an actor stored under a `client_message_id`."""
     row = Message.objects.filter(sender_id=actor.pk, client_message_id=client_message_id).first()
-    return row and _message_view(row, sender=user_ref(actor))
+    return None if row is None else _message_view(row, sender=user_ref(actor))
 
 
 def list_messages(
@@ -358,15 +358,15 @@ def _message_view(row: Message, *, sender: UserRef | None = None) -> MessageView
 # Names
 
 
-def names_without_skeleton(*, limit: int) -> list[tuple[object, str]]:
+def names_without_skeleton(*, limit: int) -> list[tuple[Any, str]]:
     """Return up to `limit` users (key and name) whose present name has no skeleton."""
     users = get_user_model()
     known = NameSkeleton.objects.filter(user=OuterRef("pk"), name=OuterRef(users.USERNAME_FIELD))
-    rows = users._default_manager.filter(~Exists(known))  # noqa: SLF001
+    rows = users._default_manager.filter(~Exists(known))
     return list(rows.values_list("pk", users.USERNAME_FIELD)[:limit])
 
 
-def save_skeletons(rows: Iterable[tuple[object, str, str]]) -> None:
+def save_skeletons(rows: Iterable[tuple[Any, str, str]]) -> None:
     """Store (user key, name, skeleton) for each row."""
     NameSkeleton.objects.bulk_create(
         (

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 from django.contrib.auth.decorators import login_required
@@ -32,6 +33,9 @@ from djwsbridge.chat.values import RoomKind, RoomView, UserRef
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.routing import socket_path
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
 
 __all__ = [
     "create_room",
@@ -58,7 +62,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def room(request: HttpRequest, slug: str) -> HttpResponse:
     """Show a room; to those who are no member of the group it offers to join."""
     with _missing_is_404():
-        found = services.find_room(actor=request.user, name=slug)
+        found = services.find_room(actor=_actor(request), name=slug)
     if found.peer is not None and found.peer.id is not None:
         return redirect(found.url)
     return _render(request, "room", found, found.peer)
@@ -70,7 +74,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
 def direct(request: HttpRequest, username: str) -> HttpResponse:
     """Show the private conversation with a user; looking makes none."""
     with _missing_is_404():
-        peer, found = services.find_direct(actor=request.user, username=username)
+        peer, found = services.find_direct(actor=_actor(request), username=username)
     return _render(request, "room", found, peer)
 
 
@@ -80,7 +84,7 @@ def create_room(request: HttpRequest) -> HttpResponse:
     """Make a group and go there; show the list again when its title cannot be used."""
     title = request.POST.get("title", "")
     try:
-        made = services.create_room(actor=request.user, title=title)
+        made = services.create_room(actor=_actor(request), title=title)
     except CommandError as error:
         return _index(request, status=400, title=title, title_error=error.message)
     return redirect(made.url)
@@ -91,8 +95,8 @@ def create_room(request: HttpRequest) -> HttpResponse:
 def join_room(request: HttpRequest, slug: str) -> HttpResponse:
     """Join a group and go there."""
     with _missing_is_404():
-        found = services.find_room(actor=request.user, name=slug)
-        return redirect(services.join_room(actor=request.user, room_id=found.id).url)
+        found = services.find_room(actor=_actor(request), name=slug)
+        return redirect(services.join_room(actor=_actor(request), room_id=found.id).url)
 
 
 @login_required
@@ -100,8 +104,8 @@ def join_room(request: HttpRequest, slug: str) -> HttpResponse:
 def leave_room(request: HttpRequest, slug: str) -> HttpResponse:
     """Leave a group and go back to the list."""
     with _missing_is_404():
-        found = services.find_room(actor=request.user, name=slug)
-        services.leave_room(actor=request.user, room_id=found.id)
+        found = services.find_room(actor=_actor(request), name=slug)
+        services.leave_room(actor=_actor(request), room_id=found.id)
     return redirect("djwsbridge_chat:index")
 
 
@@ -111,11 +115,11 @@ def open_direct(request: HttpRequest) -> HttpResponse:
     """Open the private conversation with the user of a name and go there."""
     username = request.POST.get("username", "").strip()
     try:
-        peer, _ = services.find_direct(actor=request.user, username=username)
+        peer, _ = services.find_direct(actor=_actor(request), username=username)
     except CommandError:
         error = "There is no such person here."
         return _index(request, status=404, username=username, username_error=error)
-    return redirect(services.open_direct(actor=request.user, user_id=peer.id).url)
+    return redirect(services.open_direct(actor=_actor(request), user_id=peer.id).url)
 
 
 def _index(request: HttpRequest, *, status: int = 200, **forms: str) -> HttpResponse:
@@ -131,7 +135,7 @@ def _render(
     status: int = 200,
     **forms: str,
 ) -> HttpResponse:
-    page = services.load_page(actor=request.user, room=found)
+    page = services.load_page(actor=_actor(request), room=found)
     chat_data = {
         "socket_path": socket_path(),
         "api": reverse("djwsbridge_chat:index") + "api/",
@@ -148,6 +152,10 @@ def _render(
         **forms,
     }
     return render(request, f"djwsbridge_chat/{template}.html", context, status=status)
+
+
+def _actor(request: HttpRequest) -> AbstractBaseUser:
+    return cast("AbstractBaseUser", request.user)  # `login_required` has made sure
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import MAX_INTEGER
 
-__all__ = ["CreateRoom", "ListMessages", "Nothing", "OpenDirect", "SendMessage", "read"]
+__all__ = ["CreateRoom", "Input", "ListMessages", "Nothing", "OpenDirect", "SendMessage", "read"]
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
@@ -24,30 +24,30 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 Fields = TypeVar("Fields", bound=Input)
 
 
-class Nothing(Input):
+class Nothing(Input, frozen=True, kw_only=True):
     """A request that says everything by its address."""
 
 
-class CreateRoom(Input):
+class CreateRoom(Input, frozen=True, kw_only=True):
     """Make a group with this title."""
 
     title: str
 
 
-class OpenDirect(Input):
+class OpenDirect(Input, frozen=True, kw_only=True):
     """Open the direct room with the user of this id."""
 
     user: int | str
 
 
-class SendMessage(Input):
+class SendMessage(Input, frozen=True, kw_only=True):
     """Store a message; a retry with the same `client_message_id` is harmless."""
 
     body: str
     client_message_id: uuid.UUID
 
 
-class ListMessages(Input):
+class ListMessages(Input, frozen=True, kw_only=True):
     """Return the newest messages, or those before or after a seq."""
 
     before: Seq | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar, cast
+
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from rest_framework import exceptions, status
@@ -18,6 +20,9 @@ from djwsbridge.chat.api.errors import describe, status_of, to_command_error
 from djwsbridge.chat.api.formats import StrictJSONParser, StructRenderer
 from djwsbridge.chat.values import RoomLeft, RoomList
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
 __all__ = [
     "DirectView",
     "JoinView",
@@ -26,6 +31,8 @@ __all__ = [
     "MessagesView",
     "RoomsView",
 ]
+
+Fields = TypeVar("Fields", bound=inputs.Input)
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -37,6 +44,19 @@ class ChatAPIView(APIView):
     permission_classes = (IsAuthenticated,)
     parser_classes = (StrictJSONParser,)
     renderer_classes = (StructRenderer,)
+
+    @property
+    def actor(self) -> AbstractBaseUser:
+        """Return the user who asks; a permission has made sure that there is one."""
+        return cast("AbstractBaseUser", self.request.user)
+
+    def read_body(self, kind: type[Fields]) -> Fields:
+        """Return the fields of the request's body."""
+        return inputs.read(kind, cast("dict[str, object]", self.request.data))
+
+    def read_query(self, kind: type[Fields]) -> Fields:
+        """Return the fields of the request's query string."""
+        return inputs.read(kind, self.request.query_params.dict(), is_query=True)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Answer an error with its code."""
@@ -56,13 +76,13 @@ class RoomsView(ChatAPIView):
 
     def get(self, request: Request) -> Response:
         """List them."""
-        inputs.read(inputs.Nothing, request.query_params.dict(), is_query=True)
-        return Response(RoomList(services.list_rooms(actor=request.user)))
+        self.read_query(inputs.Nothing)
+        return Response(RoomList(services.list_rooms(actor=self.actor)))
 
     def post(self, request: Request) -> Response:
         """Make a group."""
-        body = inputs.read(inputs.CreateRoom, request.data)
-        room = services.create_room(actor=request.user, title=body.title)
+        body = self.read_body(inputs.CreateRoom)
+        room = services.create_room(actor=self.actor, title=body.title)
         return Response(room, status=status.HTTP_201_CREATED)
 
 
@@ -71,8 +91,8 @@ class JoinView(ChatAPIView):
 
     def post(self, request: Request, room_id: int) -> Response:
         """Join."""
-        inputs.read(inputs.Nothing, request.data)
-        return Response(services.join_room(actor=request.user, room_id=room_id))
+        self.read_body(inputs.Nothing)
+        return Response(services.join_room(actor=self.actor, room_id=room_id))
 
 
 class LeaveView(ChatAPIView):
@@ -80,8 +100,8 @@ class LeaveView(ChatAPIView):
 
     def post(self, request: Request, room_id: int) -> Response:
         """Leave."""
-        inputs.read(inputs.Nothing, request.data)
-        services.leave_room(actor=request.user, room_id=room_id)
+        self.read_body(inputs.Nothing)
+        services.leave_room(actor=self.actor, room_id=room_id)
         return Response(RoomLeft(room_id))
 
 
@@ -90,9 +110,9 @@ class MessagesView(ChatAPIView):
 
     def get(self, request: Request, room_id: int) -> Response:
         """Return a part of the history."""
-        query = inputs.read(inputs.ListMessages, request.query_params.dict(), is_query=True)
+        query = self.read_query(inputs.ListMessages)
         page = services.list_messages(
-            actor=request.user,
+            actor=self.actor,
             room_id=room_id,
             before=query.before,
             after=query.after,
@@ -102,9 +122,9 @@ class MessagesView(ChatAPIView):
 
     def post(self, request: Request, room_id: int) -> Response:
         """Send a message."""
-        body = inputs.read(inputs.SendMessage, request.data)
+        body = self.read_body(inputs.SendMessage)
         message = services.send_message(
-            actor=request.user,
+            actor=self.actor,
             room_id=room_id,
             body=body.body,
             client_message_id=body.client_message_id,
@@ -117,8 +137,8 @@ class MembersView(ChatAPIView):
 
     def get(self, request: Request, room_id: int) -> Response:
         """List them."""
-        inputs.read(inputs.Nothing, request.query_params.dict(), is_query=True)
-        return Response(services.list_members(actor=request.user, room_id=room_id))
+        self.read_query(inputs.Nothing)
+        return Response(services.list_members(actor=self.actor, room_id=room_id))
 
 
 class DirectView(ChatAPIView):
@@ -126,5 +146,5 @@ class DirectView(ChatAPIView):
 
     def post(self, request: Request) -> Response:
         """Open it; it is made when there is none."""
-        body = inputs.read(inputs.OpenDirect, request.data)
-        return Response(services.open_direct(actor=request.user, user_id=body.user))
+        body = self.read_body(inputs.OpenDirect)
+        return Response(services.open_direct(actor=self.actor, user_id=body.user))

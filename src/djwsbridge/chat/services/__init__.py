@@ -1,5 +1,6 @@
 """The operations of the chat: check access, one transaction, publish after commit."""
 
+from djwsbridge.chat.services.access import room_topic
 from djwsbridge.chat.services.accounts import check_username
 from djwsbridge.chat.services.direct import find_direct, open_direct
 from djwsbridge.chat.services.messages import list_messages, mark_read, send_message
@@ -7,6 +8,7 @@ from djwsbridge.chat.services.pages import load_page
 from djwsbridge.chat.services.rooms import (
     create_room,
     find_room,
+    find_topic,
     join_room,
     leave_room,
     list_members,
@@ -20,6 +22,7 @@ __all__ = [
     "create_room",
     "find_direct",
     "find_room",
+    "find_topic",
     "join_room",
     "leave_room",
     "list_members",
@@ -30,5 +33,6 @@ __all__ = [
     "mark_read",
     "may_subscribe",
     "open_direct",
+    "room_topic",
     "send_message",
 ]

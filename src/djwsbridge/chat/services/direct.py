@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["find_direct", "open_direct"]
 
 
-def open_direct(*, actor: AbstractBaseUser, user_id: int | str) -> RoomView:
+def open_direct(*, actor: AbstractBaseUser, user_id: int | str | None) -> RoomView:
     """Return the actor's direct room with a user (or with themselves); make it if there is none.
 
     Raises:

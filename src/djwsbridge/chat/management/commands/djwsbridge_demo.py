@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
     help = __doc__
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401, ARG002
+    def handle(self, *args: Any, **options: Any) -> None:
         """Run the command.
 
         Raises:
@@ -74,7 +74,7 @@ class Command(BaseCommand):
 
 def _person(name: str) -> AbstractBaseUser:
     users = get_user_model()
-    person, is_new = users.objects.get_or_create(**{users.USERNAME_FIELD: name})
+    person, is_new = users.objects.get_or_create(None, **{users.USERNAME_FIELD: name})
     if is_new:
         person.set_password(PASSWORD)
         person.save()

@@ -1,0 +1,182 @@
+"""The plain room socket: one room per connection, in the frames of the second seed.
+
+In `{"message": "…"}`, where `/pm <user> <text>` is a private message. Out, each with its `type`:
+`user_list {users}`, `user_join {user}`, `user_leave {user}`, `chat_message {user, message}`,
+`private_message {user, message}` and `private_message_delivered {target, message}`. Errors are
+`{"error", "code"}`, and the socket stays open.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from django.urls import re_path
+
+from djwsbridge.chat import services
+from djwsbridge.chat.values import RoomView, UserRef
+from djwsbridge.consumers import ASGIApplication, UserConsumer
+from djwsbridge.protocol.codec import decode_push
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.protocol.errors import CloseConnection, CommandError
+from djwsbridge.protocol.plain import PlainDialect
+from djwsbridge.protocol.text import check_body
+from djwsbridge.publish import publish
+from djwsbridge.runtime import user_topic
+from djwsbridge.transport.endpoint import serve
+from djwsbridge.transport.threads import run_service
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
+
+    from djwsbridge.protocol.frames import PlainMessage
+    from djwsbridge.transport.connection import Connection, Receive, Scope, Send
+
+__all__ = ["RoomConsumer", "RoomDialect", "routes"]
+
+PRIVATE_PREFIX = "/pm"
+
+#: Pushes that are the seed's frames already: to one user, or to one connection.
+OWN_PUSHES = frozenset({"private_message", "private_message_delivered", "user_list"})
+
+
+def routes() -> list[URLPattern]:
+    """Return the route of the plain room socket; the name may hold whatever a title may."""
+    return [re_path(r"^ws/chat/(?P<room_name>.+?)/?$", RoomConsumer.as_asgi())]  # type: ignore[arg-type]
+
+
+class RoomDialect(PlainDialect):
+    """The second seed's frames for the sockets of one room.
+
+    Args:
+        topic: the room's; what is pushed on other rooms' topics is not for these sockets.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+
+    def encode_push(self, text: str) -> str | None:
+        """Write a push flat; None for what the seed's page does not know."""
+        push = decode_push(text)
+        data = msgspec.json.decode(push.data)
+        if push.type in OWN_PUSHES:
+            return _write(push.type, data)
+        if push.topic != self.topic:
+            return None
+        if push.type == "message.sent":
+            return _write("chat_message", {"user": data["sender"]["name"], "message": data["body"]})
+        if push.type == "presence.changed":
+            kind = "user_join" if data["state"] == "online" else "user_leave"
+            return _write(kind, {"user": data["user"]["name"]})
+        return None
+
+
+# The sockets of one room share one object, so that the hub writes each push once for all of them.
+_dialect = functools.lru_cache(maxsize=1024)(RoomDialect)
+
+
+class RoomConsumer(UserConsumer):
+    """One user in one room; connecting to an open group joins it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        # Known from `topics` on, which is asked for before anything else.
+        self.room: RoomView
+
+    @classmethod
+    def as_asgi(cls) -> ASGIApplication:
+        """Return the ASGI application to be put into a `URLRouter`."""
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            topic = await run_service(services.find_topic, name=_room_name(scope))
+            await serve(scope, receive, send, plain=_dialect(topic), build=cls)
+
+        return application
+
+    def topics(self) -> Iterable[str]:
+        """Find the room, and join it where anybody may; the topic follows in `connected`.
+
+        Raises:
+            CloseConnection: 4403, the user may not know of such a room.
+        """
+        try:
+            self.room = services.find_room(actor=self.user, name=_room_name(self.scope))
+            if not self.room.is_member:
+                self.room = services.join_room(actor=self.user, room_id=self.room.id)
+        except CommandError as error:
+            raise CloseConnection(CloseCode.FORBIDDEN, error) from None
+        return []
+
+    async def connected(self) -> None:
+        """Tell who is there, and listen from that very moment on.
+
+        Raises:
+            CloseConnection: 1013, the engine cannot be reached.
+        """
+        topic = services.room_topic(self.room.id)
+        online = {person.name for person in self.connection.runtime.presence.online(topic)}
+        users = sorted({*online, self.user.get_username()}, key=str.casefold)
+        self.connection.tell("user_list", {"users": users})
+        try:
+            await self.connection.subscribe(topic)
+        except CommandError as error:
+            raise CloseConnection(CloseCode.TRY_LATER, error) from None
+
+    async def receive(self, message: PlainMessage) -> None:
+        """Store what the user wrote, in the room or in a private conversation.
+
+        Raises:
+            CommandError: with what is wrong; nothing is stored then.
+        """
+        if message.body is None:
+            raise CommandError(ErrorCode.BAD_FIELD, field="message")
+        command, _, rest = message.body.partition(" ")
+        if command == PRIVATE_PREFIX:
+            await self._send_private(rest)
+        else:
+            await run_service(
+                services.send_message,
+                actor=self.user,
+                room_id=self.room.id,
+                body=message.body,
+                client_message_id=uuid.uuid4(),
+            )
+
+    async def _send_private(self, rest: str) -> None:
+        target, _, text = rest.strip(" ").partition(" ")
+        peer = await run_service(self._store_private, target, text)
+        if self._has_device(peer):
+            self.connection.tell("private_message_delivered", {"target": target, "message": text})
+
+    def _store_private(self, target: str, text: str) -> UserRef:
+        """Store a message in the direct room, and push it to the devices of the other person."""
+        try:
+            peer, _ = services.find_direct(actor=self.user, username=target)
+        except CommandError:
+            raise CommandError(ErrorCode.BAD_RECIPIENT) from None
+        check_body(text)
+        room = services.open_direct(actor=self.user, user_id=peer.id)
+        services.send_message(
+            actor=self.user, room_id=room.id, body=text, client_message_id=uuid.uuid4()
+        )
+        payload = {"user": self.user.get_username(), "message": text}
+        publish(user_topic(peer.id), "private_message", payload)
+        return peer
+
+    def _has_device(self, peer: UserRef) -> bool:
+        """Say whether a connection of a user is open now: the leases of presence linger."""
+        runtime, topic = self.connection.runtime, user_topic(peer.id)
+        here = next(runtime.hub.subscribers(topic), None) is not None
+        return here or runtime.presence.is_online_elsewhere(topic, peer.id)
+
+
+def _room_name(scope: Mapping[str, Any]) -> str:
+    name: str = scope["url_route"]["kwargs"]["room_name"]
+    return name
+
+
+def _write(kind: str, data: Mapping[str, object]) -> str:
+    return msgspec.json.encode({"type": kind, **data}).decode()
