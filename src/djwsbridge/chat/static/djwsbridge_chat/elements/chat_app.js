@@ -73,6 +73,7 @@ export class ChatAppElement extends HTMLElement {
       this.#connectionState = /** @type {CustomEvent} */ (event).detail;
       this.#wasOnline ||= this.#connectionState.state === "online";
       this.#renderStatus();
+      this.#renderPeople();
     }, { signal });
   }
 
@@ -88,12 +89,16 @@ export class ChatAppElement extends HTMLElement {
   }
 
   /** @param {ChatSession} session @param {AbortSignal} signal */
-  #listenToPage({ connection, outbox }, signal) {
+  #listenToPage(session, signal) {
+    const { connection, outbox } = session;
     for (const type of ["online", "pageshow"]) addEventListener(type, () => connection.wake(), { signal });
     addEventListener("offline", () => connection.probe(), { signal });
     for (const type of ["online", "offline"]) addEventListener(type, () => this.#renderStatus(), { signal });
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState !== "visible") return;
+      if (document.visibilityState !== "visible") {
+        session.sayRead();
+        return;
+      }
       connection.wake();
       this.#seen();
     }, { signal });
@@ -153,11 +158,8 @@ export class ChatAppElement extends HTMLElement {
 
   #renderPeople() {
     if (!this.#session) return;
-    const { room, members, user, presence, peer } = this.#session;
-    const topic = room?.is_member ? `room.${room.id}` : null;
-    /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render({
-      online: presence.users(topic), members: [...members.values()], user,
-    });
+    const { online, members, user, presence, peer } = this.#session;
+    /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render({ online, members: [...members.values()], user });
     const line = this.querySelector(".peer-state");
     if (line && peer) setText(line, presence.isOnline(peer.id) ? "Online" : "Offline");
     this.#renderRooms();

@@ -31,7 +31,7 @@ export class ChatRoomsElement extends HTMLElement {
     const element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
     find(element, "a").setAttribute("href", room.url);
     setText(find(element, ".nav-name"), room.title);
-    if (room.kind === "direct") setText(find(element, ".avatar"), initials(room.title));
+    if (room.kind === "direct") setText(find(element, ".avatar-letters"), initials(room.title));
     return element;
   }
 }

@@ -13,7 +13,7 @@ export class Drawers {
     this.#root = root;
     for (const button of this.#buttons) button.addEventListener("click", () => this.#toggle(button), { signal });
     find(root, ".scrim").addEventListener("click", () => this.close(), { signal });
-    root.addEventListener("keydown", (event) => event.key === "Escape" && this.close(), { signal });
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.close(), { signal });
     matchMedia("(min-width: 1060px)").addEventListener("change", () => this.close(), { signal });
   }
 

@@ -28,8 +28,10 @@ export class ChatSession extends EventTarget {
   #repairing = false;
   /** Whether the rooms in the page may be out of date: true after the first connection. */
   #roomsStale = false;
-  /** The timer of the read pointer; null when nothing is to be said. @type {unknown} */
-  #readTimer = null;
+  /** The pause after saying what was read; null when it may be said at once. @type {unknown} */
+  #readPause = null;
+  /** The read pointer that the server was told. */
+  #readSaid;
   /** The direct room on its way; null when none is being opened. @type {Promise<Room> | null} */
   #opening = null;
   #repairBackoff;
@@ -55,8 +57,9 @@ export class ChatSession extends EventTarget {
     this.room = data.room;
     /** With whom the page talks in private; null in a group. */
     this.peer = data.peer;
+    this.#readSaid = data.room?.read_seq ?? 0;
     /** The members of the open room, by id. @type {Map<UserId, User>} */
-    this.members = new Map(data.members.map((member) => [member.id, member]));
+    this.members = new Map([...data.members, ...(this.peer ? [this.user, this.peer] : [])].map((each) => [each.id, each]));
     this.rooms = new RoomList({ rooms: data.rooms, user: data.user });
     this.presence = new Presence();
     this.timeline = new Timeline({ messages: data.messages, lastSeq: data.last_seq });
@@ -70,6 +73,13 @@ export class ChatSession extends EventTarget {
     connection.addEventListener("state", (event) => this.#connectionChanged(/** @type {CustomEvent} */ (event).detail));
     connection.addEventListener("push", (event) => this.#pushed(/** @type {CustomEvent} */ (event).detail));
     this.outbox.addEventListener("sent", (event) => this.#received(/** @type {CustomEvent} */ (event).detail.result));
+  }
+
+  /** Who is online here: in the open room, or in any of the person's rooms where none is open. @returns {User[]} */
+  get online() {
+    const open = this.room?.is_member && !this.peer ? `room.${this.room.id}` : null;
+    const others = this.presence.users(open).filter(({ id }) => id !== this.user.id && (!this.peer || this.members.has(id)));
+    return this.connection.state === "online" || this.presence.isOnline(this.user.id) ? [this.user, ...others] : others;
   }
 
   /** Send a message; it shows at once and is confirmed later. @param {string} body @throws {OutboxFullError} */
@@ -91,14 +101,20 @@ export class ChatSession extends EventTarget {
     if (!this.room || seq <= this.room.read_seq) return;
     this.room = { ...this.room, read_seq: seq };
     this.rooms.read(this.room.id, seq);
-    this.#readTimer ??= this.#clock.setTimeout(() => this.#sendRead(), READ_EVERY);
+    if (this.#readPause === null) this.sayRead();
   }
 
-  #sendRead() {
-    this.#readTimer = null;
-    if (!this.room) return;
+  /** Tell the server what was read, now: the page may be about to go. */
+  sayRead() {
+    this.#clock.clearTimeout(this.#readPause);
+    this.#readPause = null;
+    if (!this.room || this.room.read_seq <= this.#readSaid) return;
     const { id, read_seq: seq } = this.room;
-    this.connection.request("room.mark_read", { room: id, seq }).catch(() => {}); // said again with the next one
+    const before = this.#readSaid;
+    this.#readSaid = seq;
+    this.#readPause = this.#clock.setTimeout(() => this.sayRead(), READ_EVERY);
+    // A pointer that did not arrive is said again with the next one, or with the next connection.
+    this.connection.request("room.mark_read", { room: id, seq }).catch(() => (this.#readSaid = before));
   }
 
   /** @param {OutboxEntry} entry */
@@ -134,6 +150,7 @@ export class ChatSession extends EventTarget {
   /** Subscribed already: now read what was missed. @param {Session} session */
   #online(session) {
     this.#repair();
+    this.sayRead();
     this.outbox.setOnline(true);
     this.#loadPresence(Object.keys(session.topics).filter((topic) => topic.startsWith("room.")));
     if (this.#roomsStale) this.#api.listRooms().then(({ rooms }) => this.rooms.replace(rooms), () => {});

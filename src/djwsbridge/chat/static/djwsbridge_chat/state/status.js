@@ -29,7 +29,7 @@ export function describeStatus(detail, { wasOnline, networkDown }) {
     const words = STOPPED[detail.advice ?? ""] ?? { text: "Disconnected", help: "Reload this page to connect again." };
     return { tone: "stopped", ...words, reload: detail.advice !== "contact" };
   }
-  const help = "No connection. What you send waits here and goes out in order.";
+  const help = "Not connected. What you send waits here.";
   if (networkDown) return { tone: "offline", text: "Offline", help, reload: false };
   if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", reload: false };
   return { tone: "busy", text: "Reconnecting…", help, reload: false };

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+
+const LIBRARY = new URL("../../src/djwsbridge/static/djwsbridge/", import.meta.url);
+const CHAT = new URL("../../src/djwsbridge/chat/static/djwsbridge_chat/", import.meta.url);
+
+function modules(folder) {
+  return readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".js"))
+    .map((name) => ({ name, text: readFileSync(new URL(name, folder), "utf8") }));
+}
+
+test("every module is type-checked, imports by bare name, and stays readable", () => {
+  for (const { name, text } of [...modules(LIBRARY), ...modules(CHAT)]) {
+    assert.match(text, /^\/\/ @ts-check\n/, name);
+    assert.ok(text.split("\n").length < 300, `${name} is too long`);
+    for (const [, from] of text.matchAll(/^(?:import|export)[^;]*? from "([^"]+)"/gms)) assert.match(from, /^djwsbridge\//, name);
+  }
+});
+
+test("client and state know no page; elements know no other element", () => {
+  for (const { name, text } of [...modules(LIBRARY), ...modules(CHAT).filter((each) => each.name.startsWith("state/"))]) {
+    assert.doesNotMatch(text, /\b(document|window)\b\s*[.)]/, name);
+    assert.doesNotMatch(text, /^import .*\/elements\//m, name);
+  }
+  for (const { name, text } of modules(CHAT).filter((each) => each.name.startsWith("elements/"))) {
+    assert.doesNotMatch(text, /^import .*\/elements\/chat_/m, name);
+  }
+  for (const { name, text } of modules(LIBRARY)) assert.doesNotMatch(text, /djwsbridge\/chat\//, name);
+});
+
+test("no text becomes HTML", () => {
+  for (const { name, text } of modules(CHAT)) {
+    assert.doesNotMatch(text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment/, name);
+  }
+});

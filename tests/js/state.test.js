@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ChatApi } from "djwsbridge/chat/state/api.js";
+import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
+import { Presence } from "djwsbridge/chat/state/presence.js";
+import { RoomList } from "djwsbridge/chat/state/rooms.js";
+import { describeStatus } from "djwsbridge/chat/state/status.js";
+import { checkBody, initials, splitLinks } from "djwsbridge/chat/state/text.js";
+import { Timeline } from "djwsbridge/chat/state/timeline.js";
+import { ALICE, BOB, message, room } from "./chat_fixtures.js";
+
+const seqs = (timeline) => timeline.messages.map(({ seq }) => seq);
+
+test("timeline: messages are ordered by seq, whatever order they come in, and shown once", () => {
+  const timeline = new Timeline({ messages: [message(3), message(2)], lastSeq: 3 });
+  timeline.receive(message(5));
+  assert.deepEqual(seqs(timeline), [2, 3], "nothing is shown behind a gap");
+  assert.equal(timeline.hasGap, true);
+  timeline.receive(message(4));
+  timeline.receive(message(4));
+  timeline.absorb([message(4), message(5), message(6)]);
+  assert.deepEqual(seqs(timeline), [2, 3, 4, 5, 6]);
+});
+
+test("timeline: older messages go before the first, until there are none", () => {
+  const timeline = new Timeline({ messages: [message(5), message(6)], lastSeq: 6 });
+  assert.equal(timeline.hasOlder, true);
+  timeline.prepend([message(3), message(4), message(5)]);
+  assert.deepEqual(seqs(timeline), [3, 4, 5, 6]);
+  assert.equal(timeline.first, 3);
+  timeline.prepend([]);
+  assert.equal(timeline.hasOlder, false, "a late member's history ends before seq 1");
+});
+
+test("timeline: it announces changes, and nothing else", () => {
+  const timeline = new Timeline({ messages: [message(1)], lastSeq: 1 });
+  let changes = 0;
+  timeline.addEventListener("change", () => (changes += 1));
+  timeline.receive(message(1));
+  timeline.receive(message(3));
+  assert.equal(changes, 0);
+  timeline.receive(message(2));
+  assert.equal(changes, 1);
+});
+
+test("timeline: an empty page goes on after the server's last seq", () => {
+  const timeline = new Timeline({ messages: [], lastSeq: 7 });
+  timeline.receive(message(8));
+  assert.deepEqual(seqs(timeline), [8]);
+  timeline.reset([message(20)], 20);
+  assert.deepEqual(seqs(timeline), [20]);
+});
+
+const layout = (options) =>
+  layoutTimeline({ messages: [], entries: [], user: ALICE, readSeq: null, dayOf: (iso) => iso.slice(0, 10), ...options });
+const shape = (items) => items.map((item) => (item.kind === "message" ? `${item.first ? "first " : ""}${item.body}` : item.kind));
+
+test("layout: messages of one author within five minutes are one group, days stand apart", () => {
+  const at = (seq, sender, created) => message(seq, { sender, created: `2026-01-${created}:00Z` });
+  const items = layout({
+    messages: [at(1, BOB, "01T10:00"), at(2, BOB, "01T10:04"), at(3, BOB, "01T10:10"), at(4, ALICE, "01T10:10"), at(5, ALICE, "02T00:01")],
+  });
+  assert.deepEqual(shape(items), ["day", "first m1", "m2", "first m3", "first m4", "day", "first m5"]);
+  assert.deepEqual(items.filter(({ kind }) => kind === "message").map(({ own }) => own), [false, false, false, true, true]);
+});
+
+test("layout: the first unread message of somebody else is marked once", () => {
+  const messages = [message(1, { sender: BOB }), message(2, { sender: ALICE }), message(3, { sender: BOB }), message(4, { sender: BOB })];
+  assert.deepEqual(shape(layout({ messages, readSeq: 1 })), ["day", "first m1", "first m2", "unread", "first m3", "m4"]);
+  assert.equal(layout({ messages, readSeq: 4 }).some(({ kind }) => kind === "unread"), false);
+});
+
+test("layout: a waiting message keeps its key when it is confirmed, and is never shown twice", () => {
+  const entry = { client_message_id: "id-7", body: "m7", created: "2026-01-01T10:00:00Z", state: "sending", error: null };
+  const confirmed = message(7, { sender: ALICE, client_message_id: "id-7" });
+  const before = layout({ entries: [entry] });
+  const between = layout({ messages: [confirmed], entries: [entry] });
+  const keys = (items) => items.map(({ key }) => key);
+  assert.deepEqual(before.map(({ state }) => state), [undefined, "sending"]);
+  assert.deepEqual(keys(between), keys(before));
+  assert.equal(between[1].state, "sent");
+});
+
+test("layout: another person's message with the same client id is no confirmation", () => {
+  const entry = { client_message_id: "id-7", body: "mine", created: "2026-01-01T10:00:00Z", state: "waiting", error: null };
+  const items = layout({ messages: [message(7, { sender: BOB, client_message_id: "id-7" })], entries: [entry] });
+  assert.deepEqual(shape(items), ["day", "first m7", "first mine"]);
+});
+
+test("rooms: messages count as unread, one's own never, and reading takes them back", () => {
+  const rooms = new RoomList({ rooms: [room(42, { last_seq: 5, read_seq: 5 })], user: ALICE });
+  rooms.receive(message(6, { sender: BOB }));
+  rooms.receive(message(6, { sender: BOB }));
+  rooms.receive(message(7, { sender: BOB }));
+  assert.equal(rooms.get(42).unread, 2);
+  assert.equal(rooms.unread, 2);
+  rooms.read(42, 6);
+  rooms.read(42, 3);
+  assert.equal(rooms.get(42).unread, 1);
+  rooms.receive(message(8, { sender: ALICE }));
+  assert.equal(rooms.get(42).unread, 0);
+  rooms.receive(message(1, { room: 99 }));
+  assert.equal(rooms.get(99), null);
+});
+
+test("rooms: a new room comes first; a group that was left can be joined again, a private one is gone", () => {
+  const rooms = new RoomList({ rooms: [room(1), room(2, { kind: "direct" })], user: ALICE });
+  rooms.put(room(3));
+  assert.deepEqual(rooms.rooms.map(({ id }) => id), [3, 1, 2]);
+  rooms.put(room(1, { title: "new" }));
+  assert.deepEqual(rooms.rooms.map(({ id }) => id), [3, 1, 2]);
+  rooms.leave(1);
+  rooms.leave(2);
+  rooms.leave(77);
+  assert.deepEqual(rooms.rooms.map(({ id, is_member }) => [id, is_member]), [[3, true], [1, false]]);
+});
+
+test("presence: lists and changes by topic; a person is online while any topic has them", () => {
+  const presence = new Presence();
+  presence.change("room.1", BOB, "online");
+  assert.deepEqual(presence.users(), [], "a change of an unknown list says nothing");
+  presence.load("room.1", [BOB, ALICE]);
+  presence.load("room.2", [BOB]);
+  assert.deepEqual(presence.users("room.1").map(({ name }) => name), ["alice", "bob"]);
+  presence.change("room.1", BOB, "offline");
+  assert.equal(presence.isOnline(BOB.id), true);
+  presence.change("room.2", BOB, "offline");
+  assert.equal(presence.isOnline(BOB.id), false);
+  presence.change("room.2", BOB, "online");
+  assert.deepEqual(presence.users().map(({ name }) => name), ["alice", "bob"]);
+  presence.keep(["room.2"]);
+  assert.deepEqual(presence.users().map(({ name }) => name), ["bob"]);
+});
+
+test("status: every state has its words, and a final one says what to do", () => {
+  const say = (detail, options = {}) => describeStatus(detail, { wasOnline: true, networkDown: false, ...options }).text;
+  assert.equal(say({ state: "connecting" }, { wasOnline: false }), "Connecting…");
+  assert.equal(say({ state: "online" }), "Connected");
+  assert.equal(say({ state: "waiting" }), "Reconnecting…");
+  assert.equal(say({ state: "connecting" }), "Reconnecting…");
+  assert.equal(say({ state: "waiting" }, { networkDown: true }), "Offline");
+  for (const advice of ["login", "reload", "close_tabs", "contact", undefined]) {
+    assert.match(describeStatus({ state: "stopped", advice }, { wasOnline: true, networkDown: false }).help, /\w+\.$/);
+  }
+});
+
+test("text: the limit is the server's", () => {
+  assert.equal(checkBody("a".repeat(8000)), null);
+  assert.match(checkBody("a".repeat(8001)), /at most 8.000 characters; this one has 8.001/);
+  assert.equal(checkBody("👩".repeat(8000)), null, "counted in characters, not in code units");
+});
+
+test("text: web addresses become links, nothing else does", () => {
+  const links = (text) => splitLinks(text).filter(({ href }) => href).map(({ href }) => href);
+  assert.deepEqual(links("see https://a.example/x?y=1, and (http://b.example)."), ["https://a.example/x?y=1", "http://b.example/"]);
+  assert.deepEqual(links("javascript:alert(1) data:text/html,x ftp://a https:// [x](javascript:1)"), []);
+  const text = 'a <img src="https://a.example/" onerror=x> https://b.example/ü end';
+  assert.equal(splitLinks(text).map((part) => part.text).join(""), text);
+  assert.deepEqual(splitLinks(""), []);
+});
+
+test("text: the time to find links grows with the text, not faster", () => {
+  for (const piece of ["http://", "https://a.", "http://http://", "(", "https://).).)."]) {
+    const start = performance.now();
+    splitLinks(piece.repeat(32_768 / piece.length));
+    assert.ok(performance.now() - start < 500, piece);
+  }
+});
+
+test("text: initials of any name", () => {
+  assert.deepEqual(["alice", "Ada Lovelace", "j.r.r_tolkien", "👩x", "", "…"].map(initials), ["A", "AL", "JT", "👩", "?", "…"]);
+});
+
+test("api: addresses, the CSRF token, and errors with their code", async () => {
+  const calls = [];
+  let answer = { ok: true, status: 200, json: async () => ({ messages: [], last_seq: 0 }) };
+  const api = new ChatApi({ base: "/chat/api/", csrfToken: "t", fetch: async (...call) => (calls.push(call), answer) });
+  await api.listMessages(42, 7, 50);
+  await api.listRooms();
+  await api.openDirect(8);
+  assert.deepEqual(calls.map(([url, { method }]) => `${method} ${url}`), [
+    "GET /chat/api/rooms/42/messages/?before=7&limit=50", "GET /chat/api/rooms/", "POST /chat/api/direct/",
+  ]);
+  assert.deepEqual([calls[2][1].headers["X-CSRFToken"], calls[2][1].body], ["t", '{"user":8}']);
+  assert.equal(calls[0][1].headers["X-CSRFToken"], undefined);
+  answer = { ok: false, status: 404, json: async () => ({ error: { code: "not_found", message: "Not found.", retryable: false } }) };
+  await assert.rejects(api.listRooms(), { code: "not_found", retryable: false });
+  answer = { ok: false, status: 502, json: async () => JSON.parse("<html>") };
+  await assert.rejects(api.listRooms(), { code: "internal", retryable: true });
+});
