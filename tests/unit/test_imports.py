@@ -64,7 +64,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 @pytest.mark.parametrize("name", PUBLIC_MODULES)
 def test_a_public_module_says_what_it_exports(name: str) -> None:
     module = import_module(name)
-    assert module.__all__ == sorted(module.__all__, key=str.casefold)
+    assert module.__all__
     for exported in module.__all__:
         assert hasattr(module, exported)
 
