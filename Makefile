@@ -37,7 +37,7 @@ format: $(VENV)/dev.stamp ## Format the Python code and repair what ruff can
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 docs: $(VENV)/dev.stamp ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 image: ## Build the container image with buildah (or BUILD="docker build")
 	$(or $(BUILD),buildah build --format docker) --file deploy/Dockerfile --tag $(IMAGE) .
