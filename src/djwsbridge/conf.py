@@ -81,6 +81,9 @@ class Settings:
         1_048_576
     )  # waiting for one connection; beyond it is slow and is closed
 
+    # The chat: whether a new user's name may look like an existing one (`pаypal` with a Cyrillic а).
+    REFUSE_LOOKALIKE_NAMES = Setting(default=True)
+
     SERVICE_THREADS = Setting(8)  # in which services talk to the database
 
     def limits(self) -> Limits:
