@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 IMAGE ?= djwsbridge
+# Node.js 18 has CustomEvent behind this flag; newer ones ignore it.
+NODE_TEST := node --experimental-global-customevent --test
 TEST_PROGRAMS := chromium,chromium-browser,google-chrome:chromium redis-server:redis-server \
 	postgres:postgresql nginx:nginx-light node:nodejs wget:wget
 
@@ -22,7 +24,7 @@ test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
 	@scripts/need $(TEST_PROGRAMS)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 	$(BIN)/python -m pytest --database postgresql -m database
-	node --test $(wildcard tests/js/*.test.js)
+	$(NODE_TEST) $(wildcard tests/js/*.test.js)
 
 coverage: $(VENV)/dev.stamp ## Run the Python tests and report what they did not reach
 	@scripts/need $(TEST_PROGRAMS)
