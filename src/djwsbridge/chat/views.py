@@ -60,9 +60,12 @@ def index(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def room(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show a room; to those who are no member of the group it offers to join."""
-    with _missing_is_404():
+    """Show a room, with an offer to join to those who are no member; a missing one can be made."""
+    try:
         found = services.find_room(actor=_actor(request), name=slug)
+    except CommandError:
+        error = "There is no such room yet. You can create it."
+        return _index(request, status=404, title=slug, title_error=error)
     if found.peer is not None and found.peer.id is not None:
         return redirect(found.url)
     return _render(request, "room", found, found.peer)

@@ -1,0 +1,104 @@
+"""What people do on the pages, in their own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.servers import TIMEOUT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    from tests.servers import Site
+
+PASSWORD = "correct horse battery"
+expect.set_options(timeout=TIMEOUT * 1000)
+
+
+class Person:
+    """Somebody in front of a browser of their own."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.page = page
+        self.name = name
+
+    def sign_up(self) -> None:
+        """Create an account; that logs in, too."""
+        self.page.goto("/accounts/signup/")
+        self.page.get_by_label("Username").fill(self.name)
+        self.page.get_by_label("Password", exact=True).fill(PASSWORD)
+        self.page.get_by_label("Password confirmation").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign up").click()
+        self.page.wait_for_url("**/chat/")
+        self.expect_status("Connected")
+
+    def create_room(self, title: str) -> None:
+        """Create a group and be in it."""
+        self.page.get_by_label("Create a room").fill(title)
+        self.page.get_by_role("button", name="Create").click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(title)
+        self.expect_status("Connected")
+
+    def join_room(self, title: str) -> None:
+        """Find a group in the list and join it."""
+        self.page.goto("/chat/")
+        self.page.get_by_role("button", name=f"Join {title}").click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(title)
+        self.expect_status("Connected")
+
+    def write_to(self, name: str) -> None:
+        """Open the private conversation with somebody."""
+        self.page.goto("/chat/")
+        self.page.get_by_label("Write to a person").fill(name)
+        self.page.get_by_role("button", name="Open", exact=True).click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(name)
+        self.expect_status("Connected")
+
+    def say(self, text: str) -> None:
+        """Write a message and press Enter."""
+        box = self.page.get_by_role("textbox", name="Message")
+        box.fill(text)
+        box.press("Enter")
+        expect(box).to_have_value("")
+
+    def message(self, text: str) -> Locator:
+        """Return the message with this text."""
+        return self.page.get_by_role("log", name="Messages").get_by_text(text, exact=True)
+
+    def expect_message(self, text: str) -> None:
+        """Wait until a message is shown, once."""
+        expect(self.message(text)).to_have_count(1)
+        expect(self.message(text)).to_be_visible()
+
+    def expect_messages(self, *texts: str) -> None:
+        """Wait until exactly these messages are shown, in this order."""
+        log = self.page.get_by_role("log", name="Messages")
+        expect(log.locator(".message-body")).to_have_text(list(texts))
+
+    def expect_status(self, text: str) -> None:
+        """Wait until the status line of the connection begins so."""
+        expect(self.page.get_by_role("status").first).to_have_text(re.compile(rf"^\s*{text}"))
+
+    def expect_online(self, *names: str) -> None:
+        """Wait until these people are listed as online."""
+        region = self.page.get_by_role("complementary", name="Online")
+        for name in names:
+            expect(region.get_by_role("listitem").filter(has_text=name)).to_be_visible()
+
+
+MakePerson = Callable[..., Person]
+
+
+@pytest.fixture
+def person(open_page: Callable[..., Page]) -> MakePerson:
+    """Return a function that gives somebody a browser: `person("alice", site)`."""
+
+    def make(name: str, site: Site, **options: object) -> Person:
+        return Person(open_page(base_url=site.url, **options), name)
+
+    return make

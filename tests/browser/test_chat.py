@@ -1,0 +1,202 @@
+"""People chat on the real pages: real servers, headless Chromium, one browser context each."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser_rig import save_screenshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.browser.conftest import MakePerson
+    from tests.browser_rig import Complaints
+    from tests.servers import Site
+
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "has_touch": True,
+    "is_mobile": True,
+    "color_scheme": "dark",
+}
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_two_people_meet_in_a_room(
+    server: str, start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site(server, env={"DATABASE_URL": sqlite_url})
+    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
+    ann.sign_up()
+    ann.create_room("Garden & 花园")
+    ben.sign_up()
+    ben.join_room("Garden & 花园")
+    ann.expect_online("ann", "ben")
+    ben.expect_online("ann", "ben")
+
+    ann.say("Are the tulips out?")
+    ben.expect_message("Are the tulips out?")
+    ben.say("All of them.")
+    ben.say("<img src=x onerror=alert(1)>")
+    both = ("Are the tulips out?", "All of them.", "<img src=x onerror=alert(1)>")
+    ann.expect_messages(*both)
+    ben.expect_messages(*both)
+    save_screenshot(ann.page, f"room-{server}")
+
+    ann.page.reload()
+    ann.expect_messages(*both)
+
+
+def test_a_private_conversation_is_private(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann, ben, cleo = (person(name, site, **DESKTOP) for name in ("ann", "ben", "cleo"))
+    ann.sign_up()
+    ann.create_room("Harbour")
+    for other in (ben, cleo):
+        other.sign_up()
+        other.join_room("Harbour")
+
+    # From the list of those who are online to a page of their own.
+    ann.page.get_by_role("complementary", name="Online").get_by_role("link", name="ben").click()
+    expect(ann.page.get_by_role("heading", level=1)).to_have_text("ben")
+    ann.expect_status("Connected")
+    ann.say("Between you and me")
+
+    directs = ben.page.get_by_role("navigation", name="Direct messages")
+    expect(directs.get_by_role("link", name=re.compile("ann.*1"))).to_be_visible()  # unread
+    directs.get_by_role("link", name=re.compile("ann")).click()
+    ben.expect_messages("Between you and me")
+    save_screenshot(ben.page, "direct")
+
+    cleo.say("What are you two whispering about?")
+    cleo.expect_messages("What are you two whispering about?")
+    expect(
+        cleo.page.get_by_role("navigation", name="Direct messages").get_by_role("link")
+    ).to_have_count(0)
+    cleo.page.goto(f"{site.url}/chat/direct/ann/")
+    expect(cleo.page.get_by_text("Between you and me")).to_have_count(0)
+
+
+def test_losing_the_server_for_a_moment(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
+):
+    complaints.allow("WebSocket connection|ERR_CONNECTION_REFUSED|Failed to load resource")
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
+    ann.sign_up()
+    ann.create_room("Harbour")
+    ben.sign_up()
+    ben.join_room("Harbour")
+    ann.say("Before")
+    ben.expect_message("Before")
+
+    site.kill()
+    ann.expect_status("Reconnecting")
+    ann.say("While it was down")
+    expect(ann.message("While it was down")).to_be_visible()  # shown at once, though not sent
+    save_screenshot(ann.page, "server-lost")
+    site.start()
+
+    for each in (ann, ben):
+        each.expect_status("Connected")
+        each.expect_messages("Before", "While it was down")
+    expect(ann.page.get_by_text("Not sent")).to_have_count(0)
+
+
+def test_history_loads_on_scrolling_up_and_stays_where_it_was(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    # The limit for messages is not what is tested here.
+    env = {"DATABASE_URL": sqlite_url, "DJANGO_SETTINGS_MODULE": "tests.settings_without_limits"}
+    site = start_site("uvicorn", env=env)
+    ann = person("ann", site, **DESKTOP)
+    ann.sign_up()
+    ann.create_room("Diary")
+    for number in range(1, 121):
+        ann.say(f"Entry {number}")
+    ann.expect_message("Entry 120")
+    expect(ann.page.get_by_text("Sending…")).to_have_count(0)
+
+    ann.page.reload()
+    ann.expect_message("Entry 120")
+    expect(ann.message("Entry 1")).to_have_count(0)
+    log = ann.page.get_by_role("log", name="Messages")
+    expect(log.locator(".message-body")).to_have_count(50)
+    while ann.message("Entry 1").count() == 0:
+        shown = log.locator(".message-body").count()
+        log.evaluate("element => { element.scrollTop = 0 }")
+        expect(log.locator(".message-body").nth(shown)).to_be_attached()
+    assert log.locator(".message-body").all_inner_texts() == [f"Entry {n}" for n in range(1, 121)]
+
+
+def test_on_a_phone(start_site: Callable[..., Site], sqlite_url: str, person: MakePerson):
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann = person("ann", site, **PHONE)
+    ann.sign_up()
+    ann.create_room("On the road")
+    ann.say("No signal in the tunnel")
+    ann.expect_messages("No signal in the tunnel")
+    save_screenshot(ann.page, "phone")
+
+    assert ann.page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
+    navigation = ann.page.get_by_role("navigation", name="Rooms")
+    expect(navigation).not_to_be_in_viewport()
+    ann.page.get_by_role("button", name="Rooms and direct messages").click()
+    expect(navigation).to_be_in_viewport()
+    expect(navigation.get_by_role("link", name="On the road")).to_be_in_viewport()
+    save_screenshot(ann.page, "phone-rooms")
+    ann.page.keyboard.press("Escape")
+    expect(navigation).not_to_be_in_viewport()
+    ann.page.get_by_role("button", name="People").click()
+    expect(ann.page.get_by_role("complementary", name="Online")).to_be_in_viewport()
+
+
+def test_two_tabs_are_one_person_and_closing_one_keeps_them_online(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
+    ann.sign_up()
+    ann.create_room("Harbour")
+    ben.sign_up()
+    ben.join_room("Harbour")
+    second_tab = ben.page.context.new_page()
+    second_tab.goto(ben.page.url)
+    expect(second_tab.get_by_role("status").first).to_have_text(re.compile("Connected"))
+    ann.expect_online("ann", "ben")
+
+    second_tab.close()
+    ben.say("Still here")
+    ann.expect_message("Still here")
+    ann.expect_online("ann", "ben")
+    ben.page.context.close()
+    offline = ann.page.get_by_role("complementary", name="Online").locator("[data-people=away]")
+    expect(offline.get_by_role("listitem").filter(has_text="ben")).to_be_visible()
+
+
+def test_mistakes_get_an_answer_that_says_what_to_do(
+    start_site: Callable[..., Site],
+    sqlite_url: str,
+    person: MakePerson,
+    complaints: Complaints,
+):
+    complaints.allow("status of 40[0-9]")  # the browser's own word on a page that answers 4xx
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann = person("ann", site, **DESKTOP)
+    ann.sign_up()
+    ann.page.get_by_label("Write to a person").fill("nobody")
+    ann.page.get_by_role("button", name="Open", exact=True).click()
+    expect(ann.page.locator("#username-error")).to_be_visible()
+    ann.page.goto("/chat/no-such-room/")
+    save_screenshot(ann.page, "no-such-room")
+    ann.page.get_by_role("button", name="Create").click()
+    expect(ann.page.get_by_role("heading", level=1)).to_have_text("no-such-room")
+    ann.expect_status("Connected")
