@@ -214,6 +214,16 @@ test("an error push before the close gives the sentence and the least delay", as
   assert.equal(last().state, "connecting");
 });
 
+test("1000 after the error `too_large` is taken as 1009", async () => {
+  server.script["message.send"] = null;
+  await connect();
+  const asked = outcome(connection.request("message.send"));
+  await server.push("error", { topic: null, data: { code: "too_large", message: "Too large." } });
+  await server.close(1000);
+  assert.equal((await asked).error.closeCode, 1009);
+  assert.deepEqual([last().state, last().reason], ["waiting", "too_big"]);
+});
+
 test("4401 asks for a new credential once, then stops", async () => {
   const asked = [];
   await connect({ credential: ({ fresh }) => (asked.push(fresh), { ticket: `t${asked.length}` }) });

@@ -34,3 +34,17 @@ test("no text becomes HTML", () => {
     assert.doesNotMatch(text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment/, name);
   }
 });
+
+test("the page preloads every module that it needs, and no other", () => {
+  const needed = new Set();
+  const follow = (name) => {
+    const file = name.startsWith("djwsbridge/chat/") ? new URL(name.slice(16), CHAT) : new URL(name.slice(11), LIBRARY);
+    for (const [, from] of readFileSync(file, "utf8").matchAll(/^import [^;]*? from "([^"]+)"/gms)) {
+      if (!needed.has(from)) follow((needed.add(from), from));
+    }
+  };
+  follow("djwsbridge/chat/main.js");
+  const template = new URL("../../src/djwsbridge/chat/templates/djwsbridge_chat/preload.html", import.meta.url);
+  const preloaded = [...readFileSync(template, "utf8").matchAll(/\{% static '([^']+)' %\}/g)].map(([, name]) => name);
+  assert.deepEqual(preloaded.map((name) => name.replace("djwsbridge_chat/", "djwsbridge/chat/")).sort(), [...needed].sort());
+});

@@ -226,12 +226,14 @@ export class Connection extends EventTarget {
 
   /** Decide what follows the end of a socket. @param {number | null} closeCode */
   #closed(closeCode) {
-    const row = closeCodeRow(closeCode ?? 1006);
     const error = this.#lastError;
+    // Daphne can send no 1009: it sends 1000, and the error push before it tells.
+    const meant = closeCode === 1000 && error?.code === "too_large" ? 1009 : closeCode;
+    const row = closeCodeRow(meant ?? 1006);
     const renewable = row.reaction === "new_credential" && !this.#fresh;
-    this.#drop(closeCode);
+    this.#drop(meant);
     this.#lastError = null;
-    const detail = { closeCode, reason: row.name, message: error?.message };
+    const detail = { closeCode: meant, reason: row.name, message: error?.message };
     if (row.reaction === "stop" || (row.reaction === "new_credential" && !renewable)) {
       this.#enter({ state: "stopped", ...detail, advice: row.advice });
       return;

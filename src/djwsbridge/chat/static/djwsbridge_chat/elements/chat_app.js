@@ -107,7 +107,8 @@ export class ChatAppElement extends HTMLElement {
 
   /** @param {CustomEvent<string>} event */
   #send(event) {
-    const problem = checkBody(event.detail);
+    const stopped = this.#connectionState.state === "stopped";
+    const problem = stopped ? "Not connected. Your text stays here." : checkBody(event.detail);
     try {
       if (!problem) this.#session?.send(event.detail);
       this.#say(problem ?? "");
@@ -172,7 +173,7 @@ export class ChatAppElement extends HTMLElement {
     const notice = find(this, ".notice");
     notice.hidden = status.tone !== "stopped";
     setText(find(notice, ".notice-text"), status.help);
-    find(notice, "a").hidden = !status.reload;
+    setText(find(notice, "a"), status.action);
     if (status.tone !== "stopped") this.#say(status.help);
   }
 

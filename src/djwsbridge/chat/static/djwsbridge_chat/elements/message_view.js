@@ -15,7 +15,7 @@ const FAILURES = /** @type {Record<string, string>} */ ({
 
 /** @param {MessageItem} item @returns {HTMLElement} */
 export function createMessage(item) {
-  const body = make("div", { class: "message-body", dir: "auto" }, ...linked(item.body));
+  const body = make("div", { class: "message-body" }, ...linked(item.body));
   const time = make("time", { class: "message-time", datetime: item.created });
   const avatar = make("span", { class: `avatar ${toneOf(item.authorId)}`, "aria-hidden": "true" }, initials(item.author));
   return make(
@@ -24,7 +24,7 @@ export function createMessage(item) {
     make(
       "div", { class: "message-main" },
       make("div", { class: "message-author", dir: "auto" }, item.own ? "You" : item.author),
-      make("div", { class: "message-row" }, make("div", { class: "bubble" }, body, time), make("div", { class: "message-state" })),
+      make("div", { class: "message-row" }, make("div", { class: "bubble", dir: "auto" }, body, time), make("div", { class: "message-state" })),
     ),
   );
 }

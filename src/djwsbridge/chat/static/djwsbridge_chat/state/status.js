@@ -6,15 +6,15 @@
  * @property {"online" | "busy" | "offline" | "stopped"} tone
  * @property {string} text  For the status line; two words or so.
  * @property {string} help  What it means for the person, and what they can do; empty when all is well.
- * @property {boolean} reload  Whether loading the page anew is the way on.
+ * @property {string} action  What loading the page anew is called; empty when it would not help.
  */
 
-/** @type {Readonly<Record<string, {text: string, help: string}>>} */
+/** @type {Readonly<Record<string, {text: string, help: string, action: string}>>} */
 const STOPPED = Object.freeze({
-  login: { text: "Signed out", help: "Your session has ended. Log in again to go on." },
-  reload: { text: "Disconnected", help: "This page is out of date. Reload it to go on." },
-  close_tabs: { text: "Disconnected", help: "The chat is open in too many places. Close other tabs, then reload this page." },
-  contact: { text: "Disconnected", help: "This account cannot use the chat. Ask the people who run this site." },
+  login: { text: "Signed out", help: "Your session has ended. Log in again to go on.", action: "Log in" },
+  reload: { text: "Disconnected", help: "This page is out of date. Reload it to go on.", action: "Reload" },
+  close_tabs: { text: "Disconnected", help: "The chat is open in too many places. Close other tabs, then reload this one.", action: "Reload" },
+  contact: { text: "Disconnected", help: "This account cannot use the chat. Ask the people who run this site.", action: "" },
 });
 
 /**
@@ -24,13 +24,13 @@ const STOPPED = Object.freeze({
  * @returns {Status}
  */
 export function describeStatus(detail, { wasOnline, networkDown }) {
-  if (detail.state === "online") return { tone: "online", text: "Connected", help: "", reload: false };
+  if (detail.state === "online") return { tone: "online", text: "Connected", help: "", action: "" };
   if (detail.state === "stopped") {
-    const words = STOPPED[detail.advice ?? ""] ?? { text: "Disconnected", help: "Reload this page to connect again." };
-    return { tone: "stopped", ...words, reload: detail.advice !== "contact" };
+    const other = { text: "Disconnected", help: "The connection has ended. Reload this page to connect again.", action: "Reload" };
+    return { tone: "stopped", ...(STOPPED[detail.advice ?? ""] ?? other) };
   }
   const help = "Not connected. What you send waits here.";
-  if (networkDown) return { tone: "offline", text: "Offline", help, reload: false };
-  if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", reload: false };
-  return { tone: "busy", text: "Reconnecting…", help, reload: false };
+  if (networkDown) return { tone: "offline", text: "Offline", help, action: "" };
+  if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", action: "" };
+  return { tone: "busy", text: "Reconnecting…", help, action: "" };
 }
