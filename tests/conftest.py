@@ -45,12 +45,13 @@ def django_db_modify_db_settings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Give pytest's process a database of its own: a SQLite file, or a private PostgreSQL."""
-    import dj_database_url  # noqa: PLC0415
     from django.db import connections  # noqa: PLC0415
+
+    from config.settings import database  # noqa: PLC0415
 
     chosen = connections.settings["default"]
     if request.config.getoption("--database") == "postgresql":
-        chosen.update(dj_database_url.parse(request.getfixturevalue("postgres_url")), OPTIONS={})
+        chosen.update(database(request.getfixturevalue("postgres_url")))
     else:
         # A file, because threads of one process may not share a database in memory.
         chosen["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")

@@ -77,7 +77,8 @@ def test_the_package_exports_what_its_public_modules_export() -> None:
 @pytest.mark.parametrize("name", PUBLIC_MODULES)
 def test_every_public_name_is_documented(name: str) -> None:
     pages = "\n".join(page.read_text() for page in sorted(REFERENCE.rglob("*.md")))
-    missing = [one for one in import_module(name).__all__ if f"`{one}" not in pages]
+    exported = set(import_module(name).__all__) - {"__version__"}
+    missing = sorted(one for one in exported if f"`{one}" not in pages)
     assert missing == []
 
 
