@@ -168,10 +168,13 @@ test("a private room that the other one makes is taken over", async () => {
 });
 
 test("presence: listed after connect, changed by pushes, one's own included", async () => {
+  server.script["presence.list"] = null;
   const session = await open();
-  assert.deepEqual(session.online.map(({ name }) => name), ["alice", "bob"]);
+  assert.deepEqual(session.people, { online: [ALICE], offline: [], isAlone: false }, "nobody is called offline yet");
+  await server.reply(server.received("presence.list")[0], { ok: { users: [ALICE, BOB] } });
+  assert.deepEqual(session.people, { online: [ALICE, BOB], offline: [], isAlone: false });
   await server.push("presence.changed", { data: { user: BOB, state: "offline" } });
-  assert.deepEqual(session.online.map(({ name }) => name), ["alice"]);
+  assert.deepEqual(session.people, { online: [ALICE], offline: [BOB], isAlone: true });
 });
 
 test("presence is asked for the open room first and for a bounded number of others", async () => {
@@ -211,7 +214,7 @@ test("after a reconnect the room list is fetched anew", async () => {
   assert.equal(session.rooms.get(50).unread, 4);
 });
 
-test("reading is said at once, then at most every two seconds, and again after a reconnect", async () => {
+test("reading is said at once, then at most every second, and again after a reconnect", async () => {
   const session = await open();
   const said = () => server.received("room.mark_read").map(({ seq }) => seq);
   for (const seq of [4, 5, 6]) {

@@ -159,8 +159,8 @@ export class ChatAppElement extends HTMLElement {
 
   #renderPeople() {
     if (!this.#session) return;
-    const { online, members, user, presence, peer } = this.#session;
-    /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render({ online, members: [...members.values()], user });
+    const { people, user, presence, peer } = this.#session;
+    /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render(people, user);
     const line = this.querySelector(".peer-state");
     if (line && peer) setText(line, presence.isOnline(peer.id) ? "Online" : "Offline");
     this.#renderRooms();
@@ -183,6 +183,7 @@ export class ChatAppElement extends HTMLElement {
     const composer = /** @type {ChatComposerElement | null} */ (this.querySelector("chat-composer"));
     if (room?.is_member && !composer) location.reload();
     if (room && !room.is_member && composer) {
+      this.querySelector(".leave")?.setAttribute("hidden", "");
       composer.writable = false;
       composer.note = "You have left this room. Choose another one, or open it again to join.";
     }

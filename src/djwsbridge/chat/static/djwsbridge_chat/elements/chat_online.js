@@ -5,13 +5,11 @@ import { initials } from "djwsbridge/chat/state/text.js";
 
 /** The people: who is online, and which members are not. */
 export class ChatOnlineElement extends HTMLElement {
-  /** @param {{online: User[], members: User[], user: User}} people */
-  render({ online, members, user }) {
-    const present = new Set(online.map(({ id }) => id));
-    const away = members.filter(({ id }) => !present.has(id)).sort((a, b) => a.name.localeCompare(b.name));
+  /** @param {{online: User[], offline: User[], isAlone: boolean}} people @param {User} user */
+  render({ online, offline, isAlone }, user) {
     this.#fill("online", online, user);
-    this.#fill("away", away, user);
-    find(this, ".people-alone").hidden = online.length !== 1 || online[0].id !== user.id;
+    this.#fill("offline", offline, user);
+    find(this, ".people-alone").hidden = !isAlone;
   }
 
   /** @param {string} name @param {User[]} people @param {User} user */
@@ -22,7 +20,7 @@ export class ChatOnlineElement extends HTMLElement {
       create: (person) => this.#create(person, { isSelf: person.id === user.id }),
     });
     setText(find(section, ".count"), people.length ? String(people.length) : "");
-    if (name === "away") section.hidden = people.length === 0;
+    if (name === "offline") section.hidden = people.length === 0;
   }
 
   /** @param {User} person @param {{isSelf: boolean}} options */

@@ -42,6 +42,11 @@ export class Presence extends EventTarget {
     return [...users.values()].sort((a, b) => a.name.localeCompare(b.name));
   }
 
+  /** Whether the server has listed a topic, or any when null. @param {string | null} topic */
+  isKnown(topic) {
+    return topic === null ? this.#topics.size > 0 : this.#topics.has(topic);
+  }
+
   /** @param {UserId} id */
   isOnline(id) {
     return [...this.#topics.values()].some((users) => users.has(id));

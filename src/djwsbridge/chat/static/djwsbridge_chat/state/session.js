@@ -21,7 +21,7 @@ import { Timeline } from "djwsbridge/chat/state/timeline.js";
 const OLDER_PAGE = 50; // messages; about three screens
 const REPAIR_PAGE = 500; // messages; the server's own bound. Who missed more starts over with the newest
 const PRESENCE_TOPICS = 30; // the open room and the first of the others; a quarter of the frames allowed a minute
-const READ_EVERY = 2000; // ms; a busy room would otherwise cost one command per message
+const READ_EVERY = 1000; // ms; a busy room would otherwise cost one command per message
 
 export class ChatSession extends EventTarget {
   /** Whether the newest messages are being fetched after a gap or a reconnect. */
@@ -75,11 +75,20 @@ export class ChatSession extends EventTarget {
     this.outbox.addEventListener("sent", (event) => this.#received(/** @type {CustomEvent} */ (event).detail.result));
   }
 
-  /** Who is online here: in the open room, or in any of the person's rooms where none is open. @returns {User[]} */
-  get online() {
+  /**
+   * The people of the open room, or of all of the person's rooms where none is open. Nobody is called offline before
+   * the server has said who is online.
+   * @returns {{online: User[], offline: User[], isAlone: boolean}}
+   */
+  get people() {
     const open = this.room?.is_member && !this.peer ? `room.${this.room.id}` : null;
     const others = this.presence.users(open).filter(({ id }) => id !== this.user.id && (!this.peer || this.members.has(id)));
-    return this.connection.state === "online" || this.presence.isOnline(this.user.id) ? [this.user, ...others] : others;
+    const isHere = this.connection.state === "online" || this.presence.isOnline(this.user.id);
+    const online = isHere ? [this.user, ...others] : others;
+    if (!this.presence.isKnown(open)) return { online, offline: [], isAlone: false };
+    const present = new Set(online.map(({ id }) => id));
+    const offline = [...this.members.values()].filter(({ id }) => !present.has(id)).sort((a, b) => a.name.localeCompare(b.name));
+    return { online, offline, isAlone: isHere && others.length === 0 && this.peer?.id !== this.user.id };
   }
 
   /** Send a message; it shows at once and is confirmed later. @param {string} body @throws {OutboxFullError} */
