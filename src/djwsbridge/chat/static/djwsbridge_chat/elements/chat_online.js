@@ -8,7 +8,7 @@ export class ChatOnlineElement extends HTMLElement {
   /** @param {{online: User[], offline: User[], isAlone: boolean}} people @param {User} user */
   render({ online, offline, isAlone }, user) {
     this.#fill("online", online, user);
-    this.#fill("offline", offline, user);
+    this.#fill("away", offline, user);
     find(this, ".people-alone").hidden = !isAlone;
   }
 
@@ -20,7 +20,7 @@ export class ChatOnlineElement extends HTMLElement {
       create: (person) => this.#create(person, { isSelf: person.id === user.id }),
     });
     setText(find(section, ".count"), people.length ? String(people.length) : "");
-    if (name === "offline") section.hidden = people.length === 0;
+    if (name === "away") section.hidden = people.length === 0;
   }
 
   /** @param {User} person @param {{isSelf: boolean}} options */
