@@ -16,12 +16,6 @@ Pushed = list[tuple[str, dict[str, Any]]]
 Capture = Callable[[], AbstractContextManager[Pushed]]
 
 
-@pytest.fixture(autouse=True)
-def _site(settings: Any) -> None:
-    settings.ROOT_URLCONF = "config.urls"
-    settings.LOGIN_URL = "login"
-
-
 @pytest.fixture
 def alice(db: None) -> User:
     return User.objects.create_user("alice", password="correct horse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
@@ -15,6 +16,8 @@ from djwsbridge.protocol.frames import MAX_INTEGER
 __all__ = ["CreateRoom", "Input", "ListMessages", "Nothing", "OpenDirect", "SendMessage", "read"]
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+
+NUMBER = re.compile("[0-9]{1,16}")
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,8 +72,16 @@ def read(kind: type[Fields], fields: Mapping[str, object], *, is_query: bool = F
     if fields.keys() - set(kind.__struct_fields__):
         raise CommandError(ErrorCode.UNKNOWN_FIELD)
     try:
-        return msgspec.convert(dict(fields), kind, strict=not is_query)
+        return msgspec.convert(_read_numbers(fields) if is_query else dict(fields), kind)
     except msgspec.ValidationError as error:
         # "… - at `$.body`", or "Object missing required field `body`": the last quoted name.
         field = str(error).rsplit("`", 2)[-2].removeprefix("$.")
         raise CommandError(ErrorCode.BAD_FIELD, field=field) from None
+
+
+def _read_numbers(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields of an address with its plain numbers read; any other text stays one."""
+    return {
+        name: int(text) if isinstance(text, str) and NUMBER.fullmatch(text) else text
+        for name, text in fields.items()
+    }

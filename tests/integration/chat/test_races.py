@@ -1,0 +1,171 @@
+"""Many at once, in real threads with connections of their own: constraints and locks decide."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from djwsbridge import runtime
+from djwsbridge.chat import services
+from djwsbridge.chat.models import Membership, Message, Room
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+from tests.servers import TIMEOUT
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+THREADS = 50  # at once; PostgreSQL admits a hundred connections
+CALLS = 100
+
+
+@pytest.fixture(autouse=True)
+def pushed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """Collect what leaves after commit; appending to a list is safe in threads."""
+    frames: list[dict[str, Any]] = []
+    monkeypatch.setattr(runtime, "hand_over", lambda _, text: frames.append(json.loads(text)))
+    return frames
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice")
+
+
+@pytest.fixture
+def bob() -> User:
+    return User.objects.create_user("bob")
+
+
+def race(call: Callable[[int], Any]) -> list[Any]:
+    """Return what `call` returned (or the code it was refused with) for each number."""
+    start = threading.Barrier(THREADS)
+
+    def run(number: int) -> Any:
+        try:
+            if number < THREADS:
+                start.wait(TIMEOUT)
+            return call(number)
+        except CommandError as error:
+            return error.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(run, range(CALLS)))
+
+
+def test_a_hundred_first_private_messages_make_one_room(
+    alice: User, bob: User, pushed: list[dict[str, Any]]
+) -> None:
+    pair = (alice, bob)
+
+    def write(number: int) -> int:
+        actor, peer = pair[number % 2], pair[1 - number % 2]
+        room = services.open_direct(actor=actor, user_id=peer.pk)
+        sent = services.send_message(
+            actor=actor, room_id=room.id, body=str(number), client_message_id=uuid.uuid4()
+        )
+        return sent.seq
+
+    assert sorted(race(write)) == list(range(1, CALLS + 1))
+    assert Room.objects.count() == 1
+    assert Membership.objects.count() == 2
+    assert Counter(frame.get("push") for frame in pushed)["room.joined"] == 2
+
+
+def test_messages_of_many_are_numbered_without_a_hole(
+    alice: User, bob: User, pushed: list[dict[str, Any]]
+) -> None:
+    room = services.create_room(actor=alice, title="General")
+    services.join_room(actor=bob, room_id=room.id)
+    pair = (alice, bob)
+
+    def write(number: int) -> tuple[int, str]:
+        sent = services.send_message(
+            actor=pair[number % 2],
+            room_id=room.id,
+            body=str(number),
+            client_message_id=uuid.uuid4(),
+        )
+        return sent.seq, sent.body
+
+    acked = race(write)
+    stored = list(Message.objects.order_by("seq").values_list("seq", "body"))
+    assert [seq for seq, _ in stored] == list(range(1, CALLS + 1))
+    assert sorted(acked) == stored
+    assert Room.objects.get().last_seq == CALLS
+    sent = [frame for frame in pushed if frame.get("push") == "message.sent"]
+    assert sorted((frame["seq"], frame["data"]["body"]) for frame in sent) == stored
+
+
+def test_one_message_sent_a_hundred_times_is_stored_once(
+    alice: User, pushed: list[dict[str, Any]]
+) -> None:
+    room = services.create_room(actor=alice, title="General")
+    client_message_id = uuid.uuid4()
+    replies = race(
+        lambda _: services.send_message(
+            actor=alice, room_id=room.id, body="once", client_message_id=client_message_id
+        )
+    )
+    assert len({(reply.seq, reply.created) for reply in replies}) == 1
+    assert Message.objects.count() == 1
+    assert Room.objects.get().last_seq == 1
+    assert Counter(frame.get("push") for frame in pushed)["message.sent"] == 1
+
+
+def test_one_id_for_two_messages_stores_one_of_them(alice: User) -> None:
+    rooms = [services.create_room(actor=alice, title=title) for title in ("One", "Two")]
+    client_message_id = uuid.uuid4()
+    replies = race(
+        lambda number: services.send_message(
+            actor=alice,
+            room_id=rooms[number % 2].id,
+            body="first wins",
+            client_message_id=client_message_id,
+        )
+    )
+    won = Message.objects.get()
+    refused = [reply for reply in replies if reply is ErrorCode.IDEMPOTENCY_CONFLICT]
+    assert len(refused) == CALLS // 2
+    assert {reply.room for reply in replies if reply not in refused} == {won.room_id}
+    assert sorted(Room.objects.values_list("last_seq", flat=True)) == [0, 1]
+
+
+def test_a_title_is_given_once(alice: User) -> None:
+    made = race(lambda _: services.create_room(actor=alice, title="General"))
+    assert Counter(room is ErrorCode.CONFLICT for room in made) == {True: CALLS - 1, False: 1}
+
+
+def test_titles_that_make_one_slug_all_get_one(alice: User) -> None:
+    made = race(lambda number: services.create_room(actor=alice, title="!" * (number + 1)))
+    assert len({room.slug for room in made}) == CALLS
+
+
+def test_joining_a_hundred_times_is_joining_once(
+    alice: User, bob: User, pushed: list[dict[str, Any]]
+) -> None:
+    room = services.create_room(actor=alice, title="General")
+    race(lambda _: services.join_room(actor=bob, room_id=room.id))
+    assert Membership.objects.filter(user=bob).count() == 1
+    assert Counter(frame.get("push") for frame in pushed)["member.joined"] == 1
+
+
+def test_a_read_pointer_never_goes_back(alice: User, bob: User) -> None:
+    room = services.create_room(actor=alice, title="General")
+    services.join_room(actor=bob, room_id=room.id)
+    for _ in range(20):
+        services.send_message(
+            actor=alice, room_id=room.id, body="x", client_message_id=uuid.uuid4()
+        )
+    race(lambda number: services.mark_read(actor=bob, room_id=room.id, seq=number % 21))
+    assert Membership.objects.get(user=bob).read_seq == 20
