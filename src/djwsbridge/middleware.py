@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.plain import PlainDialect
-from djwsbridge.transport import registry
-from djwsbridge.transport.auth.handshake import HandshakeRefused, authenticate_handshake
+from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import refusal
 from djwsbridge.transport.connection import Receive, Scope, Send
-from djwsbridge.transport.endpoint import IDENTITY, deny, refuse
+from djwsbridge.transport.endpoint import (
+    IDENTITY,
+    authenticate,
+    choose_dialect,
+    deny,
+    refuse,
+)
 
 __all__ = ["TokenAuthMiddleware"]
 
@@ -40,8 +46,10 @@ class TokenAuthMiddleware:
             await self.inner(scope, receive, send)
             return
         try:
-            identity = await authenticate_handshake(dict(scope))
-            if identity is None and registry.codec().name not in scope.get("subprotocols", ()):
+            _check_route(self.inner, scope)
+            dialect, _ = choose_dialect(scope, _PLAIN)
+            identity = await authenticate(scope)
+            if identity is None and dialect is _PLAIN:
                 raise refusal(ErrorCode.AUTH_REQUIRED)
         except HandshakeRefused as error:
             await deny(scope, receive, send, error.status)
@@ -56,3 +64,15 @@ class TokenAuthMiddleware:
             if not str(error).startswith(_NO_ROUTE):
                 raise
             await deny(scope, receive, send, 404)
+
+
+def _check_route(application: object, scope: Scope) -> None:
+    """Refuse a path that Channels' router does not know, before anybody is asked for a credential.
+
+    Raises:
+        HandshakeRefused: 404.
+    """
+    if isinstance(application, URLRouter):
+        path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+        if not any(route.pattern.match(path) for route in application.routes):
+            raise HandshakeRefused(404)

@@ -58,9 +58,9 @@ def store_message(
     model = get_message_model()
     # Read before the transaction: on SQLite, one that reads first and then writes can fail for no fault of its own.
     chat = find_private_chat(sender, recipient)
+    fields = _defaults(sender, recipient, frame)
     with transaction.atomic(using=router.db_for_write(model)):
         chat = chat or get_or_create_private_chat(sender, recipient)
-        fields = _defaults(sender, recipient, frame)
         fields |= {"chat": chat, "sender": sender, "content": content}
         if type is not None and "type" in {field.name for field in model._meta.get_fields()}:
             fields["type"] = type

@@ -1,8 +1,10 @@
-"""The one HTTP view of the core: where a client asks for a ticket."""
+"""The HTTP views of the core: where a client asks for a ticket, and what the path of a socket says to plain HTTP."""
 
 from __future__ import annotations
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -15,7 +17,7 @@ from djwsbridge.conf import settings
 from djwsbridge.transport.auth.identity import session_digest
 from djwsbridge.transport.auth.ticket import issue_ticket
 
-__all__ = ["TicketView"]
+__all__ = ["TicketView", "upgrade_required"]
 
 
 class TicketView(APIView):
@@ -39,3 +41,14 @@ class TicketView(APIView):
         )
         body = {"ticket": ticket, "expires_in": int(settings.TICKET_TTL)}
         return Response(body, headers={"Cache-Control": "no-store"})
+
+
+@never_cache
+def upgrade_required(request: HttpRequest) -> HttpResponse:
+    """Tell who asks for a socket's path by plain HTTP what it is for (RFC 9110, section 15.5.22)."""
+    return HttpResponse(
+        "This address is a WebSocket.\n",
+        status=426,
+        content_type="text/plain; charset=utf-8",
+        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+    )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.auth.handshake import header
 
-__all__ = ["Admission", "address_of", "admission_of"]
+__all__ = ["Admission", "address_of", "admission_of", "count_guess"]
 
 GUESSES = RateLimit(20, 60.0)  # credentials that were no good, per address
 MAX_COUNTERS = 100_000  # users or addresses that are remembered; beyond it the oldest are forgotten
@@ -57,6 +60,16 @@ class Admission:
         return _counter(self._guesses, address, GUESSES).add(now)
 
 
+def count_guess(runtime: Runtime, address: str, reason: CloseConnection) -> float:
+    """Count a refused credential of an address if it was a guess; returns 0.0, or the seconds to wait.
+
+    One that was good once (expired, used, its user not active) cannot be guessed and is not counted.
+    """
+    if reason.error.code is not ErrorCode.TOKEN_INVALID:
+        return 0.0
+    return admission_of(runtime).count_guess(address, now=runtime.loop.time())
+
+
 _admissions: WeakKeyDictionary[Runtime, Admission] = WeakKeyDictionary()
 
 
@@ -65,7 +78,7 @@ def admission_of(runtime: Runtime) -> Admission:
     return _admissions.setdefault(runtime, Admission())
 
 
-def address_of(scope: dict[str, Any]) -> str:
+def address_of(scope: Mapping[str, Any]) -> str:
     """Return the address that a connection comes from, as far as it can be believed.
 
     `X-Forwarded-For` is read from the right, past the proxies of DJWSBRIDGE_TRUSTED_PROXIES, and not at all when the

@@ -16,7 +16,7 @@ from djwsbridge.protocol.frames import (
     Subscribe,
     Unsubscribe,
 )
-from djwsbridge.transport.admission import admission_of
+from djwsbridge.transport.admission import count_guess
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token
@@ -65,12 +65,11 @@ async def refresh_token(connection: Connection, command: RefreshToken) -> Mappin
 
 async def subscribe(connection: Connection, command: Subscribe) -> Mapping[str, object]:
     """Listen to a topic, if its rule allows."""
-    rule = find_topic_rule(command.topic)
-    if command.topic not in connection.topics and (
-        rule is None or not await run_service(rule, connection.user, command.topic)
-    ):
-        raise CommandError(ErrorCode.NOT_FOUND)
-    await connection.subscribe(command.topic)
+    rule, user = find_topic_rule(command.topic), connection.user
+    await connection.subscribe(
+        command.topic,
+        is_allowed=lambda: rule is not None and rule(user, command.topic),
+    )
     return {}
 
 
@@ -102,15 +101,9 @@ async def _identify(connection: Connection, command: Connect) -> Identity:
         if known is not None and known.user.pk != identity.user.pk:
             raise refusal(ErrorCode.TOKEN_INVALID)
     except CloseConnection as reason:
-        raise _count_guess(connection, reason) from None
+        wait = count_guess(connection.runtime, connection.address, reason)
+        if not wait:
+            raise
+        error = CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
+        raise CloseConnection(CloseCode.RATE_LIMITED, error) from None
     return identity
-
-
-def _count_guess(connection: Connection, reason: CloseConnection) -> CloseConnection:
-    """Slow down one who tries credentials."""
-    now = connection.runtime.loop.time()
-    wait = admission_of(connection.runtime).count_guess(connection.address, now=now)
-    if not wait:
-        return reason
-    error = CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
-    return CloseConnection(CloseCode.RATE_LIMITED, error)

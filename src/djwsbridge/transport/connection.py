@@ -7,7 +7,6 @@ Rules are elsewhere: what may come when in `protocol.server`, what a command doe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import uuid
@@ -15,13 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import InterfaceError, OperationalError
 
 from djwsbridge import runtime as runtimes
 from djwsbridge.conf import settings
 from djwsbridge.presence import Person
 from djwsbridge.protocol.codec import encode_push
-from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
+from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.frames import Command, PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
@@ -29,6 +27,13 @@ from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.revocation import check_still_valid
+from djwsbridge.transport.failures import (
+    CLOSE_TIMEOUT,
+    DATABASE_DOWN,
+    failure_of,
+    send_close,
+    try_later,
+)
 from djwsbridge.transport.send_queue import SendQueue
 from djwsbridge.transport.threads import run_service
 
@@ -36,11 +41,15 @@ __all__ = ["Connection", "Consumer"]
 
 logger = logging.getLogger("djwsbridge.connection")
 
-CLOSE_TIMEOUT = 5.0  # seconds for what waits, and again for the peer's own close frame
 # Seconds for which a lease of presence outlives its connection: a page that is loaded again does not flicker, and
 # neither does a lost network that comes back.
 LINGER_AFTER_CLOSE = 2.0
 LINGER_AFTER_LOSS = 15.0
+# Codes after which nobody comes back by itself.
+_FINAL_CODES = frozenset(
+    {CloseCode.NORMAL, CloseCode.GOING_AWAY}
+    | {code for code, policy in CLOSE_POLICIES.items() if policy.reaction is Reaction.STOP}
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -80,6 +89,7 @@ class Connection:
         "_closing",
         "_connected",
         "_credential_ends",
+        "_leases",
         "_next_look",
         "_receive",
         "_send",
@@ -103,7 +113,7 @@ class Connection:
         self.runtime = runtimes.current()
         self.connection_id = uuid.uuid4().hex
         self.scope = scope
-        self.address = address_of(dict(scope))
+        self.address = address_of(scope)
         self.dialect = dialect
         self.protocol = ServerProtocol(dialect, settings.limits(), now=self.runtime.loop.time())
         self.queue = SendQueue(send, limit=settings.SEND_QUEUE_BYTES, on_full=self._on_slow)
@@ -122,8 +132,10 @@ class Connection:
         self._connected = False
         self._receive = receive
         self._send = send
-        # What this connection is subscribed to and holds a lease on.
+        # What this connection is subscribed to, or about to be: whoever loses access meanwhile is taken off this set.
         self._topics: set[str] = set()
+        # The topics on which it holds a lease of presence.
+        self._leases: set[str] = set()
         # Set once this side has begun to close.
         self._closing: asyncio.Task[None] | None = None
         self._close_code = int(CloseCode.GOING_AWAY)
@@ -148,6 +160,7 @@ class Connection:
         self._task = asyncio.current_task()
         self.runtime.members.add(self)
         try:
+            await self._begin()
             await self._read()
         except asyncio.CancelledError:
             if self._closing is None or not self._closing.done():
@@ -157,69 +170,108 @@ class Connection:
             self.queue.drop()
             await self._leave()
 
+    async def _begin(self) -> None:
+        """Start the node if this is its first connection, and let in one that needs no `connect`."""
+        try:
+            await self.runtime.start()
+            if self.dialect.name is None:
+                if self.handshake_identity is None:
+                    raise refusal(ErrorCode.AUTH_REQUIRED)
+                await self.open(self.handshake_identity)
+        except CloseConnection as reason:
+            self.close(reason)
+        except EngineUnavailable:
+            self.close(try_later(ErrorCode.BUSY))
+        except DATABASE_DOWN as error:
+            self.close(try_later(failure_of(error).code))
+        except Exception as error:  # noqa: BLE001  the developer's class failed; failure_of logs it
+            self.close(CloseConnection(CloseCode.INTERNAL, failure_of(error)))
+
     async def open(self, identity: Identity) -> None:
         """Let the actor in: count, subscribe, show.
 
         Raises:
-            CloseConnection: too many connections, or the engine cannot be reached.
+            CloseConnection: too many connections, the engine cannot be reached, or the consumer refuses.
         """
         admission = admission_of(self.runtime)
         if not admission.admit_user(str(identity.user.pk)):
             error = CommandError(ErrorCode.TOO_MANY, "You have too many connections open.")
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
         self._accept_identity(identity)
-        self.person = Person(_wire_id(identity.user.pk), identity.user.get_username())
-        topics = [runtimes.user_topic(identity.user.pk), *await run_service(self._list_topics)]
         try:
-            await self.runtime.subscribe_all(topics[: settings.SUBSCRIPTIONS], self)
-        except EngineUnavailable:
-            error = CommandError(ErrorCode.BUSY, retry_after_ms=_spread(5.0))
-            raise CloseConnection(CloseCode.TRY_LATER, error) from None
-        self._topics.update(topics[: settings.SUBSCRIPTIONS])
+            self.person = Person(_wire_id(self.user_id), identity.user.get_username())
+            await self._subscribe_first()
+        except Exception:
+            # As if nothing had been asked: the client may try again on this connection.
+            await self._give_up_topics()
+            admission.leave_user(str(self.user_id))
+            self.identity = self.person = None
+            raise
+        if self._closing is not None:
+            return  # it took too long
         self.protocol.move(State.OPEN)
-        for topic in self._topics:
-            self._appear(topic)
         self._connected = True
-        await self.consumer.connected()
+        try:
+            await self.consumer.connected()
+        except CommandError as error:
+            raise CloseConnection(CloseCode.FORBIDDEN, error) from error
+        except CloseConnection:
+            raise
+        except Exception as error:
+            raise CloseConnection(CloseCode.INTERNAL, failure_of(error)) from error
+
+    async def _subscribe_first(self) -> None:
+        """Subscribe to the user's own topic and then, reachable for what changes there, to all others."""
+        await self._join([runtimes.user_topic(self.user_id)])
+        topics = await run_service(self._list_topics)
+        await self._join(topics[: settings.SUBSCRIPTIONS - 1])
+
+    async def _join(self, topics: list[str]) -> None:
+        """Subscribe to topics and appear on them.
+
+        Raises:
+            CloseConnection: the engine cannot be reached.
+        """
+        self._topics.update(topics)
+        try:
+            await self.runtime.subscribe_all(topics, self)
+        except EngineUnavailable:
+            raise try_later(ErrorCode.BUSY) from None
+        for topic in topics:
+            await self._settle(topic)
 
     def close(self, reason: CloseConnection) -> None:
         """Say why, write what waits, and end the connection; the first call decides."""
         if self._closing is None:
-            self.protocol.move(State.CLOSED)
-            self._close_code = int(reason.close_code)
-            self.queue.put(self.dialect.encode_farewell(reason.error))
             self._closing = self.runtime.loop.create_task(self._finish(reason))
+            self._close_code = int(reason.close_code)
+            self.protocol.move(State.CLOSED)
+            self.queue.put(self.dialect.encode_farewell(reason.error))
 
     async def _finish(self, reason: CloseConnection) -> None:
         await self.queue.finish(CLOSE_TIMEOUT)
-        close = {
-            "type": "websocket.close",
-            "code": int(reason.close_code),
-            "reason": reason.error.code.value,
-        }
-        try:
-            await asyncio.wait_for(self._send(close), CLOSE_TIMEOUT)
-        except Exception:  # noqa: BLE001  the peer is gone, or the server does not send this code
-            close["code"] = int(STAND_INS.get(reason.close_code, reason.close_code))
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._send(close), CLOSE_TIMEOUT)
+        await send_close(self._send, reason)
         # The server now tells `_read` that the peer is gone; should it forget to, this does.
         if self._task is not None:
             self.runtime.loop.call_later(CLOSE_TIMEOUT, self._task.cancel)
 
     async def _leave(self) -> None:
-        admission = admission_of(self.runtime)
-        admission.leave_address(self.address)
         if self.identity is None:
             return
-        admission.leave_user(str(self.user_id))
-        clean = self._close_code in (CloseCode.NORMAL, CloseCode.GOING_AWAY)
-        linger = LINGER_AFTER_CLOSE if clean else LINGER_AFTER_LOSS
-        for topic in list(self._topics):
+        admission_of(self.runtime).leave_user(str(self.user_id))
+        await self._give_up_topics()
+        if self._connected:
+            try:
+                await self.consumer.disconnected(self._close_code)
+            except Exception:
+                logger.exception("A consumer failed to say goodbye.")
+
+    async def _give_up_topics(self) -> None:
+        linger = LINGER_AFTER_CLOSE if self._close_code in _FINAL_CODES else LINGER_AFTER_LOSS
+        topics, self._topics = self._topics, set()
+        for topic in topics:
             self._disappear(topic, after=linger)
             await self.runtime.unsubscribe(topic, self)
-        if self._connected:
-            await self.consumer.disconnected(self._close_code)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -262,7 +314,7 @@ class Connection:
         except CloseConnection:
             raise
         except Exception as error:
-            failure = _failure(error)
+            failure = failure_of(error)
             failure.command_id = getattr(command, "id", None)
             raise failure from error
         reply = self.dialect.encode_reply(command, ok)
@@ -304,43 +356,65 @@ class Connection:
         """Return what this connection is subscribed to."""
         return frozenset(self._topics)
 
-    async def subscribe(self, topic: str) -> None:
+    async def subscribe(self, topic: str, *, is_allowed: Callable[[], bool] | None = None) -> None:
         """Listen to a topic and appear on it.
 
+        Args:
+            topic: twice is once.
+            is_allowed: sync, asked when the loss of access would already be noticed; None when it was asked before.
+
         Raises:
-            CommandError: `too_many`, or `busy` when the engine cannot be reached.
+            CommandError: `not_found`, `too_many`, or `busy` when the engine cannot be reached.
         """
         if topic in self._topics or self._closing is not None:
             return
         if len(self._topics) >= settings.SUBSCRIPTIONS:
             raise CommandError(ErrorCode.TOO_MANY, limit=settings.SUBSCRIPTIONS)
+        self._topics.add(topic)
+        try:
+            await self._reach(topic, is_allowed)
+        except Exception:
+            self._topics.discard(topic)
+            raise
+        await self._settle(topic)
+
+    async def _reach(self, topic: str, is_allowed: Callable[[], bool] | None) -> None:
+        if is_allowed is not None and not await run_service(is_allowed):
+            raise CommandError(ErrorCode.NOT_FOUND)
         try:
             await self.runtime.subscribe(topic, self)
         except EngineUnavailable:
             raise CommandError(ErrorCode.BUSY) from None
-        self._topics.add(topic)
-        self._appear(topic)
 
     async def unsubscribe(self, topic: str) -> None:
         """Stop listening to a topic and disappear from it."""
         if topic in self._topics:
             self._topics.discard(topic)
-            await self.runtime.unsubscribe(topic, self)
             self._disappear(topic, after=0.0)
+            await self.runtime.unsubscribe(topic, self)
+
+    async def _settle(self, topic: str) -> None:
+        """Appear on a topic just subscribed to, or leave it if access or the connection was lost meanwhile."""
+        if topic in self._topics:
+            self._appear(topic)
+        else:
+            await self.runtime.unsubscribe(topic, self)
 
     def _list_topics(self) -> list[str]:
         return list(self.consumer.topics())
 
     def _appear(self, topic: str) -> None:
-        if self.person is not None:
+        if self.person is not None and topic not in self._leases:
+            self._leases.add(topic)
             change = self.runtime.presence.acquire(topic, self.person)
             self.runtime.announce([change] if change else [])
 
     def _disappear(self, topic: str, *, after: float) -> None:
         """Give back the lease on a topic, now or when the person has had time to come back."""
         runtime, person = self.runtime, self.person
-        if person is None:
+        if person is None or topic not in self._leases:
             return
+        self._leases.discard(topic)
 
         def release() -> None:
             change = runtime.presence.release(topic, person)
@@ -391,7 +465,7 @@ class Connection:
             await run_service(check_still_valid, identity)
         except CloseConnection as reason:
             self.close(reason)
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_DOWN as error:
             logger.warning("The credentials of a connection could not be checked: %r", error)
 
     def replace_identity(self, identity: Identity) -> None:
@@ -418,20 +492,3 @@ class Connection:
 
 def _wire_id(primary_key: object) -> int | str:
     return primary_key if isinstance(primary_key, int) else str(primary_key)
-
-
-def _spread(seconds: float) -> int:
-    """Return a random delay in milliseconds, so that a crowd does not come back at once."""
-    return int(random.uniform(0.2, 1.0) * seconds * 1000)  # noqa: S311
-
-
-def _failure(error: Exception) -> CommandError:
-    """Return what the client is told of an exception: a code, and a reference to find it in the server's log."""
-    if isinstance(error, (OperationalError, InterfaceError)):
-        busy = "locked" in str(error)  # SQLite's word for another writer
-        code = ErrorCode.BUSY if busy else ErrorCode.DB_UNAVAILABLE
-        logger.warning("The database failed a command: %r", error)
-        return CommandError(code)
-    reference = uuid.uuid4().hex[:12]
-    logger.error("A command failed (reference %s).", reference, exc_info=error)
-    return CommandError(ErrorCode.INTERNAL, reference=reference)

@@ -7,21 +7,24 @@ foreign page that uses the visitor's cookie.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
+from djwsbridge import runtime
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
-from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
+from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.server import Dialect
 from djwsbridge.transport import registry
-from djwsbridge.transport.admission import admission_of
+from djwsbridge.transport.admission import address_of, admission_of, count_guess
 from djwsbridge.transport.auth.handshake import (
     BEARER_SUBPROTOCOL,
     HandshakeRefused,
     authenticate_handshake,
 )
-from djwsbridge.transport.auth.identity import Identity, refusal
+from djwsbridge.transport.auth.identity import Identity
 from djwsbridge.transport.connection import Connection, Consumer, Receive, Scope, Send
+from djwsbridge.transport.failures import DATABASE_DOWN, failure_of, send_close, try_later
 
 __all__ = ["IDENTITY", "authenticate", "choose_dialect", "deny", "refuse", "serve"]
 
@@ -30,6 +33,7 @@ IDENTITY = (
 )
 MAX_SUBPROTOCOLS = 20  # offered in one handshake
 _VERSION_PREFIX = "djwsbridge.v"
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _REASONS = {400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found", 429: b"Too Many Requests"}
 
 
@@ -51,8 +55,8 @@ async def serve(
         build: makes the object that carries out what the plain dialect asks for.
     """
     try:
-        identity = await authenticate(scope)
         dialect, subprotocol = choose_dialect(scope, plain)
+        identity = await authenticate(scope)
     except HandshakeRefused as error:
         await deny(scope, receive, send, error.status)
         return
@@ -62,51 +66,47 @@ async def serve(
     connection = Connection(scope, receive, send, dialect=dialect)
     connection.consumer = build(connection)
     connection.handshake_identity = identity
-    if not admission_of(connection.runtime).admit_address(connection.address):
+    admission = admission_of(connection.runtime)
+    if not admission.admit_address(connection.address):
         await deny(scope, receive, send, 429)
         return
-    await receive()
-    await send({"type": "websocket.accept", "subprotocol": subprotocol})
-    await _begin(connection)
-    await connection.run()
-
-
-async def _begin(connection: Connection) -> None:
-    """Start the node if this is its first connection, and let in one that needs no `connect`."""
     try:
-        await connection.runtime.start()
-        if connection.dialect.name is None:
-            if connection.handshake_identity is None:
-                raise refusal(ErrorCode.AUTH_REQUIRED)
-            await connection.open(connection.handshake_identity)
-    except CloseConnection as reason:
-        connection.close(reason)
-    except EngineUnavailable:
-        error = CommandError(ErrorCode.BUSY, retry_after_ms=5000)
-        connection.close(CloseConnection(CloseCode.TRY_LATER, error))
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+        await connection.run()
+    finally:
+        admission.leave_address(connection.address)
 
 
 async def authenticate(scope: Scope) -> Identity | None:
     """Return who opens the connection, from the middleware in front or else from the handshake itself.
 
     Raises:
-        CloseConnection, HandshakeRefused: see `authenticate_handshake`.
+        CloseConnection: the credential is no good, or the database cannot tell; to be told after `accept`.
+        HandshakeRefused: a foreign page uses the visitor's cookie, a token is in the address, or somebody guesses.
     """
     if IDENTITY in scope:
         known: Identity | None = scope[IDENTITY]
         return known
-    return await authenticate_handshake(dict(scope))
+    try:
+        return await authenticate_handshake(scope)
+    except CloseConnection as reason:
+        if count_guess(runtime.current(), address_of(scope), reason):
+            raise HandshakeRefused(429) from None
+        raise
+    except DATABASE_DOWN as error:
+        raise try_later(failure_of(error).code) from error
 
 
 def choose_dialect(scope: Mapping[str, Any], plain: Dialect) -> tuple[Dialect, str | None]:
     """Return the dialect of a connection and the subprotocol to accept it with.
 
     Raises:
-        HandshakeRefused: 400, more subprotocols than any client has.
+        HandshakeRefused: 400, more subprotocols than any client has, or what is none.
         CloseConnection: 4400, only versions that are not spoken here.
     """
-    offered = list(scope.get("subprotocols", ()))
-    if len(offered) > MAX_SUBPROTOCOLS:
+    offered = [subprotocol for subprotocol in scope.get("subprotocols", ()) if subprotocol]
+    if len(offered) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, offered)):
         raise HandshakeRefused(400)
     v1 = registry.codec()
     if v1.name in offered:
@@ -146,8 +146,7 @@ async def refuse(
     await receive()
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     await send({"type": "websocket.send", "text": dialect.encode_farewell(reason.error)})
-    code, text = int(reason.close_code), reason.error.code.value
-    await send({"type": "websocket.close", "code": code, "reason": text})
+    await send_close(send, reason)
 
 
 def _first_bearer(offered: list[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,7 +29,7 @@ BEARER_SUBPROTOCOL = (
 )
 _SECRET_PARAMETERS = frozenset({"token", "access_token", "jwt", "access", "authorization"})
 
-Scope = dict[str, Any]
+Scope = Mapping[str, Any]
 
 
 class HandshakeRefused(DjwsbridgeError):
@@ -93,5 +94,5 @@ async def _authenticate_cookie(scope: Scope) -> Identity | None:
     if not is_allowed_origin(header(scope, b"origin"), scope):
         raise HandshakeRefused(403)
     if user is not None and known:
-        return session_identity(user, session_key)
+        return session_identity(user, session_key or None)
     return await run_service(authenticate_session, session_key)

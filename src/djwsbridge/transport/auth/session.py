@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,18 +54,23 @@ def _is_fresh(user: AbstractBaseUser, session_hash: str) -> bool:
     return any(constant_time_compare(session_hash, known) for known in hashes)
 
 
-def session_identity(user: AbstractBaseUser, session_key: str) -> Identity:
-    """Return the identity of a user whom Django's session has authenticated."""
+def session_identity(user: AbstractBaseUser, session_key: str | None) -> Identity:
+    """Return the identity of a user whom Django's session has authenticated.
+
+    Args:
+        user: whom.
+        session_key: None when an outer middleware knows the user by other means.
+    """
     return Identity(
         user,
         Method.SESSION,
         fingerprint=user.get_session_auth_hash(),
         session_key=session_key,
-        session=session_digest(session_key),
+        session=session_digest(session_key) if session_key else None,
     )
 
 
-def is_allowed_origin(origin: str | None, scope: dict[str, Any]) -> bool:
+def is_allowed_origin(origin: str | None, scope: Mapping[str, Any]) -> bool:
     """Say whether a page of this origin may open a socket with the visitor's session.
 
     Scheme, host and port are compared exactly (RFC 6454, section 5), with DJWSBRIDGE_ALLOWED_ORIGINS or, by default,
@@ -80,7 +86,7 @@ def is_allowed_origin(origin: str | None, scope: dict[str, Any]) -> bool:
     return parts is not None and any(_matches(parts, pattern) for pattern in allowed)
 
 
-def _own_origin(scope: dict[str, Any]) -> list[str]:
+def _own_origin(scope: Mapping[str, Any]) -> list[str]:
     """Return the origin of the site, as far as its Host header may be believed."""
     headers = dict(scope.get("headers", ()))
     host = headers.get(b"host", b"").decode("latin-1")
@@ -95,7 +101,7 @@ def _own_origin(scope: dict[str, Any]) -> list[str]:
     return [f"{'https' if _is_secure(scope, headers) else 'http'}://{host}"]
 
 
-def _is_secure(scope: dict[str, Any], headers: dict[bytes, bytes]) -> bool:
+def _is_secure(scope: Mapping[str, Any], headers: dict[bytes, bytes]) -> bool:
     if django_settings.SECURE_PROXY_SSL_HEADER:
         name, secure_value = django_settings.SECURE_PROXY_SSL_HEADER
         header = name.removeprefix("HTTP_").replace("_", "-").lower().encode()

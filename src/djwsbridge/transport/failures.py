@@ -1,0 +1,58 @@
+"""What a client is told when something goes wrong, and how its connection is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+
+from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
+from djwsbridge.protocol.errors import CloseConnection, CommandError
+
+__all__ = ["CLOSE_TIMEOUT", "DATABASE_DOWN", "failure_of", "send_close", "try_later"]
+
+logger = logging.getLogger("djwsbridge.connection")
+
+CLOSE_TIMEOUT = 5.0  # seconds for what waits, and again for the peer's own close frame
+COME_BACK = 5.0  # seconds after which, at the latest, a client that was sent away tries again
+DATABASE_DOWN = (OperationalError, InterfaceError)
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def failure_of(error: Exception) -> CommandError:
+    """Return what the client is told of an exception: a code, and a reference to find it in the server's log."""
+    if isinstance(error, DATABASE_DOWN):
+        busy = "locked" in str(error)  # SQLite's word for another writer
+        logger.warning("The database failed a command: %r", error)
+        return CommandError(ErrorCode.BUSY if busy else ErrorCode.DB_UNAVAILABLE)
+    reference = uuid.uuid4().hex[:12]
+    logger.error("A command failed (reference %s).", reference, exc_info=error)
+    return CommandError(ErrorCode.INTERNAL, reference=reference)
+
+
+def try_later(code: ErrorCode) -> CloseConnection:
+    """Return the reason to send a client away for a moment; random, so that a crowd does not come back at once."""
+    delay = int(random.uniform(0.2, 1.0) * COME_BACK * 1000)  # noqa: S311  no secret
+    return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay))
+
+
+async def send_close(send: Send, reason: CloseConnection) -> None:
+    """Close a connection with the code of a reason, or with what the server has instead of it."""
+    close = {
+        "type": "websocket.close",
+        "code": int(reason.close_code),
+        "reason": reason.error.code.value,
+    }
+    try:
+        await asyncio.wait_for(send(close), CLOSE_TIMEOUT)
+    except Exception:  # noqa: BLE001  the peer is gone, or the server does not send this code
+        close["code"] = int(STAND_INS.get(reason.close_code, reason.close_code))
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(send(close), CLOSE_TIMEOUT)

@@ -1,0 +1,663 @@
+"""One connection against a scripted server: its life, its replies, its failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from djwsbridge.engine.memory import MemoryBus, MemoryEngine
+from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
+from djwsbridge.protocol.frames import Command
+from djwsbridge.runtime import Runtime
+from djwsbridge.transport import connection as connections
+from djwsbridge.transport import registry
+from djwsbridge.transport.admission import admission_of
+from djwsbridge.transport.connection import Connection
+from tests.servers import TIMEOUT
+from tests.unit.transport.conftest import NewClient, QuietConsumer
+
+LONG = 3600.0  # seconds that never pass in a test
+
+
+class Ask(Command, frozen=True, kw_only=True, tag="test.ask"):
+    """A command whose handler does what the test wants."""
+
+
+class Script:
+    """What the handler of `Ask` does, one function per call."""
+
+    def __init__(self) -> None:
+        self.steps: list[Any] = []
+
+    async def __call__(self, connection: Connection, command: Ask) -> object:
+        step = self.steps.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return await step()
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Register `test.ask` for this test."""
+    monkeypatch.setattr(registry, "_handlers", dict(registry._handlers))
+    handler = Script()
+    registry.register_command(Ask, handler)
+    yield handler
+    monkeypatch.undo()
+    registry.codec.cache_clear()
+
+
+def only_member(node: Runtime) -> Connection:
+    (member,) = node.members
+    assert isinstance(member, Connection)
+    return member
+
+
+async def until(condition: Any) -> None:
+    """Let the loop turn until a condition holds."""
+
+    async def turn() -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+    await asyncio.wait_for(turn(), TIMEOUT)
+
+
+# -- life -------------------------------------------------------------------------------------------------------------
+
+
+async def test_connect_answers_with_who_and_what(new_client: NewClient) -> None:
+    client = new_client()
+    reply = await client.join()
+    assert client.subprotocol == "djwsbridge.v1"
+    assert reply["id"] == 1
+    assert reply["ok"]["user"] == {"id": 7, "name": "user7"}
+    assert reply["ok"]["heartbeat_ms"] == 25_000
+    assert reply["ok"]["topics"] == {"user.7": {"recovered": False}}
+
+
+async def test_the_plain_dialect_needs_no_connect(new_client: NewClient, node: Runtime) -> None:
+    client = await new_client(subprotocols=()).open()
+    await client.assert_accepted()
+    await until(lambda: "user.7" in node.hub)
+    node.hub.deliver("user.7", encode_push("signal", topic="user.7", data={"a": 1}))
+    assert await client.hear() == {"a": 1}
+
+
+async def test_a_frame_before_connect_ends_the_connection(new_client: NewClient) -> None:
+    client = await new_client().open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "heartbeat"})
+    await client.assert_told_and_closed(4401, "auth_required")
+
+
+async def test_a_second_connect_is_refused_and_the_connection_lives(new_client: NewClient) -> None:
+    client = new_client()
+    await client.join()
+    client.say({"id": 2, "cmd": "connect"})
+    await client.assert_failed("already_authenticated", id=2)
+    assert await client.ask("heartbeat", id=3) == {"id": 3, "ok": {}}
+
+
+async def test_nobody_waits_for_ever_for_a_connect(new_client: NewClient, node: Runtime) -> None:
+    client = await new_client().open()
+    await client.assert_accepted()
+    only_member(node).check(now=node.loop.time() + 4.9)
+    client.assert_silent()
+    only_member(node).check(now=node.loop.time() + 5.1)
+    await client.assert_told_and_closed(4408, "auth_required")
+
+
+async def test_silence_ends_a_v1_connection(new_client: NewClient, node: Runtime) -> None:
+    client = new_client()
+    await client.join()
+    only_member(node).check(now=node.loop.time() + 61)
+    await client.assert_told_and_closed(4421, "auth_required")
+
+
+async def test_the_first_reason_to_close_is_the_only_one(
+    new_client: NewClient, node: Runtime
+) -> None:
+    client = new_client()
+    await client.join()
+    member = only_member(node)
+    for code in (CloseCode.REVOKED, CloseCode.FORBIDDEN, CloseCode.INTERNAL):
+        member.close(CloseConnection(code, CommandError(ErrorCode.REVOKED)))
+    await client.assert_told_and_closed(4410, "revoked")
+    assert client.closes == [4410]
+
+
+async def test_what_comes_after_the_close_is_not_carried_out(
+    new_client: NewClient, node: Runtime, script: Script
+) -> None:
+    client = new_client()
+    await client.join()
+    only_member(node).close(CloseConnection(CloseCode.REVOKED, CommandError(ErrorCode.REVOKED)))
+    client.say({"id": 2, "cmd": "test.ask"})
+    await client.assert_told_and_closed(4410, "revoked")
+    client.assert_silent()
+
+
+async def test_a_full_queue_at_the_farewell_closes_once(
+    new_client: NewClient, node: Runtime, settings: Any
+) -> None:
+    settings.DJWSBRIDGE_SEND_QUEUE_BYTES = 400
+    client = new_client()
+    await client.join()
+    client.stop_reading()
+    node.hub.deliver("user.7", encode_push("signal", topic="user.7", data="x" * 330))
+    only_member(node).close(CloseConnection(CloseCode.REVOKED, CommandError(ErrorCode.REVOKED)))
+    client.go_on_reading()
+    await until(lambda: client.closes)
+    assert client.closes == [4410]
+
+
+async def test_a_server_without_the_code_sends_its_stand_in(new_client: NewClient) -> None:
+    client = new_client(unsendable=(1003,))
+    await client.join()
+    client.say(b"\x00")
+    await client.assert_told_and_closed(4400, "unsupported_binary")
+
+
+async def test_a_binary_frame_ends_the_connection(new_client: NewClient) -> None:
+    client = new_client()
+    await client.join()
+    client.say(b"{}")
+    await client.assert_told_and_closed(1003, "unsupported_binary")
+
+
+# -- replies and failures ---------------------------------------------------------------------------------------------
+
+
+async def test_replies_come_in_the_order_of_their_commands(
+    new_client: NewClient, script: Script
+) -> None:
+    gate = asyncio.Event()
+
+    async def slow() -> str:
+        await gate.wait()
+        return "slow"
+
+    async def quick() -> str:
+        return "quick"
+
+    script.steps = [slow, quick]
+    client = new_client()
+    await client.join()
+    client.say({"id": 2, "cmd": "test.ask"})
+    client.say({"id": 3, "cmd": "test.ask"})
+    gate.set()
+    assert await client.hear() == {"id": 2, "ok": "slow"}
+    assert await client.hear() == {"id": 3, "ok": "quick"}
+
+
+async def test_an_unknown_exception_becomes_a_reference(
+    new_client: NewClient, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.steps = [RuntimeError("password=hunter2 in /etc/secret")]
+    client = new_client()
+    await client.join()
+    client.say({"id": 2, "cmd": "test.ask"})
+    error = await client.assert_failed("internal", id=2)
+    assert error["retryable"] is True
+    assert "hunter2" not in str(error)
+    assert "secret" not in str(error)
+    assert error["reference"] in caplog.text
+    assert "hunter2" in caplog.text
+    assert await client.ask("heartbeat", id=3) == {"id": 3, "ok": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("database is locked", "busy"),
+        ("server closed the connection unexpectedly", "db_unavailable"),
+    ],
+)
+async def test_a_failing_database_is_named(
+    new_client: NewClient, script: Script, text: str, code: str
+) -> None:
+    script.steps = [OperationalError(text)]
+    client = new_client()
+    await client.join()
+    client.say({"id": 2, "cmd": "test.ask"})
+    error = await client.assert_failed(code, id=2)
+    assert error["retryable"] is True
+    assert text not in str(error)
+
+
+async def test_a_database_that_fails_at_connect_is_tried_again(
+    new_client: NewClient, node: Runtime
+) -> None:
+    failures = [OperationalError("server closed the connection")]
+
+    class Failing(QuietConsumer):
+        def topics(self) -> list[str]:
+            if failures:
+                raise failures.pop()
+            return ["room.1"]
+
+    client = await new_client(consumer=Failing).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    await client.assert_failed("db_unavailable")
+    assert not list(node.hub.topics())
+    reply = await client.ask("connect", id=2)
+    assert set(reply["ok"]["topics"]) == {"user.7", "room.1"}
+    assert admission_of(node)._users == {"7": 1}
+
+
+async def test_a_database_that_fails_sends_a_plain_client_away(new_client: NewClient) -> None:
+    class Failing(QuietConsumer):
+        def topics(self) -> list[str]:
+            raise OperationalError("server closed the connection")
+
+    client = await new_client(consumer=Failing, subprotocols=()).open()
+    await client.assert_accepted()
+    frame = await client.hear()
+    assert frame["code"] == "db_unavailable"
+    assert 1_000 <= frame["retry_after_ms"] <= 5_000
+    await client.assert_closed(1013)
+
+
+# -- the developer's class --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subprotocols", [(), ("djwsbridge.v1",)], ids=["plain", "v1"])
+async def test_a_consumer_that_fails_to_begin_ends_the_connection(
+    new_client: NewClient, subprotocols: tuple[str, ...]
+) -> None:
+    class Failing(QuietConsumer):
+        async def connected(self) -> None:
+            raise RuntimeError("oh no")
+
+    client = await new_client(consumer=Failing, subprotocols=subprotocols).open()
+    await client.assert_accepted()
+    if subprotocols:
+        client.say({"id": 1, "cmd": "connect"})
+    frame = await client.hear()
+    assert frame.get("data", frame)["code"] == "internal"
+    assert "oh no" not in str(frame)
+    await client.assert_closed(4500)
+
+
+async def test_a_consumer_can_refuse_its_user(new_client: NewClient) -> None:
+    class Refusing(QuietConsumer):
+        async def connected(self) -> None:
+            raise CommandError(ErrorCode.FORBIDDEN)
+
+    client = await new_client(consumer=Refusing).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    await client.assert_told_and_closed(4403, "forbidden")
+
+
+async def test_a_consumer_that_fails_to_end_is_logged(
+    new_client: NewClient, node: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes: list[int] = []
+
+    class Failing(QuietConsumer):
+        async def disconnected(self, close_code: int) -> None:
+            codes.append(close_code)
+            raise RuntimeError("oh no")
+
+    client = new_client(consumer=Failing)
+    await client.join()
+    await client.leave(1001)
+    assert codes == [1001]
+    assert "oh no" in caplog.text
+    assert not list(node.hub.topics())
+
+
+async def test_nobody_says_goodbye_who_was_never_there(new_client: NewClient) -> None:
+    seen: list[int] = []
+
+    class Watching(QuietConsumer):
+        async def disconnected(self, close_code: int) -> None:
+            seen.append(close_code)
+
+    client = await new_client(consumer=Watching).open()
+    await client.assert_accepted()
+    await client.leave()
+    assert seen == []
+
+
+# -- slow readers -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_slow_reader_is_closed_and_delays_nobody(
+    new_client: NewClient, node: Runtime, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CLOSE_TIMEOUT", 0.05)
+    settings.DJWSBRIDGE_SEND_QUEUE_BYTES = 10_000
+    slow, quick = new_client(), new_client()
+    await slow.join()
+    await quick.join()
+    slow.stop_reading()
+    for number in range(20):
+        data = {"number": number, "text": "x" * 1_000}
+        node.hub.deliver("user.7", encode_push("signal", topic="user.7", data=data))
+        assert (await quick.hear())["data"]["number"] == number
+    slow.go_on_reading()
+    await until(lambda: slow.closes)
+    assert slow.closes == [4420]
+    await slow.leave()
+    assert await quick.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
+
+
+# -- topics -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_topic_without_a_rule_is_not_found(new_client: NewClient) -> None:
+    client = new_client()
+    await client.join()
+    client.say({"id": 2, "cmd": "subscribe", "topic": "nobody.1"})
+    await client.assert_failed("not_found", id=2)
+    client.say({"id": 3, "cmd": "presence.list", "topic": "user.8"})
+    await client.assert_failed("not_found", id=3)
+
+
+@pytest.fixture
+def rule(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """Let a test decide who may subscribe to `shop.*`."""
+    allowed = {"answer": True}
+    monkeypatch.setattr(registry, "_rules", dict(registry._rules))
+    registry.register_topic_rule("shop", lambda user, topic: allowed["answer"])
+    return allowed
+
+
+async def test_a_rule_decides(new_client: NewClient, node: Runtime, rule: dict[str, bool]) -> None:
+    client = new_client()
+    await client.join()
+    assert await client.ask("subscribe", id=2, topic="shop.1") == {"id": 2, "ok": {}}
+    rule["answer"] = False
+    client.say({"id": 3, "cmd": "subscribe", "topic": "shop.2"})
+    await client.assert_failed("not_found", id=3)
+    assert "shop.2" not in node.hub
+    reply = await client.ask("presence.list", id=4, topic="shop.1")
+    assert reply["ok"] == {"users": [{"id": 7, "name": "user7"}]}
+    await client.ask("unsubscribe", id=5, topic="shop.1")
+    assert "shop.1" not in node.hub
+
+
+async def test_subscriptions_have_a_limit(
+    new_client: NewClient, rule: dict[str, bool], settings: Any
+) -> None:
+    settings.DJWSBRIDGE_SUBSCRIPTIONS = 3
+    client = new_client()
+    await client.join()
+    await client.ask("subscribe", id=2, topic="shop.1")
+    await client.ask("subscribe", id=3, topic="shop.2")
+    client.say({"id": 4, "cmd": "subscribe", "topic": "shop.3"})
+    assert (await client.assert_failed("too_many", id=4))["limit"] == 3
+    assert await client.ask("subscribe", id=5, topic="shop.1") == {"id": 5, "ok": {}}
+
+
+class GatedEngine(MemoryEngine):
+    """An engine whose subscriptions to some topics wait or fail."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryBus())
+        self.gates: dict[str, asyncio.Event] = {}
+        self.broken: set[str] = set()
+
+    async def subscribe(self, topic: str) -> None:
+        if topic in self.gates:
+            await self.gates[topic].wait()
+        if topic in self.broken:
+            raise EngineUnavailable("down")
+        await super().subscribe(topic)
+
+
+@pytest.fixture
+async def gated(node: Runtime) -> AsyncIterator[GatedEngine]:
+    """Give the node an engine that waits where the test says so."""
+    engine = GatedEngine()
+    node.engine = engine
+    yield engine
+    for gate in engine.gates.values():
+        gate.set()
+
+
+async def test_access_lost_while_subscribing_is_lost(
+    new_client: NewClient, node: Runtime, gated: GatedEngine, rule: dict[str, bool]
+) -> None:
+    client = new_client()
+    await client.join()
+    gated.gates["shop.1"] = asyncio.Event()
+    client.say({"id": 2, "cmd": "subscribe", "topic": "shop.1"})
+    await until(lambda: "shop.1" in node.hub)
+    losing = asyncio.create_task(only_member(node).unsubscribe("shop.1"))
+    await until(lambda: "shop.1" not in node.hub)
+    gated.gates["shop.1"].set()
+    await losing
+    await client.hear()
+    assert "shop.1" not in node.hub
+    assert only_member(node).topics == {"user.7"}
+    assert node.presence.online("shop.1") == []
+
+
+async def test_access_lost_while_connecting_is_lost(
+    new_client: NewClient, node: Runtime, gated: GatedEngine
+) -> None:
+    class Member(QuietConsumer):
+        def topics(self) -> list[str]:
+            return ["room.1", "room.2"]
+
+    gated.gates["room.1"] = asyncio.Event()
+    client = await new_client(consumer=Member).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    await until(lambda: "room.1" in node.hub)
+    node._hear('{"type":"user.unsubscribe","user":"7","topic":"room.1"}')
+    gated.gates["room.1"].set()
+    reply = await client.hear()
+    assert set(reply["ok"]["topics"]) == {"user.7", "room.2"}
+    assert "room.1" not in node.hub
+
+
+async def test_a_connection_that_ends_while_subscribing_leaves_nothing(
+    new_client: NewClient, node: Runtime, gated: GatedEngine
+) -> None:
+    client = new_client()
+    await client.join()
+    member = only_member(node)
+    gated.gates["room.9"] = asyncio.Event()
+    joining = asyncio.create_task(member.subscribe("room.9"))
+    await until(lambda: "room.9" in node.hub)
+    leaving = asyncio.create_task(client.leave())
+    await until(lambda: member.topics == frozenset())
+    gated.gates["room.9"].set()
+    await joining
+    await leaving
+    assert not list(node.hub.topics())
+    assert node.presence.online("room.9") == []
+
+
+async def test_an_engine_that_fails_sends_the_client_away_and_keeps_nothing(
+    new_client: NewClient, node: Runtime, gated: GatedEngine
+) -> None:
+    class Member(QuietConsumer):
+        def topics(self) -> list[str]:
+            return ["room.1", "room.2", "room.3"]
+
+    gated.broken.add("room.2")
+    client = await new_client(consumer=Member).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    data = await client.assert_told_and_closed(1013, "busy")
+    assert data["retry_after_ms"] > 0
+    assert not list(node.hub.topics())
+    assert not admission_of(node)._users
+
+
+async def test_an_engine_that_fails_later_fails_one_command(
+    new_client: NewClient, gated: GatedEngine, rule: dict[str, bool]
+) -> None:
+    client = new_client()
+    await client.join()
+    gated.broken.add("shop.1")
+    client.say({"id": 2, "cmd": "subscribe", "topic": "shop.1"})
+    await client.assert_failed("busy", id=2)
+    gated.broken.clear()
+    assert await client.ask("subscribe", id=3, topic="shop.1") == {"id": 3, "ok": {}}
+
+
+async def test_a_server_that_gives_up_a_handshake_leaves_nothing(
+    new_client: NewClient, node: Runtime, gated: GatedEngine
+) -> None:
+    gated.gates["user.7"] = asyncio.Event()
+    client = await new_client(subprotocols=()).open()
+    await client.assert_accepted()
+    await until(lambda: "user.7" in node.hub)
+    client.task.cancel()
+    gated.gates["user.7"].set()
+    await asyncio.wait({client.task})
+    assert client.task.cancelled()
+    assert not list(node.hub.topics())
+    assert not admission_of(node)._users
+
+
+# -- presence ---------------------------------------------------------------------------------------------------------
+
+
+async def test_two_connections_are_two_leases(new_client: NewClient, node: Runtime) -> None:
+    one, other = new_client(), new_client()
+    await one.join()
+    await other.join()
+    connections_left = node.presence
+    await one.leave()
+    assert connections_left.is_online("user.7", 7)
+
+
+@pytest.mark.parametrize(
+    ("code", "lingers"), [(1000, False), (1001, False), (1006, True), (1012, True), (4420, True)]
+)
+async def test_a_lease_outlives_a_lost_connection_only(
+    new_client: NewClient,
+    node: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    lingers: bool,
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_AFTER_CLOSE", 0.0)
+    monkeypatch.setattr(connections, "LINGER_AFTER_LOSS", LONG)
+    client = new_client()
+    await client.join()
+    await client.leave(code)
+    assert node.presence.is_online("user.7", 7) is lingers
+
+
+async def test_a_revoked_user_does_not_linger(
+    new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_AFTER_CLOSE", 0.0)
+    client = new_client()
+    await client.join()
+    only_member(node).close(CloseConnection(CloseCode.REVOKED, CommandError(ErrorCode.REVOKED)))
+    await client.assert_told_and_closed(4410, "revoked")
+    assert not node.presence.is_online("user.7", 7)
+
+
+# -- credentials and limits -------------------------------------------------------------------------------------------
+
+
+async def test_a_credential_that_ends_is_announced_and_then_enforced(
+    new_client: NewClient, node: Runtime
+) -> None:
+    client = new_client(identity={"expires_in": 100.0})
+    await client.join()
+    member, now = only_member(node), node.loop.time()
+    member.check(now=now + 39)
+    client.assert_silent()
+    member.check(now=now + 41)
+    member.check(now=now + 50)
+    member.protocol.last_seen = now + 140
+    await client.assert_pushed("auth.expiring")
+    client.assert_silent()
+    member.check(now=now + 129)
+    client.assert_silent()
+    member.check(now=now + 131)
+    await client.assert_told_and_closed(4411, "token_expired")
+
+
+async def test_only_the_connections_of_an_ended_session_are_closed(
+    new_client: NewClient, node: Runtime
+) -> None:
+    one = new_client(identity={"session": "a"})
+    other = new_client(identity={"session": "b"})
+    await one.join()
+    await other.join()
+    node._hear('{"type":"user.changed","user":"7","session":"a"}')
+    await one.assert_told_and_closed(4410, "revoked")
+    assert await other.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
+
+
+async def test_a_look_at_the_credential_that_fails_changes_nothing(
+    new_client: NewClient,
+    node: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(identity: object) -> None:
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(connections, "check_still_valid", fail)
+    client = new_client()
+    await client.join()
+    await only_member(node).revalidate(ended_session=None)
+    assert "could not be checked" in caplog.text
+    assert await client.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
+
+
+async def test_the_eleventh_connection_of_a_user_is_closed_and_the_others_stay(
+    new_client: NewClient,
+) -> None:
+    first = [new_client() for _ in range(10)]
+    for client in first:
+        await client.join()
+    late = await new_client().open()
+    await late.assert_accepted()
+    late.say({"id": 1, "cmd": "connect"})
+    await late.assert_told_and_closed(4430, "too_many")
+    assert await first[0].ask("heartbeat", id=2) == {"id": 2, "ok": {}}
+    await first[0].leave()
+    assert "ok" in await new_client().join()
+
+
+async def test_three_breaches_of_the_rate_end_the_connection(
+    new_client: NewClient, settings: Any, node: Runtime
+) -> None:
+    settings.DJWSBRIDGE_FRAME_RATE = (3, 0.05)
+    client = new_client()
+    await client.join()
+    refused = 0
+    for number in range(2, 400):
+        client.say({"id": number, "cmd": "heartbeat"})
+        event = await client.next_event()
+        if event["type"] == "websocket.close":
+            break
+        refused += "rate_limited" in event["text"]
+    assert client.closes == [4429]
+    assert refused >= 3
+    await client.leave()
+
+
+async def test_an_application_that_serves_ends_with_its_connection(
+    new_client: NewClient, node: Runtime
+) -> None:
+    clients = [new_client(number) for number in range(5)]
+    for client in clients:
+        await client.join()
+    for client in clients:
+        await client.leave()
+    assert not node.members
+    assert not list(node.hub.topics())
+    assert not admission_of(node)._users
