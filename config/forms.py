@@ -14,11 +14,12 @@ __all__ = ["SignUpForm"]
 class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     """Django's own form; a name must not look like another person's."""
 
-    def clean_username(self) -> str:
+    def clean_username(self) -> str | None:  # type: ignore[override]
         """Refuse names that exist, and names that look like one that exists."""
-        name: str = super().clean_username()
-        try:
-            services.check_username(name=name)
-        except CommandError as error:
-            raise ValidationError(error.message, code=error.code.value) from None
+        name: str | None = super().clean_username()
+        if name is not None:  # None: the form has refused it already
+            try:
+                services.check_username(name=name)
+            except CommandError as error:
+                raise ValidationError(error.message, code=error.code.value) from None
         return name

@@ -21,6 +21,7 @@ from typing import Any
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 from config.environment import read_flag, read_list, read_local_secret
 
@@ -32,6 +33,8 @@ DEBUG = read_flag("DEBUG", default="SECRET_KEY" not in os.environ)
 SECRET_KEY = os.environ.get("SECRET_KEY") or (
     read_local_secret(BASE_DIR / ".local") if DEBUG else ""
 )
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY must be set to a long random text when DEBUG is off.")
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = read_list("CSRF_TRUSTED_ORIGINS")
 
@@ -49,6 +52,7 @@ INSTALLED_APPS = [
     "rest_framework_simplejwt",
     "channels",
     "djwsbridge",
+    "djwsbridge.log",
     "djwsbridge.chat",
 ]
 
