@@ -1,0 +1,113 @@
+"""`make run`, and the commands that the README gives."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.servers import ROOT, TIMEOUT, Process, child_environment, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run_script(port: int | str, *, database: Path) -> Process:
+    return Process(
+        [sys.executable, "scripts/run.py", str(port)],
+        log=database.with_suffix(".log"),
+        env={"DATABASE_URL": f"sqlite:///{database}"},
+    )
+
+
+def wait_for_login_page(process: Process, port: int) -> None:
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/accounts/login/").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    process.wait_ready(answers)
+
+
+def count_messages(database: Path) -> int:
+    with sqlite3.connect(database) as connection:
+        ((count,),) = connection.execute("SELECT count(*) FROM djwsbridge_chat_message")
+    connection.close()
+    return int(count)
+
+
+def test_run_serves_demo_data_and_keeps_it(tmp_path: Path) -> None:
+    database, port = tmp_path / "demo.sqlite3", free_port()
+    process = run_script(port, database=database)
+    counts = []
+    for _ in range(2):
+        try:
+            process.start()
+            wait_for_login_page(process, port)
+        finally:
+            status = process.stop(signal.SIGINT)
+        assert status in {0, 130, -signal.SIGINT}
+        counts.append(count_messages(database))
+    assert counts[0] == counts[1] > 0
+    assert f"http://127.0.0.1:{port}/" in process.log
+    assert "alice" in process.log
+    assert "Traceback" not in process.log
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "٨٠٠٠"])
+def test_run_refuses_what_is_no_port(tmp_path: Path, port: str) -> None:
+    assert refusal(tmp_path, port) == f"PORT={port} is no port: choose a number from 1 to 65535."
+
+
+def test_run_says_that_the_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        expected = f"Port {port} is taken by another program. Try: make run PORT={port + 1}"
+        assert refusal(tmp_path, str(port)) == expected
+
+
+def refusal(tmp_path: Path, port: str) -> str:
+    """Run the script where it cannot serve; return its one line."""
+    done = subprocess.run(
+        [sys.executable, "scripts/run.py", port],
+        cwd=ROOT,
+        env=child_environment({"DATABASE_URL": f"sqlite:///{tmp_path / 'unused.sqlite3'}"}),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    return done.stderr.rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "daphne -b 0.0.0.0 -p {port} config.asgi:application",
+        "uvicorn --port {port} config.asgi:application",
+    ],
+)
+def test_either_server_serves_without_more_options(
+    tmp_path: Path, sqlite_url: str, command: str
+) -> None:
+    port = free_port()
+    server = Process(
+        [sys.executable, "-m", *command.format(port=port).split()],
+        log=tmp_path / "server.log",
+        env={"DATABASE_URL": sqlite_url},
+    )
+    try:
+        server.start()
+        wait_for_login_page(server, port)
+    finally:
+        server.stop()
+    assert "Traceback" not in server.log
