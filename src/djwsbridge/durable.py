@@ -1,0 +1,99 @@
+"""What the core needs of a log, and where an installed one is found.
+
+The app `djwsbridge.log` implements `DurableLog` and names itself here when it is ready. Without it everything works but
+what is durable.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["Appended", "DurableLog", "NewEvent", "Recovery", "installed_log", "use_log"]
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """Something that is to happen on a topic.
+
+    Attributes:
+        topic: where.
+        type: what, in the past tense, such as `message.sent`.
+        data: makes the payload once the event's seq and moment are known; a Struct, a dict or ready JSON.
+    """
+
+    topic: str
+    type: str
+    data: Callable[[int, dt.datetime], object]
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """An event that has its number.
+
+    Attributes:
+        topic: where.
+        seq: its number there.
+        created: the database's clock at the moment of numbering.
+        text: the push as it goes over the wire.
+        data: the payload as `NewEvent.data` made it.
+    """
+
+    topic: str
+    seq: int
+    created: dt.datetime
+    text: str
+    data: object
+
+
+class Recovery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a client is told of a topic when it comes back.
+
+    Attributes:
+        epoch: the present life of the log.
+        seq: the newest event's number.
+        recovered: whether `events` is all that was missed since the client's cursor, up to `seq` or for a first page.
+        events: the missed pushes, in order, as they go over the wire.
+        more: whether there are further ones, to be asked for page by page.
+        reason: `epoch_changed` when the client's cursor belongs to a history that was replaced.
+    """
+
+    epoch: str
+    seq: int
+    recovered: bool
+    events: list[msgspec.Raw] = []
+    more: bool = False
+    reason: str | None = None
+
+
+class DurableLog(Protocol):
+    """The log as the core sees it. All of it is sync and talks to the database."""
+
+    def append(self, events: Sequence[NewEvent]) -> list[Appended]:
+        """Number and store events in the present transaction."""
+
+    def recover(self, cursors: Mapping[str, tuple[str, int] | None]) -> dict[str, Recovery]:
+        """Return for each topic that has a log what was missed since a cursor."""
+
+    def read(self, topic: str, *, after: int) -> list[str]:
+        """Return the pushes of a topic after a seq, in order, one page at most."""
+
+    def tips(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return the newest seq of each topic that has a log."""
+
+    def recent_tips(self) -> dict[str, int]:
+        """Return the newest seq of each topic with an event of the last half minute."""
+
+
+_installed: list[DurableLog] = []
+
+
+def use_log(log: DurableLog) -> None:
+    """Name the log of this process; called when its app is ready."""
+    _installed[:] = [log]
+
+
+def installed_log() -> DurableLog | None:
+    """Return the log of this process, if its app is installed."""
+    return _installed[0] if _installed else None

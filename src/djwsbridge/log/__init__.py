@@ -1,0 +1,1 @@
+"""The log: the durable events of a topic, in seq order."""

@@ -1,0 +1,100 @@
+"""Append to the log, and read from it what somebody has missed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from django.db import transaction
+
+from djwsbridge.log import store
+from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.sequencer import seq_of
+from djwsbridge.durable import Appended, NewEvent, Recovery
+
+__all__ = ["Log"]
+
+RECENT = 30.0  # seconds; longer than any transaction that appends may take
+PAGE = 500  # events in one answer; further ones are asked for page by page
+
+
+class Log:
+    """The durable events of all topics."""
+
+    def append(self, events: Sequence[NewEvent]) -> list[Appended]:
+        """Number and store events, in order; call it last in the transaction that makes them true.
+
+        The lock of each topic is held from here to the commit, so the order of seqs is the order of commits and there
+        is no hole: a transaction that is rolled back takes its numbers back.
+
+        Raises:
+            TransactionManagementError: there is no transaction.
+        """
+        if not events:
+            return []
+        if not transaction.get_connection(store.using()).in_atomic_block:
+            raise transaction.TransactionManagementError("The log is appended to in a transaction.")
+        counts = Counter(event.topic for event in events)
+        positions, now = store.advance(counts)
+        next_seq = {topic: positions[topic].seq - count + 1 for topic, count in counts.items()}
+        appended, rows = [], []
+        for event in events:
+            seq = next_seq[event.topic]
+            next_seq[event.topic] += 1
+            data = event.data(seq, now)
+            text = encode_push(event.type, topic=event.topic, seq=seq, data=data)
+            appended.append(Appended(event.topic, seq, now, text, data))
+            rows.append(store.Row(positions[event.topic].topic_id, seq, event.type, text))
+        store.insert(rows, now=now)
+        return appended
+
+    def recover(self, cursors: Mapping[str, tuple[str, int] | None]) -> dict[str, Recovery]:
+        """Return for each topic what was missed since a cursor, or that it cannot be said.
+
+        Args:
+            cursors: topic → (epoch, seq); None for a topic of which the client has nothing.
+        """
+        positions = store.positions(cursors)
+        return {
+            topic: self._recover(positions[topic], cursor)
+            for topic, cursor in cursors.items()
+            if topic in positions
+        }
+
+    def read(self, topic: str, *, after: int, limit: int = PAGE) -> list[str]:
+        """Return the frames of a topic after a seq, in order, at most `limit`."""
+        position = store.positions([topic]).get(topic)
+        if position is None:
+            return []
+        return store.read(position.topic_id, after=after, up_to=position.seq, limit=limit)
+
+    def tips(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return the newest seq of each topic that has a log."""
+        return {name: position.seq for name, position in store.positions(topics).items()}
+
+    def recent_tips(self) -> dict[str, int]:
+        """Return the newest seq of each topic with an event of the last half minute."""
+        return store.recent_tips(dt.timedelta(seconds=RECENT))
+
+    def _recover(self, position: store.Position, cursor: tuple[str, int] | None) -> Recovery:
+        if cursor is None:
+            return Recovery(position.epoch, position.seq, recovered=False)
+        if cursor[0] != position.epoch or cursor[1] > position.seq:
+            reason = ErrorCode.EPOCH_CHANGED.value
+            return Recovery(position.epoch, position.seq, recovered=False, reason=reason)
+        missed: list[str] = []
+        known = True
+        if cursor[1] < position.seq:
+            missed = store.read(position.topic_id, after=cursor[1], up_to=position.seq, limit=PAGE)
+            # The next one is gone when the cursor is older than what is kept.
+            known = bool(missed) and seq_of(missed[0]) == cursor[1] + 1
+        return Recovery(
+            position.epoch,
+            position.seq,
+            recovered=known,
+            events=[msgspec.Raw(text.encode()) for text in missed] if known else [],
+            more=known and bool(missed) and seq_of(missed[-1]) < position.seq,
+        )

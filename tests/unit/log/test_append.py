@@ -1,0 +1,121 @@
+"""The log numbers events without a hole, whoever races and whatever is rolled back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import OperationalError, connections, transaction
+from django.db.transaction import TransactionManagementError
+
+from djwsbridge.durable import NewEvent
+from djwsbridge.log.log import Log
+from djwsbridge.log.models import Event, Topic
+
+pytestmark = pytest.mark.database
+WRITERS = 50
+EVENTS = 200  # by each writer and topic
+
+
+class Rollback(Exception):  # noqa: N818
+    """Raised on purpose."""
+
+
+def event(topic: str, value: object = None) -> NewEvent:
+    return NewEvent(topic, "thing.done", lambda seq, now: {"value": value, "n": seq})
+
+
+@pytest.mark.django_db
+def test_an_append_returns_what_goes_over_the_wire():
+    with transaction.atomic():
+        first, second, other = Log().append(
+            [event("room.1", "a"), event("room.1"), event("room.2")]
+        )
+    assert json.loads(first.text) == {
+        "push": "thing.done",
+        "topic": "room.1",
+        "seq": 1,
+        "data": {"value": "a", "n": 1},
+    }
+    assert (first.seq, second.seq, other.seq) == (1, 2, 1)
+    assert first.created.tzinfo is not None
+    assert abs(dt.datetime.now(dt.timezone.utc) - first.created) < dt.timedelta(minutes=5)
+
+
+@pytest.mark.django_db
+def test_an_append_costs_one_statement_per_topic_and_one_for_the_events(
+    django_assert_num_queries,
+):
+    with transaction.atomic():
+        Log().append([event("room.1"), event("room.2")])
+    with transaction.atomic(), django_assert_num_queries(3):
+        Log().append([event("room.1"), event("room.2"), event("room.1")])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_append_outside_of_a_transaction_is_refused():
+    with pytest.raises(TransactionManagementError):
+        Log().append([event("room.1")])
+    assert not Event.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rolled_back", [0.0, 0.3])
+def test_racing_writers_give_dense_seqs_in_the_order_of_commits(rolled_back: float):
+    """50 writers, 200 events each, also with 30 % of the transactions rolled back."""
+    committed: list[int] = []
+    guard = threading.Lock()
+
+    def write(writer: int) -> None:
+        dice = random.Random(writer)
+        left = EVENTS
+        while left:
+            size = min(left, dice.randint(1, 5))
+            try:
+                with transaction.atomic():
+                    appended = Log().append([event("room.1", writer) for _ in range(size)])
+                    if dice.random() < rolled_back:
+                        raise Rollback
+                    with guard:  # still inside: nobody else can have the lock of the topic
+                        committed.extend(each.seq for each in appended)
+            except (Rollback, OperationalError):
+                continue  # an OperationalError: no connection of the pool was free in time
+            left -= size
+        connections.close_all()
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for done in [pool.submit(write, number) for number in range(WRITERS)]:
+            done.result()
+
+    total = WRITERS * EVENTS
+    assert committed == list(range(1, total + 1))
+    stored = Event.objects.order_by("seq").values_list("seq", "payload")
+    assert [seq for seq, _ in stored] == list(range(1, total + 1))
+    assert all(json.loads(payload)["seq"] == seq for seq, payload in stored)
+    assert Topic.objects.get().seq == total
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_appends_to_the_same_topics_never_wait_in_a_circle():
+    def write(names: list[str]) -> None:
+        for _ in range(50):
+            with transaction.atomic():
+                Log().append([event(name) for name in names])
+        connections.close_all()
+
+    names = ["room.1", "room.2", "room.3"]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(write, names), pool.submit(write, names[::-1])]:
+            done.result()
+    assert set(Topic.objects.values_list("seq", flat=True)) == {100}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_events_in_one_append():
+    with transaction.atomic():
+        Log().append([event("room.1") for _ in range(1_001)])
+    assert Event.objects.count() == 1_001

@@ -1,0 +1,114 @@
+"""Whoever comes back gets exactly what was missed, or is told that nobody can say."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from djwsbridge.durable import NewEvent, Recovery
+from djwsbridge.log import store
+from djwsbridge.log.log import PAGE, Log
+from djwsbridge.log.models import Event, Topic
+
+pytestmark = [pytest.mark.database, pytest.mark.django_db]
+
+
+def append(topic: str, count: int = 1) -> None:
+    with transaction.atomic():
+        Log().append([NewEvent(topic, "thing.done", lambda seq, now: seq) for _ in range(count)])
+
+
+def recover(epoch: str, seq: int, topic: str = "room.1") -> Recovery:
+    return Log().recover({topic: (epoch, seq)})[topic]
+
+
+def seqs(recovery: Recovery) -> list[int]:
+    return [msgspec.json.decode(frame)["seq"] for frame in recovery.events]
+
+
+@pytest.fixture
+def epoch() -> str:
+    append("room.1", 10)
+    return Topic.objects.get().epoch
+
+
+def test_a_cursor_at_the_tip_has_missed_nothing(epoch: str):
+    assert recover(epoch, 10) == Recovery(epoch=epoch, seq=10, recovered=True)
+
+
+@pytest.mark.parametrize("seq", range(10))
+def test_a_cursor_behind_gets_all_that_came_after_it(epoch: str, seq: int):
+    recovery = recover(epoch, seq)
+    assert recovery.recovered
+    assert seqs(recovery) == list(range(seq + 1, 11))
+    assert not recovery.more
+
+
+def test_a_long_absence_comes_in_pages(epoch: str):
+    append("room.1", PAGE + 20)
+    first = recover(epoch, 5)
+    assert (first.recovered, first.more, len(first.events)) == (True, True, PAGE)
+    second = recover(epoch, seqs(first)[-1])
+    assert (second.recovered, second.more) == (True, False)
+    assert seqs(first) + seqs(second) == list(range(6, 10 + PAGE + 20 + 1))
+
+
+def test_nothing_is_recovered_without_a_cursor(epoch: str):
+    assert Log().recover({"room.1": None})["room.1"] == Recovery(
+        epoch=epoch, seq=10, recovered=False
+    )
+
+
+def test_a_cursor_of_another_epoch_or_ahead_of_the_log_means_nothing(epoch: str):
+    reason = "epoch_changed"
+    expected = Recovery(epoch=epoch, seq=10, recovered=False, reason=reason)
+    assert recover("another", 3) == expected
+    assert recover(epoch, 11) == expected
+    store.renew_epoch(["room.1"])
+    renewed = recover(epoch, 10)
+    assert (renewed.recovered, renewed.reason) == (False, reason)
+    assert renewed.epoch != epoch
+
+
+def test_a_cursor_older_than_what_is_kept_is_not_recovered(epoch: str):
+    long_ago = timezone.now() - dt.timedelta(days=31)
+    Event.objects.filter(seq__lte=4).update(created=long_ago)
+    assert store.delete_before(timezone.now() - dt.timedelta(days=30), limit=1000) == 4
+    assert not recover(epoch, 3).recovered
+    assert seqs(recover(epoch, 4)) == [5, 6, 7, 8, 9, 10]
+    Event.objects.all().delete()
+    assert not recover(epoch, 4).recovered
+    assert recover(epoch, 10).recovered
+
+
+def test_a_topic_without_a_log_is_left_out():
+    assert Log().recover({"room.9": ("x", 3), "room.8": None}) == {}
+
+
+def test_recovery_reads_the_positions_once_and_each_topic_that_is_behind_once(
+    epoch: str, django_assert_num_queries
+):
+    append("room.2", 3)
+    append("room.3", 3)
+    cursors = {topic.name: (topic.epoch, 3) for topic in Topic.objects.all()}
+    with django_assert_num_queries(2):
+        recovered = Log().recover(cursors)
+    assert all(each.recovered for each in recovered.values())
+
+
+def test_recent_tips_name_the_topics_that_are_alive(epoch: str):
+    append("room.2")
+    Event.objects.filter(topic__name="room.2").update(
+        created=timezone.now() - dt.timedelta(hours=1)
+    )
+    assert Log().recent_tips() == {"room.1": 10}
+    assert Log().tips(["room.1", "room.2", "room.9"]) == {"room.1": 10, "room.2": 1}
+
+
+def test_an_erasure_reaches_the_log(epoch: str):
+    store.replace_payloads("room.1", {3: '{"push":"gone","topic":"room.1","seq":3,"data":{}}'})
+    assert b"gone" in bytes(recover(epoch, 2).events[0])
