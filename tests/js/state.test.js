@@ -52,7 +52,7 @@ test("timeline: an empty page goes on after the server's last seq", () => {
 });
 
 const layout = (options) =>
-  layoutTimeline({ messages: [], entries: [], user: ALICE, readSeq: null, dayOf: (iso) => iso.slice(0, 10), ...options });
+  layoutTimeline({ messages: [], entries: [], user: ALICE, isOnline: false, readSeq: null, dayOf: (iso) => iso.slice(0, 10), ...options });
 const shape = (items) => items.map((item) => (item.kind === "message" ? `${item.first ? "first " : ""}${item.body}` : item.kind));
 
 test("layout: messages of one author within five minutes are one group, days stand apart", () => {
@@ -79,6 +79,12 @@ test("layout: a waiting message keeps its key when it is confirmed, and is never
   assert.deepEqual(before.map(({ state }) => state), [undefined, "sending"]);
   assert.deepEqual(keys(between), keys(before));
   assert.equal(between[1].state, "sent");
+});
+
+test("layout: what waits behind another is on its way while online", () => {
+  const entry = { client_message_id: "id-7", body: "m7", created: "2026-01-01T10:00:00Z", state: "waiting", error: null };
+  const states = [true, false].map((isOnline) => layout({ entries: [entry], isOnline })[1].state);
+  assert.deepEqual(states, ["sending", "waiting"]);
 });
 
 test("layout: another person's message with the same client id is no confirmation", () => {

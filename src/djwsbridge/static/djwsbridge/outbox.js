@@ -91,9 +91,11 @@ export class Outbox extends EventTarget {
     this.#remove(clientMessageId, "failed");
   }
 
-  /** Take the message as confirmed: its own push has arrived. @param {string} clientMessageId */
+  /** Take the message as confirmed: its own push has arrived, and the next one may go. @param {string} clientMessageId */
   settle(clientMessageId) {
+    if (this.#inFlight?.client_message_id === clientMessageId) this.#inFlight = null;
     this.#remove(clientMessageId);
+    this.#drain();
   }
 
   /** Give up on everything that waits: the connection will not come back by itself. @param {BridgeError} error */
@@ -117,7 +119,7 @@ export class Outbox extends EventTarget {
     } catch (error) {
       this.#failed(entry, asBridgeError(error));
     } finally {
-      this.#inFlight = null;
+      if (this.#inFlight === entry) this.#inFlight = null;
     }
     this.#drain();
   }

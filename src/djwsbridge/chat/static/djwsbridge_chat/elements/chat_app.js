@@ -144,7 +144,8 @@ export class ChatAppElement extends HTMLElement {
     const session = this.#session;
     if (!session || !this.#timeline) return;
     const items = layoutTimeline({
-      messages: session.timeline.messages, entries: session.outbox.entries, user: session.user, readSeq: this.#readSeq,
+      messages: session.timeline.messages, entries: session.outbox.entries, user: session.user,
+      isOnline: this.#connectionState.state === "online", readSeq: this.#readSeq,
     });
     this.#timeline.render(items, { hasOlder: session.timeline.hasOlder });
   }

@@ -119,7 +119,7 @@ export class ChatTimelineElement extends HTMLElement {
   /** The first message in sight, by which the place is kept. */
   #findAnchor() {
     const edge = this.#log.getBoundingClientRect().top;
-    for (const element of this.#items.children) {
+    for (const element of this.#items.querySelectorAll(".message")) {
       const { top, bottom } = element.getBoundingClientRect();
       if (bottom > edge) return { element, top };
     }

@@ -31,15 +31,16 @@ const GROUP_WITHIN = 5 * 60_000; // ms; a longer pause starts a new group, so th
  * @param {readonly Message[]} options.messages
  * @param {readonly OutboxEntry[]} options.entries
  * @param {User} options.user
+ * @param {boolean} options.isOnline  Whether what waits is on its way.
  * @param {number | null} options.readSeq  What was read when the room was opened; null for no mark.
  * @param {(iso: string) => string} [options.dayOf]
  * @returns {TimelineItem[]}
  */
-export function layoutTimeline({ messages, entries, user, readSeq, dayOf = localDay }) {
+export function layoutTimeline({ messages, entries, user, isOnline, readSeq, dayOf = localDay }) {
   const confirmed = new Set(messages.filter((each) => each.sender.id === user.id).map((each) => each.client_message_id));
   const all = [
     ...messages.map((message) => fromMessage(message, user)),
-    ...entries.filter((entry) => !confirmed.has(entry.client_message_id)).map((entry) => fromEntry(entry, user)),
+    ...entries.filter((entry) => !confirmed.has(entry.client_message_id)).map((entry) => fromEntry(entry, user, isOnline)),
   ];
   /** @type {TimelineItem[]} */
   const items = [];
@@ -77,8 +78,9 @@ function fromMessage(message, user) {
   };
 }
 
-/** @param {OutboxEntry} entry @param {User} user @returns {MessageItem} */
-function fromEntry({ client_message_id: clientMessageId, body, created, state, error }, user) {
+/** @param {OutboxEntry} entry @param {User} user @param {boolean} isOnline @returns {MessageItem} */
+function fromEntry({ client_message_id: clientMessageId, body, created, state: queued, error }, user, isOnline) {
+  const state = queued === "waiting" && isOnline ? "sending" : queued;
   return {
     kind: "message", key: `${user.id} ${clientMessageId}`, own: true, first: true,
     authorId: user.id, author: user.name, body, created, seq: null, clientMessageId, state, error,
