@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,8 @@ MAX_TYPE_LENGTH = 100  # characters of a command's or a message's type
 # A whole string (an unterminated one runs to the end, so that the scan stays linear) or one bracket outside of strings.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _ESCAPED_NUL = "\\u0000"
+# Stands for a number that JSON readers disagree about.
+_OUT_OF_RANGE = object()
 _encoder = msgspec.json.Encoder()
 _push_decoder = msgspec.json.Decoder(Push)
 
@@ -90,7 +93,11 @@ class Codec:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             raise self._diagnose(text) from None
         if _ESCAPED_NUL in text:
-            load_object(text)
+            try:
+                load_object(text)
+            except CommandError as error:
+                error.command_id = command.id
+                raise
         return command
 
     def encode_reply(self, command: Command, ok: object) -> str:
@@ -114,10 +121,14 @@ class Codec:
     def _diagnose(self, text: str) -> CommandError:
         """Say what is wrong with a frame that the decoder refused."""
         try:
-            frame = load_object(text)
+            frame = _parse_object(text)
         except CommandError as error:
             return error
-        diagnosis = self._diagnose_object(frame)
+        try:
+            _check_values(frame)
+            diagnosis = self._diagnose_object(frame)
+        except CommandError as error:
+            diagnosis = error
         identifier = frame.get("id")
         if type(identifier) is int and 1 <= identifier <= MAX_INTEGER:
             diagnosis.command_id = identifier
@@ -163,6 +174,13 @@ def load_object(text: str) -> dict[str, Any]:
         CommandError: `bad_json`, `bad_frame`, `too_deep`, `too_many`, `bad_field` (a number that JSON readers disagree
             about) or `bad_text`.
     """
+    value = _parse_object(text)
+    _check_values(value)
+    return value
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    """Read a JSON object; what its values may be is `_check_values`'s."""
     _check_depth(text)
     try:
         value = json.loads(
@@ -172,7 +190,6 @@ def load_object(text: str) -> dict[str, Any]:
         raise CommandError(ErrorCode.BAD_JSON) from None
     if not isinstance(value, dict):
         raise CommandError(ErrorCode.BAD_FRAME)
-    _check_values(value)
     return value
 
 
@@ -189,7 +206,9 @@ def _check_depth(text: str) -> None:
 
 
 def _check_values(value: object) -> None:
-    """Refuse texts that cannot be stored and objects with too many keys, at any depth (which is bounded)."""
+    """Refuse numbers and texts that cannot be kept and objects with too many keys, at any depth (which is bounded)."""
+    if value is _OUT_OF_RANGE:
+        raise CommandError(ErrorCode.BAD_FIELD, "A number is out of range.")
     if isinstance(value, str):
         check_storable(value)
     elif isinstance(value, dict):
@@ -203,17 +222,15 @@ def _check_values(value: object) -> None:
             _check_values(item)
 
 
-def _parse_int(digits: str) -> int:
+def _parse_int(digits: str) -> object:
     if len(digits) > len(str(-MAX_INTEGER)) or abs(int(digits)) > MAX_INTEGER:
-        raise CommandError(ErrorCode.BAD_FIELD, "A number is out of range.")
+        return _OUT_OF_RANGE
     return int(digits)
 
 
-def _parse_float(digits: str) -> float:
+def _parse_float(digits: str) -> object:
     number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise CommandError(ErrorCode.BAD_FIELD, "A number is out of range.")
-    return number
+    return _OUT_OF_RANGE if math.isinf(number) else number
 
 
 def _refuse_constant(name: str) -> float:

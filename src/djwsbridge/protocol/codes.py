@@ -146,8 +146,8 @@ class CloseCode(enum.IntEnum):
     INTERNAL = 4500
 
 
-#: Daphne sends no standard code but 1000 (autobahn refuses the others, RFC 6455 allows them): what it sends instead. The
-#: error push that goes out before tells the real reason.
+#: Daphne sends no standard code but 1000 (autobahn refuses the others, RFC 6455 allows them): what it sends instead.
+#: The error push that goes out before tells the real reason.
 STAND_INS: Mapping[CloseCode, CloseCode] = MappingProxyType(
     {
         CloseCode.UNSUPPORTED_DATA: CloseCode.BAD_PROTOCOL,

@@ -13,6 +13,7 @@ import msgspec
 
 __all__ = [
     "MAX_INTEGER",
+    "TOPIC_PATTERN",
     "Command",
     "Connect",
     "Cursor",
@@ -34,8 +35,10 @@ MAX_INTEGER = (
 
 #: A number that names something: a room, a frame.
 ObjectId = Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
+#: What a topic may be called. `$` alone would let a line feed through at the end.
+TOPIC_PATTERN = r"^[A-Za-z0-9_.\-]{1,80}$(?!\n)"
 #: The name of a topic, such as `room.42`.
-Topic = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_.\-]+$")]
+Topic = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=TOPIC_PATTERN)]
 #: What a client has of a topic: (epoch, seq).
 Cursor = tuple[
     Annotated[str, msgspec.Meta(max_length=64)], Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]

@@ -134,9 +134,10 @@ class ServerProtocol:
             CloseConnection: the connection ends.
         """
         self.last_seen = now
-        self._check_rate(now)
-        if len(text) * 4 > self.limits.frame_bytes and len(text.encode()) > self.limits.frame_bytes:
+        limit = self.limits.frame_bytes
+        if len(text) * 4 > limit and len(text.encode(errors="surrogatepass")) > limit:
             raise CloseConnection(CloseCode.TOO_BIG, CommandError(ErrorCode.TOO_LARGE))
+        self._check_rate(text, now)
         try:
             command = self.dialect.decode(text)
         except CommandError as error:
@@ -187,10 +188,20 @@ class ServerProtocol:
         if self.state is State.CONNECTING and error.code is ErrorCode.UNKNOWN_TYPE:
             raise CloseConnection(CloseCode.UNAUTHORIZED, CommandError(ErrorCode.AUTH_REQUIRED))
 
-    def _check_rate(self, now: float) -> None:
+    def _check_rate(self, text: str, now: float) -> None:
         wait = self._frames.add(now)
         if wait:
-            raise self.breach(wait, now=now)
+            failure = self.breach(wait, now=now)
+            if isinstance(failure, CommandError):
+                failure.command_id = self._read_id(text)
+            raise failure
+
+    def _read_id(self, text: str) -> int | None:
+        """Return the id of a frame that is not carried out, so that its sender knows which one it was."""
+        try:
+            return getattr(self.dialect.decode(text), "id", None)
+        except CommandError as error:
+            return error.command_id
 
     def breach(self, wait: float, *, now: float) -> CommandError | CloseConnection:
         """Return what follows from going over a rate limit: an error, and at last the end.
