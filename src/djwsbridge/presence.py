@@ -194,11 +194,14 @@ class Presence:
     def hear_delta(self, delta: Delta, *, now: float) -> tuple[list[Change], Question | None]:
         """Take another node's delta; returns the changes seen here and what has to be asked."""
         peer = self._peers.get(delta.node)
-        if peer is None or delta.version > peer.version + 1:
+        if peer is None:
             return [], Question(delta.node)
         if delta.version <= peer.version:
             return [], None
-        peer.version, peer.heard = delta.version, now
+        peer.heard = now  # whatever was missed: it lives
+        if delta.version > peer.version + 1:
+            return [], Question(delta.node)
+        peer.version = delta.version
         changes: list[Change] = []
         for topic, person in delta.went:
             known = peer.remove(topic, str(person.id))
@@ -213,14 +216,18 @@ class Presence:
     def hear_beat(self, beat: Beat, *, now: float) -> Question | None:
         """Take another node's sign of life; returns what has to be asked."""
         peer = self._peers.get(beat.node)
-        if peer is None or beat.version != peer.version:
+        if peer is None:
             return Question(beat.node)
-        peer.heard = now
-        return None
+        if beat.version < peer.version:
+            return None
+        peer.heard = now  # whatever was missed: it lives
+        return None if beat.version == peer.version else Question(beat.node)
 
     def hear_snapshot(self, snapshot: Snapshot, *, now: float) -> list[Change]:
         """Take another node's whole table; returns the changes seen here."""
         peer = self._peers.setdefault(snapshot.node, _Peer(snapshot.version, now))
+        if snapshot.version < peer.version:
+            return []  # overtaken on its way by what is known already
         peer.version, peer.heard = snapshot.version, now
         table: dict[str, dict[UserKey, Person]] = {}
         for topic, person in snapshot.entries:

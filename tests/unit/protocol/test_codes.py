@@ -39,11 +39,7 @@ CLOSE_CODES = {
     4430: ("too_many_connections", Reaction.STOP),
     4500: ("internal", Reaction.RECONNECT),
 }
-# fmt: off
 ERROR_CODES = [
-   
-]
-# fmt: on
     "bad_json",
     "bad_frame",
     "too_deep",
