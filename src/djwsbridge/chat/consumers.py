@@ -97,33 +97,43 @@ class RoomConsumer(UserConsumer):
         return application
 
     def topics(self) -> Iterable[str]:
-        """Find the room, and join it where anybody may; the topic follows in `connected`.
+        """Find the room; its topic follows in `connected`.
 
         Raises:
             CloseConnection: 4403, the user may not know of such a room.
         """
         try:
             self.room = services.find_room(actor=self.user, name=_room_name(self.scope))
-            if not self.room.is_member:
-                self.room = services.join_room(actor=self.user, room_id=self.room.id)
         except CommandError as error:
             raise CloseConnection(CloseCode.FORBIDDEN, error) from None
         return []
 
     async def connected(self) -> None:
-        """Tell who is there, and listen from that very moment on.
+        """Tell who is there, join a group if need be, and listen.
+
+        Joining lets every connection of the user listen, so the list goes out before: nobody hears
+        of their own arrival first. Who arrived while it took its time is told after.
 
         Raises:
             CloseConnection: 1013, the engine cannot be reached.
         """
         topic = services.room_topic(self.room.id)
-        online = {person.name for person in self.connection.runtime.presence.online(topic)}
-        users = sorted({*online, self.user.get_username()}, key=str.casefold)
-        self.connection.tell("user_list", {"users": users})
+        told = self._tell_users(topic, known=frozenset())
+        if not self.room.is_member:
+            await run_service(services.join_room, actor=self.user, room_id=self.room.id)
         try:
             await self.connection.subscribe(topic)
         except CommandError as error:
             raise CloseConnection(CloseCode.TRY_LATER, error) from None
+        self._tell_users(topic, known=told)
+
+    def _tell_users(self, topic: str, *, known: frozenset[str]) -> frozenset[str]:
+        """Tell who is online, the user included, unless all of them are known; return their names."""
+        online = self.connection.runtime.presence.online(topic)
+        users = frozenset({self.user.get_username(), *(person.name for person in online)})
+        if not users <= known:
+            self.connection.tell("user_list", {"users": sorted(users, key=str.casefold)})
+        return users
 
     async def receive(self, message: PlainMessage) -> None:
         """Store what the user wrote, in the room or in a private conversation.

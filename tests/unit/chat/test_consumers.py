@@ -1,14 +1,24 @@
-"""What the plain room socket writes; how it behaves is in tests/integration/chat."""
+"""The plain room socket against a scripted server; tests/integration/chat has it under real ones."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 
-from djwsbridge.chat.consumers import RoomDialect, routes
+from djwsbridge import runtime as runtimes
+from djwsbridge.chat import services
+from djwsbridge.chat.consumers import RoomConsumer, RoomDialect, routes
+from djwsbridge.chat.models import Membership, Message
+from djwsbridge.presence import Person, Snapshot
 from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.runtime import Runtime, user_topic
+from tests.unit.transport.fake_server import FakeClient, identity_of, make_scope
 
 DIALECT = RoomDialect("room.4")
 MESSAGE = {"room": 4, "seq": 1, "sender": {"id": 7, "name": "alice"}, "body": "hi"}
@@ -73,3 +83,151 @@ def test_the_route_takes_any_name(path: str, name: str) -> None:
     match = route.resolve(path)
     assert match is not None
     assert match.kwargs == {"room_name": name}
+
+
+Enter = Callable[..., Any]
+
+
+@pytest.fixture
+async def node(settings: Any) -> AsyncIterator[Runtime]:
+    settings.DJWSBRIDGE_ENGINE = "memory"
+    runtime = runtimes.current()
+    yield runtime
+    await runtime.stop()
+
+
+@pytest.fixture
+async def open_room(node: Runtime) -> AsyncIterator[Enter]:
+    """Return a function that opens the socket of a room for a user."""
+    clients: list[FakeClient] = []
+
+    async def enter(user: User, name: str) -> FakeClient:
+        scope = make_scope(
+            identity_of(user), subprotocols=(), url_route={"kwargs": {"room_name": name}}
+        )
+        client = await FakeClient(RoomConsumer.as_asgi(), scope).open()
+        clients.append(client)
+        await client.assert_accepted()
+        return client
+
+    yield enter
+    for client in clients:
+        if not client.task.done():
+            await client.leave()
+
+
+@sync_to_async
+def make_people() -> tuple[User, User]:
+    alice, bob = User.objects.create_user("alice"), User.objects.create_user("bob")
+    services.create_room(actor=alice, title="General")
+    return alice, bob
+
+
+async def hear_arrival(client: FakeClient, user: User) -> None:
+    frames = [await client.hear(), await client.hear()]
+    assert frames[0]["type"] == "user_list"
+    assert user.username in frames[0]["users"]
+    assert frames[1] == {"type": "user_join", "user": user.username}
+
+
+@pytest.mark.django_db(transaction=True)
+class TestSocket:
+    async def test_connecting_joins_an_open_group(self, open_room: Enter) -> None:
+        alice, bob = await make_people()
+        a = await open_room(alice, "general")
+        assert await a.hear() == {"type": "user_list", "users": ["alice"]}
+        assert await a.hear() == {"type": "user_join", "user": "alice"}
+        b = await open_room(bob, "General")
+        assert await b.hear() == {"type": "user_list", "users": ["alice", "bob"]}
+        assert await a.hear() == {"type": "user_join", "user": "bob"}
+        assert await sync_to_async(Membership.objects.filter(user=bob).count)() == 1
+
+    async def test_a_second_tab_is_no_second_person(self, open_room: Enter) -> None:
+        alice, _ = await make_people()
+        await hear_arrival(await open_room(alice, "general"), alice)
+        second = await open_room(alice, "general")
+        assert await second.hear() == {"type": "user_list", "users": ["alice"]}
+        second.say({"message": "hi"})
+        assert (await second.hear())["type"] == "chat_message"
+
+    async def test_there_is_no_such_room(self, open_room: Enter) -> None:
+        alice, _ = await make_people()
+        client = await open_room(alice, "nowhere")
+        assert (await client.hear())["code"] == "not_found"
+        await client.assert_closed(4403)
+
+    async def test_the_engine_is_away(self, node: Runtime, open_room: Enter) -> None:
+        alice, _ = await make_people()
+        subscribe = node.engine.subscribe
+
+        async def fail(topic: str) -> None:
+            if topic.startswith("room."):
+                raise EngineUnavailable
+            await subscribe(topic)
+
+        node.engine.subscribe = fail  # type: ignore[method-assign]
+        client = await open_room(alice, "general")
+        assert (await client.hear())["type"] == "user_list"
+        assert (await client.hear())["code"] == "busy"
+        await client.assert_closed(1013)
+
+    async def test_messages_are_stored_and_heard(self, open_room: Enter) -> None:
+        alice, _ = await make_people()
+        client = await open_room(alice, "general")
+        await hear_arrival(client, alice)
+        client.say({"message": "hello"})
+        said = {"type": "chat_message", "user": "alice", "message": "hello"}
+        assert await client.hear() == said
+        assert (await sync_to_async(Message.objects.get)()).body == "hello"
+
+    @pytest.mark.parametrize(
+        ("frame", "code"),
+        [
+            ({}, "bad_field"),
+            ({"message": " "}, "empty_body"),
+            ({"message": "/pm nobody hi"}, "bad_recipient"),
+            ({"message": "/pm"}, "bad_recipient"),
+            ({"message": "/pm bob"}, "empty_body"),
+        ],
+    )
+    async def test_mistakes_are_answered(
+        self, open_room: Enter, frame: dict[str, Any], code: str
+    ) -> None:
+        alice, _ = await make_people()
+        client = await open_room(alice, "general")
+        await hear_arrival(client, alice)
+        client.say(frame)
+        assert (await client.hear())["code"] == code
+        assert await sync_to_async(Message.objects.count)() == 0
+
+    async def test_a_private_message_is_for_one(self, open_room: Enter) -> None:
+        alice, bob = await make_people()
+        a = await open_room(alice, "general")
+        await hear_arrival(a, alice)
+        b = await open_room(bob, "general")
+        await hear_arrival(b, bob)
+        assert await a.hear() == {"type": "user_join", "user": "bob"}
+        a.say({"message": "/pm bob psst"})
+        heard = {"type": "private_message", "user": "alice", "message": "psst"}
+        assert await b.hear() == heard
+        told = {"type": "private_message_delivered", "target": "bob", "message": "psst"}
+        assert await a.hear() == told
+
+    async def test_nothing_is_told_of_somebody_who_is_away(self, open_room: Enter) -> None:
+        alice, bob = await make_people()
+        a = await open_room(alice, "general")
+        await hear_arrival(a, alice)
+        a.say({"message": "/pm bob psst"})
+        a.say({"message": "to all"})
+        assert (await a.hear())["type"] == "chat_message"
+        room = await sync_to_async(services.open_direct)(actor=bob, user_id=alice.pk)
+        assert room.unread == 1
+
+    async def test_a_device_on_another_node_counts(self, node: Runtime, open_room: Enter) -> None:
+        alice, bob = await make_people()
+        a = await open_room(alice, "general")
+        await hear_arrival(a, alice)
+        lease = (user_topic(bob.pk), Person(bob.pk, "bob"))
+        node.presence.hear_snapshot(Snapshot("elsewhere", 1, [lease]), now=node.loop.time())
+        a.say({"message": "/pm bob psst"})
+        assert (await a.hear())["type"] == "private_message_delivered"
