@@ -77,6 +77,23 @@ test("a retryable error is retried after the back-off, nothing overtakes", async
   assert.deepEqual(calls, ["a", "a", "a"]);
 });
 
+test("after a rate limit the outbox goes slowly until it is empty", async () => {
+  outbox.setOnline(true);
+  add("a", "b", "c");
+  await answer(refusal("rate_limited", { retry_after_ms: 1000 }));
+  await clock.advance(1250);
+  await answer({});
+  assert.deepEqual(calls, ["a", "a"]);
+  await clock.advance(600);
+  await answer({});
+  await clock.advance(600);
+  await answer({});
+  assert.deepEqual(calls, ["a", "a", "b", "c"]);
+  add("d", "e");
+  await answer({});
+  assert.deepEqual(calls.slice(4), ["d", "e"]);
+});
+
 test("after five attempts the person decides; the next entry goes on", async () => {
   outbox.setOnline(true);
   add("a", "b");
@@ -125,10 +142,11 @@ test("its own push settles an entry, even when the reply never comes", async () 
   add("a", "b");
   outbox.settle("a");
   assert.deepEqual(view(), ["b sending"], "the next one does not wait for the reply");
-  await answer(new ConnectionLostError());
+  await answer(refusal("rate_limited", { retry_after_ms: 9000 }));
   assert.deepEqual(view(), ["b sending"], "what became of the settled one does not matter");
+  add("c");
   await answer({ seq: 2 });
-  assert.deepEqual(calls, ["a", "b"]);
+  assert.deepEqual(calls, ["a", "b", "c"]);
 });
 
 test("when the connection stops for good everything is failed and can be retried", async () => {

@@ -182,7 +182,7 @@ test("presence is asked for the open room first and for a bounded number of othe
   server.script.connect = { ok: { ...SESSION, topics } };
   await open();
   const asked = server.received("presence.list").map(({ topic }) => topic);
-  assert.deepEqual([asked[0], asked.length], ["room.42", 30]);
+  assert.deepEqual([asked[0], asked.length], ["room.42", 20]);
 });
 
 test("members come and go, and a room that was left says so", async () => {
@@ -214,7 +214,7 @@ test("after a reconnect the room list is fetched anew", async () => {
   assert.equal(session.rooms.get(50).unread, 4);
 });
 
-test("reading is said at once, then at most every second, and again after a reconnect", async () => {
+test("reading is said at once, then at most every two seconds, and again after a reconnect", async () => {
   const session = await open();
   const said = () => server.received("room.mark_read").map(({ seq }) => seq);
   for (const seq of [4, 5, 6]) {

@@ -8,11 +8,12 @@
 /** @import { Clock } from "djwsbridge/types.js" */
 import { Backoff } from "djwsbridge/backoff.js";
 import { systemClock } from "djwsbridge/clock.js";
-import { BridgeError, ConnectionLostError } from "djwsbridge/protocol.js";
+import { BridgeError, CommandError, ConnectionLostError } from "djwsbridge/protocol.js";
 
 const LIMIT = 100; // entries; a full outbox refuses the next one, and the composer keeps its text
 const MAX_ATTEMPTS = 5; // with back-off about 10 s; then the person decides
 const TOO_BIG = 1009;
+const PACE = 600; // ms between sends after a rate limit: 17 in 10 s, where the server's default allows 20
 
 /**
  * @typedef {object} OutboxEntry
@@ -40,8 +41,10 @@ export class Outbox extends EventTarget {
   #online = false;
   /** The entry in flight, or null. @type {OutboxEntry | null} */
   #inFlight = null;
-  /** Timer of the pause after a retryable error; null when there is none. @type {unknown} */
+  /** Timer of the pause before the next send; null when there is none. @type {unknown} */
   #pause = null;
+  /** Whether the server found this outbox too fast: it goes slowly until it is empty. */
+  #isPaced = false;
 
   /** @param {{send: (entry: OutboxEntry) => Promise<unknown>, clock?: Clock, random?: () => number}} options */
   constructor({ send, clock = systemClock, random = Math.random }) {
@@ -91,10 +94,13 @@ export class Outbox extends EventTarget {
     this.#remove(clientMessageId, "failed");
   }
 
-  /** Take the message as confirmed: its own push has arrived, and the next one may go. @param {string} clientMessageId */
+  /** Take the message as confirmed, by its reply or by its own push: the next one may go. @param {string} clientMessageId */
   settle(clientMessageId) {
-    if (this.#inFlight?.client_message_id === clientMessageId) this.#inFlight = null;
+    const wasInFlight = this.#inFlight?.client_message_id === clientMessageId;
+    if (wasInFlight) this.#inFlight = null;
     this.#remove(clientMessageId);
+    this.#isPaced &&= this.#entries.length > 0;
+    if (wasInFlight && this.#isPaced) this.#pauseFor(PACE);
     this.#drain();
   }
 
@@ -115,7 +121,7 @@ export class Outbox extends EventTarget {
       const result = await this.#send(entry);
       this.#backoff.reset();
       this.dispatchEvent(new CustomEvent("sent", { detail: { entry, result } }));
-      this.#remove(entry.client_message_id);
+      this.settle(entry.client_message_id);
     } catch (error) {
       this.#failed(entry, asBridgeError(error));
     } finally {
@@ -126,13 +132,14 @@ export class Outbox extends EventTarget {
 
   /** @param {OutboxEntry} entry @param {BridgeError} error */
   #failed(entry, error) {
-    if (entry.state !== "sending") return; // settled or given up meanwhile
+    if (!this.#entries.includes(entry) || entry.state !== "sending") return; // settled or given up meanwhile
     const tooBig = error instanceof ConnectionLostError && error.closeCode === TOO_BIG;
     if (!error.retryable || tooBig || entry.attempts >= MAX_ATTEMPTS) {
       this.#fail(entry, tooBig ? new BridgeError("too_large", "The message is too large.", { retryable: false }) : error);
     } else {
       entry.state = "waiting";
-      if (!(error instanceof ConnectionLostError)) this.#pauseFor(error);
+      this.#isPaced ||= error.code === "rate_limited";
+      if (!(error instanceof ConnectionLostError)) this.#pauseFor(retryAfter(error) + this.#backoff.next());
     }
     this.#changed();
   }
@@ -143,10 +150,8 @@ export class Outbox extends EventTarget {
     entry.error = error;
   }
 
-  /** Wait before the next attempt, at least as long as the server asks. @param {BridgeError} error */
-  #pauseFor(error) {
-    const details = "details" in error ? /** @type {Record<string, unknown>} */ (error.details) : {};
-    const delayMs = Number(details.retry_after_ms ?? 0) + this.#backoff.next();
+  /** Send nothing for a while. @param {number} delayMs */
+  #pauseFor(delayMs) {
     this.#pause = this.#clock.setTimeout(() => {
       this.#resume();
       this.#drain();
@@ -171,6 +176,11 @@ export class Outbox extends EventTarget {
   #changed() {
     this.dispatchEvent(new CustomEvent("change"));
   }
+}
+
+/** How long the server asks to wait. @param {BridgeError} error */
+function retryAfter(error) {
+  return error instanceof CommandError ? Number(error.details.retry_after_ms ?? 0) : 0;
 }
 
 /** @param {unknown} error @returns {BridgeError} */

@@ -20,8 +20,8 @@ import { Timeline } from "djwsbridge/chat/state/timeline.js";
 
 const OLDER_PAGE = 50; // messages; about three screens
 const REPAIR_PAGE = 500; // messages; the server's own bound. Who missed more starts over with the newest
-const PRESENCE_TOPICS = 30; // the open room and the first of the others; a quarter of the frames allowed a minute
-const READ_EVERY = 1000; // ms; a busy room would otherwise cost one command per message
+const PRESENCE_TOPICS = 20; // the open room and the first of the others; a sixth of the frames allowed a minute
+const READ_EVERY = 2000; // ms; a quarter of the frames allowed a minute, however busy the room
 
 export class ChatSession extends EventTarget {
   /** Whether the newest messages are being fetched after a gap or a reconnect. */
