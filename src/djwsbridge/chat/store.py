@@ -83,6 +83,8 @@ def find_user(user_id: int | str | None) -> AbstractBaseUser | None:
 
 def find_username(username: str) -> AbstractBaseUser | None:
     """Return an active user by name, or None."""
+    if "\0" in username:  # PostgreSQL takes no such text
+        return None
     return _active_users().filter(**{get_user_model().USERNAME_FIELD: username}).first()
 
 
@@ -97,6 +99,8 @@ def _active_users() -> QuerySet[AbstractBaseUser]:
 
 def find_room_id(name: str) -> int | None:
     """Return the id of the room with this slug, or else of the group with this very title."""
+    if "\0" in name:  # PostgreSQL takes no such text
+        return None
     rooms = Room.objects.filter(Q(slug=name) | Q(title=name, kind=RoomKind.GROUP.value))
     found = {slug: room_id for room_id, slug in rooms.values_list("id", "slug")}
     return found.get(name) or next(iter(found.values()), None)

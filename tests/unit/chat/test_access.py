@@ -15,15 +15,15 @@ from djwsbridge.chat.models import Membership, Room
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-# For everybody: what leads in, what says that the site lives, and where tickets ask for a login themselves.
+# For everybody: what leads in, what says that the site lives, what asks for a WebSocket.
 PUBLIC = frozenset({"/", "/accounts/login/", "/accounts/signup/", "/accounts/logout/"})
-PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset({"/healthz", "/readyz", "/ws/"})
 
 
 def list_paths(resolver: URLResolver, prefix: str = "/") -> Iterator[str]:
     """Yield every path of a URLconf, without Django's own admin."""
     for pattern in resolver.url_patterns:
-        path = prefix + str(pattern.pattern)
+        path = prefix + str(pattern.pattern).removeprefix("^")
         if isinstance(pattern, URLPattern):
             yield path
         elif pattern.namespace != "admin":

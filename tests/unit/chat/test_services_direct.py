@@ -81,6 +81,13 @@ def test_nobody_is_not_found(alice: User, user_id: Any) -> None:
     assert Room.objects.count() == 0
 
 
+@pytest.mark.parametrize("username", ["nobody", "", "ALICE", "a\0b", "x" * 10_000])
+def test_no_name_is_not_found(alice: User, username: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        services.find_direct(actor=alice, username=username)
+    assert caught.value.code is ErrorCode.NOT_FOUND
+
+
 def test_whoever_is_inactive_is_not_found(alice: User, bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
     with pytest.raises(CommandError) as caught:

@@ -91,7 +91,7 @@ class TestFindRoom:
 
     def test_does_not_find_what_is_not_there(self, alice: User) -> None:
         services.create_room(actor=alice, title="General")
-        for name in ("nowhere", "", "GENERAL", "%"):
+        for name in ("nowhere", "", "GENERAL", "%", "a\0b", "x" * 10_000):
             assert refusal(services.find_room, actor=alice, name=name) is ErrorCode.NOT_FOUND
 
     def test_does_not_find_a_strangers_conversation(

@@ -114,6 +114,15 @@ class TestRoom:
         assert not Membership.objects.filter(user=alice).exists()
         assert client.post("/chat/general/leave/").status_code == 404
 
+    @pytest.mark.parametrize("path", ["a%00b", "%ff", "%ED%A0%80", "..%2f", "x" * 2000])
+    def test_a_strange_address_is_none(self, client: Client, path: str) -> None:
+        for address in (f"/chat/{path}/", f"/chat/direct/{path}/"):
+            assert client.get(address).status_code == 404
+        for address in (f"/chat/{path}/join/", f"/chat/{path}/leave/"):
+            assert client.post(address).status_code == 404
+        assert client.post("/chat/direct/", {"username": "a\0b"}).status_code == 404
+        assert client.post("/chat/rooms/create/", {"title": "a\0b"}).status_code == 400
+
     def test_there_is_none(self, client: Client) -> None:
         for method in (client.get, client.head):
             assert method("/chat/nowhere/").status_code == 404
