@@ -129,6 +129,12 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
+# Tickets are redeemed once: over all processes where they share a cache.
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
 
 # People
 
@@ -198,5 +204,7 @@ LOGGING = {
     "loggers": {
         # Its own handlers would write each line a second time, or mail it.
         "django": {"handlers": [], "propagate": True},
+        # Somebody asked for a host that is not ours; a stack for each of these helps nobody.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

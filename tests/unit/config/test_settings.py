@@ -14,7 +14,7 @@ from tests.servers import ROOT, TIMEOUT
 
 NAMES = (
     "DEBUG SECRET_KEY ALLOWED_HOSTS DATABASES CHANNEL_LAYERS SESSION_COOKIE_SECURE "
-    "CSRF_COOKIE_SECURE SECURE_SSL_REDIRECT SECURE_HSTS_SECONDS CSRF_TRUSTED_ORIGINS LOGGING"
+    "CACHES CSRF_COOKIE_SECURE SECURE_SSL_REDIRECT SECURE_HSTS_SECONDS CSRF_TRUSTED_ORIGINS"
 )
 PROGRAM = f"""
 import json
@@ -80,6 +80,9 @@ def test_redis_and_postgresql_come_by_url() -> None:
     [host] = found["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
     assert host["address"] == "redis://redis.example:6380/2"
     assert host["socket_timeout"] is None
+    cache = found["CACHES"]["default"]
+    assert cache["BACKEND"].endswith("RedisCache")
+    assert cache["LOCATION"] == "redis://redis.example:6380/2"
 
 
 def test_production_without_a_secret_does_not_start() -> None:
