@@ -61,7 +61,7 @@ export class ChatComposerElement extends HTMLElement {
   }
 
   #send() {
-    const text = this.#field.value.trim();
+    const text = this.#field.value.trimEnd().replace(/^\n+/, ""); // the first line may be indented on purpose
     if (!text) return;
     const accepted = this.dispatchEvent(new CustomEvent("chat-send", { bubbles: true, cancelable: true, detail: text }));
     if (accepted) this.#field.value = "";
