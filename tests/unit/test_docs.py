@@ -1,0 +1,408 @@
+"""The documentation says what the code does: every name is in the reference, every example works."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from subprocess import run
+from typing import Any, NamedTuple
+
+import httpx
+import msgspec
+import pytest
+from websockets.sync.client import connect
+
+from djwsbridge.conf import PREFIX, Setting, Settings
+from djwsbridge.protocol.codes import CLOSE_POLICIES, RETRYABLE, STAND_INS, ErrorCode
+from djwsbridge.transport import registry
+from tests.conftest import StartSite
+from tests.servers import ROOT, run_manage
+
+SOURCE = ROOT / "src" / "djwsbridge"
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+README = ROOT / "README.md"
+TUTORIAL = DOCS / "tutorial" / "index.md"
+PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+
+# What docs/reference/python-api.md promises to name completely.
+PUBLIC_MODULES = (
+    "djwsbridge",
+    "djwsbridge.bridge",
+    "djwsbridge.consumers",
+    "djwsbridge.middleware",
+    "djwsbridge.protocol.codes",
+    "djwsbridge.protocol.errors",
+    "djwsbridge.publish",
+    "djwsbridge.routing",
+    "djwsbridge.utils",
+)
+
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+# The first line of an example that is a file of a project, or the end of one.
+FILE_NAME = re.compile(r"(?:# |<!-- )([\w/]+\.(?:py|html))(, at the end)?(?: -->)?\n")
+
+
+class Example(NamedTuple):
+    page: Path
+    language: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}: {self.text.splitlines()[0][:60]}"
+
+
+def examples(*pages: Path, language: str | None = None) -> Iterator[Example]:
+    for page in pages:
+        for found in FENCE.finditer(page.read_text()):
+            if language in (None, found[2]):
+                yield Example(page, found[2], textwrap.dedent(found[3]))
+
+
+def rows(name: str) -> Iterator[list[str]]:
+    """Yield the cells of every row of every table of a page of the reference."""
+    for line in (REFERENCE / name).read_text().splitlines():
+        if line.startswith("| "):
+            yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def first_cells(name: str) -> set[str]:
+    return {row[0].strip("`") for row in rows(name)}
+
+
+# -- the reference is complete ----------------------------------------------------------------------------------------
+
+
+def settings_in_code() -> dict[str, object]:
+    found = vars(Settings).items()
+    return {PREFIX + name: one.default for name, one in found if isinstance(one, Setting)}
+
+
+def test_every_setting_is_in_the_reference_with_its_default() -> None:
+    documented = {
+        row[0].strip("`"): ast.literal_eval(row[1].strip("`"))
+        for row in rows("settings.md")
+        if row[0].startswith(f"`{PREFIX}")
+    }
+    assert documented == settings_in_code()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", page.read_text()))
+    assert named <= settings_in_code().keys()
+
+
+def test_every_management_command_is_in_the_reference() -> None:
+    commands = {path.stem for path in SOURCE.glob("**/management/commands/[!_]*.py")}
+    headings = HEADING.findall((REFERENCE / "commands.md").read_text())
+    assert commands == {heading.strip("`") for heading in headings[1:]}
+
+
+def test_every_system_check_is_in_the_reference() -> None:
+    pattern = re.compile(r'"(djwsbridge\.[EWI]\d{3})"')
+    ids = {one for path in SOURCE.rglob("*.py") for one in pattern.findall(path.read_text())}
+    assert ids
+    assert ids == {cell for cell in first_cells("checks.md") if cell.startswith("djwsbridge.")}
+
+
+def test_every_error_code_is_in_the_reference() -> None:
+    assert {code.value for code in ErrorCode} == first_cells("error-codes.md") - {"code"}
+
+
+def test_the_reference_knows_which_errors_can_be_retried() -> None:
+    marked = {row[0].strip("`") for row in rows("error-codes.md") if row[1] == "yes"}
+    assert marked == {code.value for code in RETRYABLE}
+
+
+def test_every_close_code_is_in_the_reference() -> None:
+    documented = {
+        int(row[0]): row[1].strip("`") for row in rows("close-codes.md") if row[0].isdigit()
+    }
+    assert documented == {int(code): policy.name for code, policy in CLOSE_POLICIES.items()}
+
+
+def test_the_reference_says_what_daphne_sends_instead() -> None:
+    section = (REFERENCE / "close-codes.md").read_text().partition("## Under Daphne")[2]
+    assert all(str(int(code)) in section for pair in STAND_INS.items() for code in pair)
+
+
+def test_every_wire_command_is_in_the_reference_with_its_fields() -> None:
+    page = (REFERENCE / "protocol.md").read_text()
+    found = re.findall(r"^### `([\w.]+)`\n(.*?)(?=^##)", page, re.DOTALL | re.MULTILINE)
+    sections = dict(found)
+    assert sections.keys() == registry.codec().commands.keys()
+    for tag, command in registry.codec().commands.items():
+        fields = {field.encode_name for field in msgspec.structs.fields(command)} - {"id"}
+        assert set(re.findall(r"^\| `(\w+)` \|", sections[tag], re.MULTILINE)) == fields, tag
+
+
+def pushes_in_code() -> set[str]:
+    """Return the types of all pushes that the library's code names."""
+    position = {"publish": 1, "apublish": 1, "encode_push": 0, "tell": 0}
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", None))
+            place = position.get(str(name))
+            if place is not None and len(node.args) > place:
+                argument = node.args[place]
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    found.add(argument.value)
+    return found
+
+
+def test_every_push_is_in_the_reference() -> None:
+    page = (REFERENCE / "protocol.md").read_text()
+    pushes = pushes_in_code()
+    assert {"signal", "message.sent", "presence.changed", "error"} <= pushes
+    missing = [push for push in pushes if f"`{push}`" not in page and f'"{push}"' not in page]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    page = (REFERENCE / "python-api.md").read_text()
+    missing = [one for one in import_module(name).__all__ if not re.search(rf"`{one}\b", page)]
+    assert missing == []
+
+
+def test_every_export_of_the_javascript_client_is_in_the_reference() -> None:
+    page = (REFERENCE / "javascript-client.md").read_text()
+    index = (SOURCE / "static" / "djwsbridge" / "index.js").read_text()
+    lists = re.findall(r"export \{(.*?)\}", index, re.DOTALL)
+    exported = {name.strip() for names in lists for name in names.split(",")} - {""}
+    assert "Connection" in exported
+    assert {name for name in exported if not re.search(rf"`{name}\b", page)} == set()
+
+
+# -- links ------------------------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the ids that the headings of a page get."""
+    text = FENCE.sub("", page.read_text())
+    plain = (re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading) for heading in HEADING.findall(text))
+    return {
+        re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+        for heading in plain
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_internal_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_has_one_title_and_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in PAGES
+        for link in LINK.findall(page.read_text())
+    }
+    for page in PAGES:
+        text = FENCE.sub("", page.read_text())
+        assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, page
+        assert page in linked or page in (README, DOCS / "index.md"), page
+
+
+# -- examples ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", [*examples(*PAGES, language="python")], ids=repr)
+def test_python_examples_compile(example: Example) -> None:
+    compile(example.text, str(example.page), "exec")
+
+
+@pytest.mark.parametrize("example", [*examples(*PAGES, language="json")], ids=repr)
+def test_json_examples_are_json(example: Example) -> None:
+    assert isinstance(json.loads(example.text), dict)
+
+
+def file_of(name: str, *pages: Path) -> str:
+    """Return the example on these pages that is the file of this name."""
+    (text,) = (one.text for one in examples(*pages) if one.text.startswith(f"# {name}\n"))
+    return text
+
+
+def without_docstring(source: str) -> str:
+    tree = ast.parse(source)
+    if ast.get_docstring(tree) is not None:
+        del tree.body[0]
+    return ast.unparse(tree)
+
+
+@pytest.mark.parametrize("page", [README, TUTORIAL], ids=lambda page: page.name)
+def test_the_asgi_file_is_the_one_of_the_reference_project(page: Path) -> None:
+    shown = file_of("mysite/asgi.py", page).replace("mysite", "config")
+    assert without_docstring(shown) == without_docstring((ROOT / "config" / "asgi.py").read_text())
+
+
+def build_project(directory: Path, page: Path) -> dict[str, str]:
+    """Make the project that a page describes; return the environment to run it in.
+
+    A how-to builds on what the README adds for every way: the settings and the ASGI file.
+    """
+    command = [sys.executable, "-m", "django", "startproject", "mysite", str(directory)]
+    run(command, check=True, env={}, capture_output=True)
+    foundation = [] if page in (README, TUTORIAL) else list(examples(README, language="python"))[:2]
+    for example in [*foundation, *examples(page)]:
+        found = FILE_NAME.match(example.text)
+        if found is None:
+            continue
+        path = directory / found[1]
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".py":
+            (path.parent / "__init__.py").touch()
+        before = path.read_text() if found[2] else ""
+        path.write_text(before + example.text)
+    return {"PYTHONPATH": str(ROOT / "src"), "DJANGO_SETTINGS_MODULE": "mysite.settings"}
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "howto").glob("*.md")), ids=lambda page: page.name)
+def test_the_settings_of_a_how_to_pass_the_checks(page: Path, tmp_path: Path) -> None:
+    env = build_project(tmp_path, page)
+    assert "no issues" in run_manage("check", env=env, cwd=tmp_path)
+
+
+MYSITE = {"application": "mysite.asgi:application", "ready_path": "/admin/login/"}
+PEOPLE = """
+from django.contrib.auth import get_user_model
+from django.test import Client
+from rest_framework_simplejwt.tokens import AccessToken
+import json
+people = {}
+for name in ("alice", "bob"):
+    user = get_user_model().objects.create_user(name)
+    client = Client()
+    client.force_login(user)
+    people[name] = {
+        "id": user.pk,
+        "token": str(AccessToken.for_user(user)),
+        "session": client.cookies["sessionid"].value,
+    }
+print("people:", json.dumps(people))
+"""
+
+
+def make_people(directory: Path, env: dict[str, str]) -> dict[str, dict[str, Any]]:
+    printed = run_manage("shell", "-c", PEOPLE, env=env, cwd=directory)
+    people: dict[str, dict[str, Any]] = json.loads(printed.partition("people:")[2])
+    return people
+
+
+def bearer(person: dict[str, Any]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {person['token']}"}
+
+
+def post(url: str, person: dict[str, Any], **data: str) -> int:
+    csrf = "c" * 32
+    cookies = {"sessionid": person["session"], "csrftoken": csrf}
+    with httpx.Client(cookies=cookies, headers={"X-CSRFToken": csrf}) as client:
+        return client.post(url, data=data).status_code
+
+
+def test_the_tutorial_brings_a_message_to_another_screen(
+    tmp_path: Path, start_site: StartSite
+) -> None:
+    env = build_project(tmp_path, TUTORIAL)
+    run_manage("migrate", env=env, cwd=tmp_path)
+    people = make_people(tmp_path, env)
+    site = start_site("daphne", env=env, cwd=tmp_path, **MYSITE)
+    alice, bob = people["alice"], people["bob"]
+    with connect(f"{site.ws_url}/ws/bridge/", additional_headers=bearer(bob)) as socket:
+        wait_for_subscription(socket)
+        assert post(f"{site.url}/greet/{bob['id']}/", alice) == 204
+        assert json.loads(socket.recv(timeout=10)) == {"content": "alice says hello."}
+    assert post(f"{site.url}/chat/rooms/create/", alice, title="Lunch") == 302
+    assert post(f"{site.url}/chat/lunch/join/", bob) == 302
+
+
+def wait_for_subscription(socket: Any) -> None:
+    """Return when a plain socket is open: what a user sends to themselves comes back."""
+    socket.send(json.dumps({"type": "echo"}))
+    assert json.loads(socket.recv(timeout=10))["type"] == "echo"
+
+
+def test_the_store_way_stores_as_the_how_to_says(tmp_path: Path, start_site: StartSite) -> None:
+    env = build_project(tmp_path, DOCS / "howto" / "store.md")
+    run_manage("makemigrations", "people", env=env, cwd=tmp_path)
+    run_manage("migrate", env=env, cwd=tmp_path)
+    people = make_people(tmp_path, env)
+    site = start_site("uvicorn", env=env, cwd=tmp_path, **MYSITE)
+    frame = {
+        "type": "text",
+        "message": "Hello",
+        "recipient": people["bob"]["id"],
+        "important": True,
+    }
+    with connect(f"{site.ws_url}/ws/bridge/", additional_headers=bearer(people["alice"])) as socket:
+        socket.send(json.dumps(frame))
+        assert json.loads(socket.recv(timeout=10)) == {"sender": people["alice"]["id"], **frame}
+    look = "from people.models import *; print(list(Message.objects.values_list('content', 'priority')))"
+    assert "[('Hello', 2)]" in run_manage("shell", "-c", look, env=env, cwd=tmp_path)
+    look = "from people.models import *; print(Profile.objects.values_list('user__username').get())"
+    assert "('alice',)" in run_manage("shell", "-c", look, env=env, cwd=tmp_path)
+
+
+def test_the_readme_builds_a_project_with_all_three_ways(
+    tmp_path: Path, start_site: StartSite
+) -> None:
+    env = build_project(tmp_path, README)
+    run_manage("makemigrations", "people", env=env, cwd=tmp_path)
+    run_manage("migrate", env=env, cwd=tmp_path)
+    people = make_people(tmp_path, env)
+    (push,) = (one.text for one in examples(README) if "send_ws_message(" in one.text)
+    run_manage("shell", "-c", push, env=env, cwd=tmp_path)
+    site = start_site("uvicorn", env=env, cwd=tmp_path, **MYSITE)
+    frame = {"recipient": people["bob"]["id"], "type": "text", "message": "Hello there!"}
+    with connect(f"{site.ws_url}/ws/bridge/", additional_headers=bearer(people["alice"])) as socket:
+        socket.send(json.dumps(frame))
+        assert json.loads(socket.recv(timeout=10)) == {"sender": people["alice"]["id"], **frame}
+    look = "from people.models import Message; print(Message.objects.get().content)"
+    assert "Hello there!" in run_manage("shell", "-c", look, env=env, cwd=tmp_path)
+    assert post(f"{site.url}/chat/rooms/create/", people["alice"], title="Lunch") == 302
+
+
+def test_own_topics_work_as_the_how_to_says(tmp_path: Path, start_site: StartSite) -> None:
+    env = build_project(tmp_path, DOCS / "howto" / "own-topics.md")
+    run_manage("migrate", env=env, cwd=tmp_path)
+    people = make_people(tmp_path, env)
+    promote = "from django.contrib.auth.models import User; User.objects.filter(pk=1).update(is_staff=True)"
+    run_manage("shell", "-c", promote, env=env, cwd=tmp_path)
+    site = start_site("uvicorn", env=env, cwd=tmp_path, **MYSITE)
+    assert subscribe(site.ws_url, people["alice"], "order.17") == {}
+    assert subscribe(site.ws_url, people["alice"], "order.x")["code"] == "not_found"
+    assert subscribe(site.ws_url, people["bob"], "order.17")["code"] == "not_found"
+
+
+def subscribe(ws_url: str, person: dict[str, Any], topic: str) -> dict[str, Any]:
+    """Return the `ok` or the `error` of the reply to `subscribe`."""
+    url = f"{ws_url}/ws/bridge/"
+    protocols: Any = ["djwsbridge.v1"]
+    with connect(url, subprotocols=protocols, additional_headers=bearer(person)) as socket:
+        socket.send(json.dumps({"id": 1, "cmd": "connect"}))
+        socket.send(json.dumps({"id": 2, "cmd": "subscribe", "topic": topic}))
+        while True:
+            frame = json.loads(socket.recv(timeout=10))
+            if frame.get("id") == 2:
+                answer: dict[str, Any] = frame.get("ok", frame.get("error"))
+                return answer
