@@ -2,11 +2,12 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from config.health import healthz, readyz
 from config.views import SignUpView
+from djwsbridge.views import upgrade_required
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="djwsbridge_chat:index")),
@@ -15,6 +16,7 @@ urlpatterns = [
     path("accounts/signup/", SignUpView.as_view(), name="signup"),
     path("chat/", include("djwsbridge.chat.urls")),
     path("djwsbridge/", include("djwsbridge.urls")),
+    re_path(r"^ws/", upgrade_required),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
     path("readyz", readyz),

@@ -63,7 +63,7 @@ async def until(condition: Any) -> None:
     """Let the loop turn until a condition holds."""
 
     async def turn() -> None:
-        while not condition():
+        while not condition():  # noqa: ASYNC110  the condition is anything
             await asyncio.sleep(0)
 
     await asyncio.wait_for(turn(), TIMEOUT)
@@ -369,7 +369,7 @@ def rule(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """Let a test decide who may subscribe to `shop.*`."""
     allowed = {"answer": True}
     monkeypatch.setattr(registry, "_rules", dict(registry._rules))
-    registry.register_topic_rule("shop", lambda user, topic: allowed["answer"])
+    registry.register_topic_rule("shop", lambda *_: allowed["answer"])
     return allowed
 
 
@@ -545,7 +545,7 @@ async def test_a_lease_outlives_a_lost_connection_only(
     node: Runtime,
     monkeypatch: pytest.MonkeyPatch,
     code: int,
-    lingers: bool,
+    lingers: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
     monkeypatch.setattr(connections, "LINGER_AFTER_CLOSE", 0.0)
     monkeypatch.setattr(connections, "LINGER_AFTER_LOSS", LONG)
