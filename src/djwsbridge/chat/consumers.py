@@ -26,8 +26,9 @@ from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.protocol.text import check_body
 from djwsbridge.publish import publish
 from djwsbridge.runtime import user_topic
-from djwsbridge.transport.endpoint import serve
-from djwsbridge.transport.threads import run_service
+from djwsbridge.transport.endpoint import refuse, serve
+from djwsbridge.transport.failures import DATABASE_DOWN, try_later
+from djwsbridge.threads import run_service
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -91,7 +92,12 @@ class RoomConsumer(UserConsumer):
         """Return the ASGI application to be put into a `URLRouter`."""
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            topic = await run_service(services.find_topic, name=_room_name(scope))
+            try:
+                topic = await run_service(services.find_topic, name=_room_name(scope))
+            except DATABASE_DOWN:
+                reason = try_later(ErrorCode.DB_UNAVAILABLE)
+                await refuse(scope, receive, send, reason, plain=cls.plain_dialect())
+                return
             await serve(scope, receive, send, plain=_dialect(topic), build=cls)
 
         return application

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import OperationalError
 
 from djwsbridge import runtime as runtimes
 from djwsbridge.chat import services
@@ -155,6 +156,21 @@ class TestSocket:
         client = await open_room(alice, "nowhere")
         assert (await client.hear())["code"] == "not_found"
         await client.assert_closed(4403)
+
+    async def test_the_database_is_away(
+        self, open_room: Enter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alice, _ = await make_people()
+
+        def fail(**_: Any) -> None:
+            raise OperationalError("connection refused")
+
+        monkeypatch.setattr(services, "find_topic", fail)
+        client = await open_room(alice, "general")
+        refused = await client.hear()
+        assert refused["code"] == "db_unavailable"
+        assert refused["retry_after_ms"] > 0
+        await client.assert_closed(1013)
 
     async def test_the_engine_is_away(self, node: Runtime, open_room: Enter) -> None:
         alice, _ = await make_people()

@@ -137,3 +137,5 @@ def test_queries(alice: User, bob: User, django_assert_num_queries: Any) -> None
         services.open_direct(actor=alice, user_id=bob.pk)
     with django_assert_num_queries(6):
         services.open_direct(actor=alice, user_id=bob.pk)
+    with django_assert_num_queries(6):
+        services.find_direct(actor=alice, username="bob")

@@ -101,6 +101,17 @@ class TestFindRoom:
         assert services.find_room(actor=bob, name=room.slug).id == room.id
         assert refusal(services.find_room, actor=carol, name=room.slug) is ErrorCode.NOT_FOUND
 
+    def test_queries(self, alice: User, bob: User, django_assert_num_queries: Any) -> None:
+        room = services.create_room(actor=alice, title="General")
+        private = services.open_direct(actor=alice, user_id=bob.pk)
+        for name, count in ((room.slug, 4), (private.slug, 5)):
+            with django_assert_num_queries(count):
+                services.find_room(actor=alice, name=name)
+        with django_assert_num_queries(1):
+            assert services.find_topic(name="General") == f"room.{room.id}"
+        with django_assert_num_queries(1):
+            assert services.find_topic(name="nowhere") == "room.0"
+
 
 class TestListRooms:
     def test_shows_own_rooms_and_groups_to_join(self, alice: User, bob: User, carol: User) -> None:
@@ -259,6 +270,15 @@ class TestMembersAndTopics:
         room = services.create_room(actor=alice, title="General")
         assert services.may_subscribe(actor=alice, topic=f"room.{room.id}")
         assert not services.may_subscribe(actor=bob, topic=f"room.{room.id}")
+
+    def test_topics_and_access_take_one_query(
+        self, alice: User, django_assert_num_queries: Any
+    ) -> None:
+        room = services.create_room(actor=alice, title="General")
+        with django_assert_num_queries(1):
+            services.list_topics(actor=alice)
+        with django_assert_num_queries(1):
+            services.may_subscribe(actor=alice, topic=f"room.{room.id}")
 
     @pytest.mark.parametrize("name", ["", "x", "-1", "1.5", "١", "1 ", "9" * 70])
     def test_a_strange_topic_is_nobodys(self, alice: User, name: str) -> None:

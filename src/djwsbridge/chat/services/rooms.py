@@ -47,15 +47,15 @@ def create_room(*, actor: AbstractBaseUser, title: str) -> RoomView:
     """
     title = names.check_title(title)
     key = names.title_key(title)
-    for slug in names.slug_candidates(title):
+    slugs = names.slug_candidates(title)
+    while True:
         try:
             with transaction.atomic():
-                room_id = store.add_group(title=title, key=key, slug=slug, owner=actor)
+                room_id = store.add_group(title=title, key=key, slug=next(slugs), owner=actor)
                 return announce_joined(actor, room_id)
-        except IntegrityError:
+        except IntegrityError:  # the title is taken, or only the slug
             if store.title_exists(key):
                 raise CommandError(ErrorCode.CONFLICT, "A room has this name.") from None
-    raise AssertionError("the candidates have no end")
 
 
 def find_room(*, actor: AbstractBaseUser, name: str) -> RoomView:
