@@ -26,9 +26,9 @@ from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.protocol.text import check_body
 from djwsbridge.publish import publish
 from djwsbridge.runtime import user_topic
+from djwsbridge.threads import run_service
 from djwsbridge.transport.endpoint import refuse, serve
 from djwsbridge.transport.failures import DATABASE_DOWN, try_later
-from djwsbridge.threads import run_service
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
