@@ -232,6 +232,14 @@ def test_python_examples_compile(example: Example) -> None:
     compile(example.text, str(example.page), "exec")
 
 
+@pytest.mark.parametrize("example", [*examples(*PAGES, language="python")], ids=repr)
+def test_python_examples_import_what_exists(example: Example) -> None:
+    for node in ast.walk(ast.parse(example.text)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("djwsbridge"):
+            module = import_module(str(node.module))
+            assert [one.name for one in node.names if not hasattr(module, one.name)] == []
+
+
 @pytest.mark.parametrize("example", [*examples(*PAGES, language="json")], ids=repr)
 def test_json_examples_are_json(example: Example) -> None:
     assert isinstance(json.loads(example.text), dict)
