@@ -47,8 +47,10 @@ class Settings:
     # Dotted path of a function(sender, recipient, frame) → dict of further fields of the message model.
     MESSAGE_DEFAULTS = Setting[str | None](None)
 
-    # "channel_layer", "memory", or None: the channel layer if CHANNEL_LAYERS names one, else memory.
+    # "redis", "channel_layer", "memory", or None: the channel layer if CHANNEL_LAYERS names one, else memory.
     ENGINE = Setting[str | None](None)
+    # For the engine "redis": redis://, rediss://, redis+sentinel://, redis+cluster://.
+    REDIS_URL = Setting[str | None](None)
     # Topic prefix → dotted path of a function(user, topic) → bool: who may subscribe to the developer's own topics.
     TOPIC_RULES = Setting[Mapping[str, str]]({})
 

@@ -21,10 +21,10 @@ from djwsbridge.protocol.server import Dialect
 from djwsbridge.protocol.text import check_body
 from djwsbridge.publish import publish
 from djwsbridge.runtime import user_topic
+from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
 from djwsbridge.transport.connection import Connection, Receive, Scope, Send
 from djwsbridge.transport.endpoint import serve
-from djwsbridge.transport.threads import run_service
 
 __all__ = ["UserConsumer", "send_to_user"]
 

@@ -12,9 +12,9 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
+import os
 import threading
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, cast
 
@@ -23,13 +23,17 @@ from channels.layers import get_channel_layer
 from django.core.exceptions import ImproperlyConfigured
 
 from djwsbridge.conf import settings
+from djwsbridge.durable import installed_log
 from djwsbridge.engine.base import Engine
 from djwsbridge.engine.channel_layer import ChannelLayer, ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
+from djwsbridge.engine.outbox import Outbox
 from djwsbridge.hub import Hub, Subscriber
 from djwsbridge.presence import BEAT_INTERVAL, Beat, Change, Delta, Presence, Question, Snapshot
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.reconciler import Reconciler
+from djwsbridge.sequencer import seq_of
 
 __all__ = [
     "ENGINES",
@@ -48,7 +52,6 @@ __all__ = [
 logger = logging.getLogger("djwsbridge.runtime")
 
 CONTROL_TOPIC = "control.nodes"  # by which nodes talk to each other; no client can subscribe to it
-OUTBOX = 100_000  # pushes waiting for the engine; beyond it the newest are dropped and logged (they are hints)
 HAND_OVER_TIMEOUT = 10.0  # seconds in which a process without a server must have handed over a push
 GOSSIP_INTERVAL = (
     0.25  # seconds in which changes of presence are gathered before the other nodes are told
@@ -126,6 +129,16 @@ def _build_channel_layer() -> Engine:
     return ChannelLayerEngine(layer)
 
 
+def _build_redis() -> Engine:
+    from djwsbridge.engine.redis import RedisEngine  # noqa: PLC0415  redis is optional
+
+    if not settings.REDIS_URL:
+        raise ImproperlyConfigured(
+            "DJWSBRIDGE_ENGINE is 'redis', but DJWSBRIDGE_REDIS_URL is not set."
+        )
+    return RedisEngine(settings.REDIS_URL)
+
+
 def _channel_layer() -> ChannelLayer | None:
     layer: ChannelLayer | None = get_channel_layer()
     return layer
@@ -134,6 +147,7 @@ def _channel_layer() -> ChannelLayer | None:
 _bus = MemoryBus()
 ENGINES: dict[str, Callable[[], Engine]] = {
     "channel_layer": _build_channel_layer,
+    "redis": _build_redis,
     "memory": lambda: MemoryEngine(_bus),
 }
 
@@ -141,11 +155,13 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 class _Link:
     """The state of this node's subscription to one topic at the engine."""
 
-    __slots__ = ("joined", "lock")
+    __slots__ = ("joined", "lock", "users")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.joined = False
+        # How many are inside `_settle` with it; the last one throws away a link that joins nothing.
+        self.users = 0
 
 
 class Runtime:
@@ -160,15 +176,20 @@ class Runtime:
         self.engine = engine or build_engine()
         self.hub = Hub()
         self.presence = Presence(self.node)
+        log = installed_log()
+        # None without an installed log: nothing is durable then.
+        self.reconciler = Reconciler(log, self.hub.deliver) if log is not None else None
         self.loop = asyncio.get_running_loop()
         # Every connection from its accept to its end.
         self.members: set[Member] = set()
         self._links: dict[str, _Link] = {}
         # Pushes that were handed over and not yet given to the engine, oldest first.
-        self._outbox: deque[tuple[str, str]] = deque()
-        self._outbox_filled = asyncio.Event()
-        # All three are None until `start`.
+        self.outbox = Outbox(self.engine)
+        # None until `start`, and again after one that failed.
         self._starting: asyncio.Task[None] | None = None
+        # Whether the engine is started: a second try to start goes on from there.
+        self._engine_started = False
+        # What runs once the node is ready.
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -182,25 +203,35 @@ class Runtime:
         """Begin to deliver; every caller returns when the node is ready."""
         if self._starting is None:
             self._starting = self.loop.create_task(self._start(), name="djwsbridge start")
+        starting = self._starting
         try:
-            await asyncio.shield(self._starting)
+            await asyncio.shield(starting)
         except EngineUnavailable:
-            self._starting = None
+            if self._starting is starting:
+                self._starting = None
             raise
 
     async def _start(self) -> None:
-        await self.engine.start(self._receive)
+        if not self._engine_started:
+            await self.engine.start(self._receive, self._on_engine_back)
+            self._engine_started = True
         await self.engine.subscribe(CONTROL_TOPIC)
-        for work in (self._empty_outbox, self._gossip, self._watch):
-            self._tasks.append(self.loop.create_task(work(), name=f"djwsbridge {work.__name__}"))
+        works = [self.outbox.run, self._gossip, self._watch]
+        if self.reconciler is not None:
+            works.append(self.reconciler.run)
+        for work in works:
+            task = self.loop.create_task(work(), name=f"djwsbridge {work.__name__}")
+            task.add_done_callback(_log_failure)
+            self._tasks.append(task)
         self._tell(Question())
 
     async def stop(self) -> None:
         """Take leave of the other nodes and let go of the engine."""
         if self._starting is None:
             return
-        with contextlib.suppress(EngineUnavailable):
-            await self.engine.publish(CONTROL_TOPIC, _write(self.presence.farewell()))
+        self._tell(self.presence.farewell())
+        if self._tasks:
+            await self.outbox.finish(HAND_OVER_TIMEOUT)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -219,13 +250,20 @@ class Runtime:
         self.hub.add(topic, subscriber)
         try:
             await self._settle(topic)
-        except EngineUnavailable:
+        except BaseException:
             self.hub.remove(topic, subscriber)
             raise
 
     async def subscribe_all(self, topics: Iterable[str], subscriber: Subscriber) -> None:
-        """Subscribe to many topics at once; see `subscribe`."""
-        await asyncio.gather(*(self.subscribe(topic, subscriber) for topic in topics))
+        """Subscribe to many topics at once, or to none when that fails; see `subscribe`."""
+        topics = list(topics)
+        try:
+            await asyncio.gather(*(self.subscribe(topic, subscriber) for topic in topics))
+        except BaseException:
+            for topic in topics:
+                task = self.loop.create_task(self.unsubscribe(topic, subscriber))
+                task.add_done_callback(_log_failure)
+            raise
 
     async def unsubscribe(self, topic: str, subscriber: Subscriber) -> None:
         """End a subscription; nothing is delivered to it from this moment on."""
@@ -237,45 +275,61 @@ class Runtime:
     async def _settle(self, topic: str) -> None:
         """Make the engine's view of a topic equal to the hub's, whoever came or went meanwhile."""
         link = self._links.setdefault(topic, _Link())
-        async with link.lock:
-            wanted = topic in self.hub
-            if wanted and not link.joined:
-                await self.engine.subscribe(topic)
-                link.joined = True
-            elif not wanted and link.joined:
-                link.joined = False
-                await self.engine.unsubscribe(topic)
-            if not link.joined and topic not in self.hub:
-                self._links.pop(topic, None)
+        link.users += 1
+        try:
+            async with link.lock:
+                wanted = topic in self.hub
+                if wanted and not link.joined:
+                    await self.engine.subscribe(topic)
+                    link.joined = True
+                elif not wanted and link.joined:
+                    link.joined = False
+                    await self.engine.unsubscribe(topic)
+        finally:
+            link.users -= 1
+            if not link.users and not link.joined:
+                del self._links[topic]
+                if self.reconciler is not None:
+                    self.reconciler.forget(topic)
 
     # -- publishing ------------------------------------------------------------------------------------------------
 
     def hand_over(self, topic: str, text: str) -> None:
         """Take a push for the engine, in order, and return at once. Call it in the loop of this node."""
-        if len(self._outbox) >= OUTBOX:
-            logger.error("The engine is too slow or down: a push on %s was dropped.", topic)
-            return
-        self._outbox.append((topic, text))
-        self._outbox_filled.set()
+        self.outbox.put(topic, text)
 
-    async def _empty_outbox(self) -> None:
-        while True:
-            await self._outbox_filled.wait()
-            self._outbox_filled.clear()
-            while self._outbox:
-                topic, text = self._outbox.popleft()
-                try:
-                    await self.engine.publish(topic, text)
-                except EngineUnavailable as error:
-                    logger.warning("A push on %s was lost on the way: %s", topic, error)
+    async def publish(self, topic: str, text: str) -> None:
+        """Give a push to the engine, after all that was handed over before, and return when it was taken.
+
+        Raises:
+            EngineUnavailable: it was not taken.
+        """
+        if self._tasks:
+            await self.outbox.deliver(topic, text)
+        else:
+            await self.engine.publish(topic, text)
+
+    def _deliver_here(self, topic: str, text: str) -> None:
+        """Spare this node's readers of a durable push the wait for the reconciliation: order and once-ness are kept."""
+        if self.reconciler is not None and seq_of(text) is not None:
+            self.reconciler.receive(topic, text)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
     def _receive(self, topic: str, text: str) -> None:
         if topic == CONTROL_TOPIC:
             self._hear(text)
+        elif self.reconciler is not None:
+            self.reconciler.receive(topic, text)
         else:
             self.hub.deliver(topic, text)
+
+    def _on_engine_back(self) -> None:
+        """Find out what was lost while the engine's link was down, and show again who is here."""
+        if self.reconciler is not None:
+            self.reconciler.suspect_all()
+        self._tell(Question())
+        self._tell(self.presence.snapshot())
 
     def _hear(self, text: str) -> None:
         """Act on what another node says (or this one: it hears itself as well)."""
@@ -354,7 +408,10 @@ class Runtime:
             await asyncio.sleep(1.0)
             now = self.loop.time()
             for member in list(self.members):
-                member.check(now=now)
+                try:
+                    member.check(now=now)
+                except Exception:
+                    logger.exception("The deadlines of a connection cannot be checked.")
 
 
 def _write(control: Control) -> str:
@@ -363,7 +420,7 @@ def _write(control: Control) -> str:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        logger.error("A connection could not follow a change.", exc_info=task.exception())
+        logger.error("%s failed.", task.get_name(), exc_info=task.exception())
 
 
 # -- the runtimes of this process ------------------------------------------------------------------------------------
@@ -424,10 +481,10 @@ async def publish(topic: str, text: str) -> None:
     """
     runtime = _serving() or current()
     if runtime.loop is asyncio.get_running_loop():
-        await runtime.engine.publish(topic, text)
+        await runtime.publish(topic, text)
     else:
         await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(runtime.engine.publish(topic, text), runtime.loop)
+            asyncio.run_coroutine_threadsafe(runtime.publish(topic, text), runtime.loop)
         )
 
 
@@ -445,3 +502,15 @@ def _background_loop() -> asyncio.AbstractEventLoop:
     threading.Thread(target=loop.run_forever, name="djwsbridge publisher", daemon=True).start()
     atexit.register(loop.call_soon_threadsafe, loop.stop)
     return loop
+
+
+def _forget_after_fork() -> None:
+    """Begin anew in a child process: it has none of its parent's threads, and none of its loops is running."""
+    global _lock  # noqa: PLW0603  somebody may have held it when the process was forked
+    _lock = threading.Lock()
+    _runtimes.clear()
+    _background_loop.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -67,6 +67,10 @@ class Sequencer:
         track = self._tracks.get(topic)
         return None if track is None else track.delivered
 
+    def topics(self) -> list[str]:
+        """Return the topics of which something is known."""
+        return list(self._tracks)
+
     def gaps(self) -> dict[str, int]:
         """Return the topics on which something waits for an earlier push, with the last seq before the gap."""
         return {topic: track.delivered for topic, track in self._tracks.items() if track.held}

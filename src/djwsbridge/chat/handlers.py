@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from djwsbridge.chat import services
 from djwsbridge.chat.commands import ListMessages, MarkRead, SendMessage
 from djwsbridge.chat.values import MessagePage, MessageView, ReadView
-from djwsbridge.transport.threads import run_service
+from djwsbridge.threads import run_service
 
 if TYPE_CHECKING:
     from djwsbridge.transport.connection import Connection

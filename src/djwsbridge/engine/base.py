@@ -5,10 +5,12 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 
-__all__ = ["Deliver", "Engine"]
+__all__ = ["Deliver", "Engine", "OnBack"]
 
 #: Called by an engine in its event loop for every push on a topic that the node is subscribed to: (topic, text).
 Deliver = Callable[[str, str], None]
+#: Called by an engine in its event loop when its link has come back: anything may have been lost before.
+OnBack = Callable[[], None]
 
 
 class Engine(abc.ABC):
@@ -21,8 +23,13 @@ class Engine(abc.ABC):
     """
 
     @abc.abstractmethod
-    async def start(self, deliver: Deliver) -> None:
-        """Begin to deliver what is published on the topics that are subscribed to from now on."""
+    async def start(self, deliver: Deliver, on_back: OnBack = lambda: None) -> None:
+        """Begin to deliver what is published on the topics that are subscribed to from now on.
+
+        Args:
+            deliver: called for every push.
+            on_back: called when the link has come back after pushes may have been lost.
+        """
 
     @abc.abstractmethod
     async def stop(self) -> None:

@@ -8,13 +8,15 @@ topic: an event that somebody sends there with `group_send` does not say which g
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
-from djwsbridge.engine.base import Deliver, Engine
+from djwsbridge.engine.base import Deliver, Engine, OnBack
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
 
@@ -26,11 +28,16 @@ CAPACITY = 100_000  # messages waiting for one node: what a thousand channels of
 PREFIX = "djwsbridge"  # of channels and groups; keeps ours apart from the developer's own
 PUBLISH_TIMEOUT = 5.0  # seconds; a layer that hangs must not hold its publisher for ever
 RETRY_DELAY = 1.0  # seconds after a failed receive: the layer's server is down or restarting
+ECHO_INTERVAL = (
+    2.0  # seconds between two calls to itself, by which a node finds out that it is not reached
+)
+ECHO_PATIENCE = 5  # unheard calls in a row, while other messages do arrive
 RENEW_INTERVAL = (
-    60.0  # seconds between two renewals of the groups: a flushed Redis has forgotten them
+    600.0  # seconds between two renewals of the groups, which layers forget after a day
 )
 _SEED_EVENT_TYPES = frozenset({"send_message", "send.message"})
 _USER_TOPIC = "user."
+_ECHO = "control.echo"
 
 T = TypeVar("T")
 Handle = Callable[[Mapping[str, Any]], None]
@@ -75,33 +82,36 @@ class ChannelLayerEngine(Engine):
         self._receives_any = hasattr(layer, "receive_single")
         # None until `start`.
         self._deliver: Deliver | None = None
+        self._on_back: OnBack = lambda: None
         # The channel of this node; empty until `start`.
         self._channel = ""
         # Group → the channel by which this node is in it.
         self._groups: dict[str, str] = {}
-        # What runs for this engine: "node", "renew", and one per seed group where the layer needs it.
+        # What runs for this engine: "node", "echo", and one per seed group where the layer needs it.
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Whether this node has heard its last call to itself, and anything at all since then.
+        self._heard_itself = self._heard_anything = False
 
-    async def start(self, deliver: Deliver) -> None:
-        self._deliver = deliver
-        self._channel = await self._call(self._layer.new_channel(PREFIX))
+    async def start(self, deliver: Deliver, on_back: OnBack = lambda: None) -> None:
+        self._deliver, self._on_back = deliver, on_back
         if self._receives_any:
+            # Not the layer's own name: two nodes on one layer would receive each other's messages.
+            self._channel = f"{PREFIX}.{uuid.uuid4().hex}!push"
             self._spawn("node", self._drain_all())
         else:
+            self._channel = await self._call(self._layer.new_channel(PREFIX))
             self._spawn("node", self._drain(self._channel, self._handle_push))
-        self._spawn("renew", self._renew())
+        self._spawn("echo", self._echo())
 
     async def stop(self) -> None:
+        await self._end("echo")  # it would join again
         for group, channel in list(self._groups.items()):
             try:
-                await asyncio.wait_for(self._layer.group_discard(group, channel), PUBLISH_TIMEOUT)
-            except Exception as error:  # noqa: BLE001  the group forgets us by itself
-                logger.warning("The channel layer did not let go of %s: %r", group, error)
-                break
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        self._tasks.clear()
+                await self._call(self._layer.group_discard(group, channel))
+            except EngineUnavailable as error:
+                logger.warning("The channel layer did not let go of %s: %s", group, error)
+                break  # the groups forget us by themselves
+        await asyncio.gather(*(self._end(name) for name in list(self._tasks)))
         self._groups.clear()
         self._deliver = None
 
@@ -109,16 +119,22 @@ class ChannelLayerEngine(Engine):
         await self._join(_own_group(topic), self._channel)
         group = _seed_group(topic)
         if group is not None and group not in self._groups:
-            await self._join(group, await self._open_seed_channel(group, topic))
+            try:
+                await self._join(group, await self._open_seed_channel(group, topic))
+            except BaseException:
+                await self._end(group)
+                raise
 
     async def unsubscribe(self, topic: str) -> None:
-        await self._leave(_own_group(topic))
         group = _seed_group(topic)
-        if group is not None:
-            await self._leave(group)
-            task = self._tasks.pop(group, None)
-            if task is not None:
-                task.cancel()
+        try:
+            await self._leave(_own_group(topic))
+            if group is not None:
+                await self._leave(group)
+        finally:
+            if group is not None:
+                self._groups.pop(group, None)
+                await self._end(group)
 
     async def publish(self, topic: str, text: str) -> None:
         message = {"type": "djwsbridge.push", "topic": topic, "text": text}
@@ -136,12 +152,18 @@ class ChannelLayerEngine(Engine):
 
     async def _call(self, awaitable: Awaitable[T]) -> T:
         """Await a call of the layer; whatever goes wrong there has one name here."""
+        # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
+        call = asyncio.ensure_future(awaitable)
         try:
-            return await asyncio.wait_for(awaitable, PUBLISH_TIMEOUT)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # each layer has exceptions of its own
+            await asyncio.wait({call}, timeout=PUBLISH_TIMEOUT)
+        finally:
+            call.cancel()
+        if not call.done():
+            raise EngineUnavailable("The channel layer did not answer in time.")
+        error = call.exception()
+        if error is not None:
             raise EngineUnavailable(f"The channel layer failed: {error!r}") from error
+        return call.result()
 
     async def _open_seed_channel(self, group: str, topic: str) -> str:
         """Return a channel by which the events of a seed group are told from all others."""
@@ -159,9 +181,11 @@ class ChannelLayerEngine(Engine):
         """Receive on one channel without pause, for ever."""
         while True:
             try:
-                handle(await self._layer.receive(channel))
+                message = await self._layer.receive(channel)
             except Exception as error:  # noqa: BLE001  each layer has exceptions of its own
                 await self._after_failure(error)
+            else:
+                handle(message)
 
     async def _drain_all(self) -> None:
         """Receive on all channels of this node at once."""
@@ -187,10 +211,14 @@ class ChannelLayerEngine(Engine):
         logger.warning("The channel layer failed to receive: %r", error)
         await asyncio.sleep(RETRY_DELAY)
         await self._join_again()
+        self._on_back()
 
     def _handle_push(self, message: Mapping[str, Any]) -> None:
         topic, text = message.get("topic"), message.get("text")
-        if self._deliver is not None and isinstance(topic, str) and isinstance(text, str):
+        self._heard_anything = True
+        if topic == _ECHO:
+            self._heard_itself = True
+        elif self._deliver is not None and isinstance(topic, str) and isinstance(text, str):
             self._deliver(topic, text)
 
     def _handle_seed_event(self, topic: str, message: Mapping[str, Any]) -> None:
@@ -198,16 +226,40 @@ class ChannelLayerEngine(Engine):
         data = message.get("data")
         if message.get("type") not in _SEED_EVENT_TYPES or not isinstance(data, dict):
             logger.warning("An event of type %r on %s was ignored.", message.get("type"), topic)
-        elif self._deliver is not None:
-            self._deliver(
-                topic, encode_push("signal", topic=topic, data=json.loads(json.dumps(data)))
-            )
+            return
+        try:
+            text = encode_push("signal", topic=topic, data=json.loads(json.dumps(data)))
+        except (TypeError, ValueError) as error:
+            logger.warning("An event on %s cannot be written as JSON: %s", topic, error)
+            return
+        if self._deliver is not None:
+            self._deliver(topic, text)
 
-    async def _renew(self) -> None:
-        """Join every group again now and then: layers forget them, after a day or with their server."""
+    async def _echo(self) -> None:
+        """Call oneself, and join every group again when that is not heard.
+
+        A layer forgets its groups after a day, when its server is flushed or restarted, or when messages were left
+        unread for too long; nobody is told.
+        """
+        group = _own_group(f"{_ECHO}.{uuid.uuid4().hex}")
+        self._groups[group] = self._channel
+        await self._join_again()
+        unheard, renewed = 0, 0.0
         while True:
-            await asyncio.sleep(RENEW_INTERVAL)
-            await self._join_again()
+            self._heard_itself = self._heard_anything = False
+            with contextlib.suppress(EngineUnavailable):
+                await self._call(self._layer.group_send(group, {"type": "echo", "topic": _ECHO}))
+            await asyncio.sleep(ECHO_INTERVAL)
+            renewed += ECHO_INTERVAL
+            unheard = 0 if self._heard_itself else unheard + 1
+            # Behind a long backlog the call is only late.
+            if unheard >= (ECHO_PATIENCE if self._heard_anything else 1):
+                logger.warning("This node does not hear itself: it joins its groups again.")
+                renewed = RENEW_INTERVAL
+                self._on_back()
+            if renewed >= RENEW_INTERVAL:
+                unheard, renewed = 0, 0.0
+                await self._join_again()
 
     async def _join_again(self) -> None:
         for group, channel in list(self._groups.items()):
@@ -221,6 +273,12 @@ class ChannelLayerEngine(Engine):
         self._tasks[name] = asyncio.get_running_loop().create_task(
             coroutine, name=f"djwsbridge {name}"
         )
+
+    async def _end(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        while task is not None and not task.done():
+            task.cancel()  # more than once, should the layer swallow it
+            await asyncio.wait({task}, timeout=RETRY_DELAY)
 
 
 def _own_group(topic: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from djwsbridge.engine.base import Deliver, Engine
+from djwsbridge.engine.base import Deliver, Engine, OnBack
 
 __all__ = ["MemoryBus", "MemoryEngine"]
 
@@ -53,7 +53,7 @@ class MemoryEngine(Engine):
         self._deliver: Deliver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def start(self, deliver: Deliver) -> None:
+    async def start(self, deliver: Deliver, on_back: OnBack = lambda: None) -> None:
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
 

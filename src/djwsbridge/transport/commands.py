@@ -16,13 +16,13 @@ from djwsbridge.protocol.frames import (
     Subscribe,
     Unsubscribe,
 )
+from djwsbridge.threads import run_service
 from djwsbridge.transport.admission import count_guess
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.registry import find_topic_rule, register_command
-from djwsbridge.transport.threads import run_service
 
 __all__ = ["register_core_commands"]
 

@@ -23,6 +23,7 @@ from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reac
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.frames import Command, PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
+from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.auth.identity import Identity, refusal
@@ -35,7 +36,6 @@ from djwsbridge.transport.failures import (
     try_later,
 )
 from djwsbridge.transport.send_queue import SendQueue
-from djwsbridge.transport.threads import run_service
 
 __all__ = ["Connection", "Consumer"]
 
@@ -175,9 +175,7 @@ class Connection:
         try:
             await self.runtime.start()
             if self.dialect.name is None:
-                if self.handshake_identity is None:
-                    raise refusal(ErrorCode.AUTH_REQUIRED)
-                await self.open(self.handshake_identity)
+                await self._open_plain()
         except CloseConnection as reason:
             self.close(reason)
         except EngineUnavailable:
@@ -186,6 +184,11 @@ class Connection:
             self.close(try_later(failure_of(error).code))
         except Exception as error:  # noqa: BLE001  the developer's class failed; failure_of logs it
             self.close(CloseConnection(CloseCode.INTERNAL, failure_of(error)))
+
+    async def _open_plain(self) -> None:
+        if self.handshake_identity is None:
+            raise refusal(ErrorCode.AUTH_REQUIRED)
+        await self.open(self.handshake_identity)
 
     async def open(self, identity: Identity) -> None:
         """Let the actor in: count, subscribe, show.

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.transport.threads import run_service
+from djwsbridge.threads import run_service
 
 __all__ = ["GroupCommit"]
 

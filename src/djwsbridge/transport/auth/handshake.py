@@ -12,6 +12,7 @@ from django.http import parse_cookie
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import DjwsbridgeError
+from djwsbridge.threads import run_service
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.session import (
     authenticate_session,
@@ -20,7 +21,6 @@ from djwsbridge.transport.auth.session import (
 )
 from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token
-from djwsbridge.transport.threads import run_service
 
 __all__ = ["BEARER_SUBPROTOCOL", "HandshakeRefused", "authenticate_handshake", "header"]
 

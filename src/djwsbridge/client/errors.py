@@ -1,0 +1,81 @@
+"""What the client raises besides `CommandError`, the error that the server answers with.
+
+* DjwsbridgeError
+    * CommandError                a command failed; see `code` and `retryable`
+    * ClientError
+        * ConnectionLostError     the connection ended before the reply; the outcome is unknown
+        * ReplyTimeoutError       no reply in time; the outcome is unknown (also a TimeoutError)
+        * StoppedError            the client has stopped and will not come back
+        * OutboxFullError         too many messages wait to be sent
+        * BadFrameError           the server sent something that is no frame
+"""
+
+from __future__ import annotations
+
+from djwsbridge.protocol.errors import DjwsbridgeError
+
+__all__ = [
+    "BadFrameError",
+    "ClientError",
+    "ConnectionLostError",
+    "OutboxFullError",
+    "ReplyTimeoutError",
+    "StoppedError",
+]
+
+
+class ClientError(DjwsbridgeError):
+    """The base of what goes wrong on this side of the connection."""
+
+    #: Whether the same call may succeed later.
+    retryable = True
+
+
+class ConnectionLostError(ClientError):
+    """The connection ended before the reply: nobody knows whether the command was carried out.
+
+    Args:
+        close_code: what the server closed with; None when the connection just broke.
+    """
+
+    def __init__(self, close_code: int | None = None) -> None:
+        self.close_code = close_code
+        super().__init__("The connection was lost before the reply.")
+
+
+class ReplyTimeoutError(ClientError, TimeoutError):
+    """The server did not answer in time: nobody knows whether the command was carried out."""
+
+    def __init__(self) -> None:
+        super().__init__("The server did not answer in time.")
+
+
+class StoppedError(ClientError):
+    """The client has stopped: it was closed, or the server said that coming back is no use.
+
+    Args:
+        close_code: why, as a close code.
+        reason: the name of that close code.
+        message: the server's own sentence; None when it sent none.
+    """
+
+    retryable = False
+
+    def __init__(self, close_code: int | None, reason: str, message: str | None = None) -> None:
+        self.close_code = close_code
+        self.reason = reason
+        super().__init__(message or f"The client has stopped: {reason}.")
+
+
+class OutboxFullError(ClientError):
+    """Too many messages wait to be sent; this one was not taken."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"{limit} messages wait to be sent already.")
+
+
+class BadFrameError(ClientError):
+    """The server sent something that is no frame of the protocol."""
+
+    retryable = False

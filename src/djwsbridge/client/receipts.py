@@ -1,0 +1,103 @@
+"""What the members of rooms have: told to the server (acks), and heard of others (receipts)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from djwsbridge.client.frames import Push, ReceiptEntry
+
+__all__ = ["Acks", "Receipts"]
+
+INTERVAL = 2.0  # seconds between two acks; each counts as a frame, of which the server takes 120 in 60 s
+ROOM_PREFIX = "room."  # only members of rooms have a `delivered_seq`
+
+
+class Acks:
+    """Collect what to acknowledge; the first goes at once, the next ones together."""
+
+    def __init__(self) -> None:
+        # Topic → what this client has.
+        self._had: dict[str, int] = {}
+        # What is being acknowledged; None when nothing is.
+        self._in_flight: dict[str, int] | None = None
+        self._not_before = 0.0
+        # False when the server does not know the command.
+        self._is_supported = True
+
+    def note(self, topic: str, seq: int) -> None:
+        """Note that everything of a topic up to a seq is here."""
+        if topic.startswith(ROOM_PREFIX):
+            self._had[topic] = seq
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when `take` is worth asking again; None when there is nothing to say."""
+        if not self._had or self._in_flight is not None or not self._is_supported:
+            return None
+        return self._not_before
+
+    def take(self, *, now: float) -> Mapping[str, int] | None:
+        """Return the seqs to acknowledge now, if any; then call `confirm` or `fail`."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return None
+        self._not_before = now + INTERVAL
+        self._in_flight, self._had = self._had, {}
+        return self._in_flight
+
+    def confirm(self) -> None:
+        """Note that the server has taken them."""
+        self._in_flight = None
+
+    def fail(self, *, is_final: bool) -> None:
+        """Note that the server has not taken them; they go with the next ones unless that is no use."""
+        if not is_final and self._in_flight is not None:
+            self._had = {**self._in_flight, **self._had}
+        self._in_flight = None
+
+    def stop(self) -> None:
+        """Say nothing more on this connection."""
+        self._in_flight = None
+        self._is_supported = False
+
+    def greet(self) -> None:
+        """Begin anew on a new connection, which says at once what is here."""
+        self._is_supported = True
+        self._not_before = 0.0
+
+
+class Receipts:
+    """What each member of each room has, as far as the server told; it only grows."""
+
+    def __init__(self) -> None:
+        # Topic → user → newest.
+        self._topics: dict[str, dict[int | str, ReceiptEntry]] = {}
+
+    def of(self, topic: str) -> Mapping[int | str, ReceiptEntry]:
+        """Return the receipts of a room by user."""
+        return MappingProxyType(self._topics.get(topic, {}))
+
+    def take(self, topic: str, entries: Iterable[ReceiptEntry]) -> None:
+        """Take what the server tells of some members."""
+        known = self._topics.setdefault(topic, {})
+        for entry in entries:
+            before = known.get(entry.user, entry)
+            seqs = [seq for seq in (before.read_seq, entry.read_seq) if seq is not None]
+            known[entry.user] = ReceiptEntry(
+                entry.user,
+                max(before.delivered_seq, entry.delivered_seq),
+                max(seqs) if entry.read_seq is not None else None,
+            )
+
+    def hear(self, push: Push) -> None:
+        """Take a `receipt` push; anything else is passed over."""
+        if push.type != "receipt" or push.topic is None:
+            return
+        try:
+            entry = msgspec.convert(push.data, ReceiptEntry)
+        except msgspec.ValidationError:
+            return
+        self.take(push.topic, [entry])

@@ -1,0 +1,191 @@
+"""The engine on Redis publish/subscribe, without a channel layer between.
+
+One subscriber connection per node (per server of a cluster). Publishing has a short time of its own: a push is a hint,
+nobody waits for Redis, and what it loses the log heals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from djwsbridge.engine.base import Deliver, Engine, OnBack
+from djwsbridge.engine.redis_link import FAILURES, PREFIX, Link
+from djwsbridge.protocol.errors import EngineUnavailable
+
+__all__ = ["RedisEngine"]
+
+PUBLISH_TIMEOUT = 0.25  # seconds
+CONNECT_TIMEOUT = 1.0  # seconds
+MOVE_INTERVAL = 2.0  # seconds between two looks at where a cluster keeps its slots
+
+
+class RedisEngine(Engine):
+    """Carry pushes over Redis, Redis with Sentinel, or Redis Cluster (sharded publish/subscribe, Redis 7).
+
+    Args:
+        url: `redis://` or `rediss://` (TLS), with user, password and database as redis-py takes them;
+            `redis+sentinel://host:port,host:port/<service>`; `redis+cluster://host:port`. `rediss+…` for TLS.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        # Publishes only; every link has a client of its own.
+        self._publisher = _connect(url)
+        # Both are None until `start`.
+        self._deliver: Deliver | None = None
+        self._on_back: OnBack | None = None
+        # Server (empty without a cluster) → link.
+        self._links: dict[str, Link] = {}
+        # Topic → the server whose link hears it.
+        self._placed: dict[str, str] = {}
+        # Runs with a cluster only.
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self, deliver: Deliver, on_back: OnBack = lambda: None) -> None:
+        self._deliver, self._on_back = deliver, on_back
+        if isinstance(self._publisher, RedisCluster):
+            self._following = asyncio.get_running_loop().create_task(
+                self._follow_cluster(), name="djwsbridge redis cluster"
+            )
+
+    async def stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+        self._links.clear()
+        with contextlib.suppress(*FAILURES):
+            await self._publisher.aclose()
+
+    async def subscribe(self, topic: str) -> None:
+        server = await self._server_of(topic)
+        self._placed[topic] = server
+        try:
+            await self._link(server).subscribe(topic)
+        except FAILURES as error:
+            raise EngineUnavailable(f"Redis did not subscribe: {error!r}") from error
+
+    async def unsubscribe(self, topic: str) -> None:
+        server = self._placed.pop(topic, None)
+        if server is None:
+            return
+        try:
+            await self._link(server).unsubscribe(topic)
+        except FAILURES as error:
+            raise EngineUnavailable(f"Redis did not unsubscribe: {error!r}") from error
+
+    async def publish(self, topic: str, text: str) -> None:
+        publisher = self._publisher
+        send = publisher.spublish if isinstance(publisher, RedisCluster) else publisher.publish
+        try:
+            await asyncio.wait_for(send(PREFIX + topic, text), PUBLISH_TIMEOUT)
+        except FAILURES as error:
+            raise EngineUnavailable(f"Redis did not take a push: {error!r}") from error
+
+    async def _server_of(self, topic: str) -> str:
+        """Return which server of the cluster a topic belongs to; empty without a cluster."""
+        if not isinstance(self._publisher, RedisCluster):
+            return ""
+        try:
+            await asyncio.wait_for(self._publisher.initialize(), CONNECT_TIMEOUT)
+            node = self._publisher.get_node_from_key(PREFIX + topic)
+        except FAILURES as error:
+            raise EngineUnavailable(f"The cluster does not answer: {error!r}") from error
+        if node is None:
+            raise EngineUnavailable("No server of the cluster has this topic.")
+        return f"{node.host}:{node.port}"
+
+    def _link(self, server: str) -> Link:
+        """Return the link to a server, made when it is first needed."""
+        if self._deliver is None or self._on_back is None:
+            raise EngineUnavailable("The engine was not started.")
+        if server not in self._links:
+            client = _connect_to(self._url, server) if server else _connect(self._url)
+            self._links[server] = Link(
+                client, sharded=bool(server), deliver=self._deliver, on_back=self._on_back
+            )
+        return self._links[server]
+
+    async def _follow_cluster(self) -> None:
+        """Move subscriptions when the cluster has given their slots to other servers."""
+        while True:
+            await asyncio.sleep(MOVE_INTERVAL)
+            moved = False
+            for topic, before in list(self._placed.items()):
+                with contextlib.suppress(EngineUnavailable, *FAILURES):
+                    server = await self._server_of(topic)
+                    if server != before and topic in self._placed:
+                        moved = True
+                        await self._link(before).unsubscribe(topic)
+                        await self.subscribe(topic)
+            if moved and self._on_back is not None:
+                self._on_back()
+
+
+def _connect(url: str) -> Redis | RedisCluster:
+    """Return a client for a URL; nothing is sent yet.
+
+    Raises:
+        ValueError: the URL is none of the known kinds.
+    """
+    parts = urlsplit(url)
+    scheme, _, kind = parts.scheme.partition("+")
+    plain = urlunsplit(parts._replace(scheme=scheme))
+    # Retries belong to the link and to the log: a client that waits and tries again would be late and quiet about it.
+    options = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if kind == "cluster":
+        return RedisCluster.from_url(plain, socket_connect_timeout=CONNECT_TIMEOUT)
+    if kind == "sentinel":
+        return _connect_by_sentinel(url, options)
+    if kind:
+        raise ValueError(f"{parts.scheme}:// is no kind of Redis that is known here.")
+    client: Redis = Redis.from_url(plain, **options)
+    return client
+
+
+def _connect_by_sentinel(url: str, options: dict[str, Any]) -> Redis:
+    """Return a client for whichever server the sentinels call the primary of a service."""
+    parts = urlsplit(url)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError("A Redis URL with sentinels ends with the name of the service: …/mymaster")
+    user, _, password = credentials.partition(":")
+    sentinels = [host.rpartition(":") for host in hosts.split(",")]
+    sentinel = Sentinel(
+        [(host or port, int(port) if host else 26379) for host, _, port in sentinels],
+        sentinel_kwargs={
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "socket_timeout": CONNECT_TIMEOUT,
+        },
+        db=int(database or 0),
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        ssl=parts.scheme.startswith("rediss"),
+        **options,
+    )
+    client: Redis = sentinel.master_for(service)
+    return client
+
+
+def _connect_to(url: str, server: str) -> Redis:
+    """Return a client for one server of a cluster, with the credentials of the cluster's URL."""
+    parts = urlsplit(url)
+    credentials, at, _ = parts.netloc.rpartition("@")
+    scheme = parts.scheme.partition("+")[0]
+    client = _connect(urlunsplit((scheme, f"{credentials}{at}{server}", "", parts.query, "")))
+    if not isinstance(client, Redis):
+        raise TypeError("One server is no cluster.")
+    return client

@@ -1,0 +1,140 @@
+"""One subscriber connection to one Redis server: made again whenever it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from djwsbridge.engine.base import Deliver, OnBack
+
+__all__ = ["FAILURES", "PREFIX", "Link"]
+
+logger = logging.getLogger("djwsbridge.engine")
+
+PREFIX = "djwsbridge:"  # of Redis channels; other users of the same Redis have other names
+PING_INTERVAL = 2.0  # seconds of silence after which the link is asked whether it lives; as long again to answer
+SUBSCRIBE_TIMEOUT = 2.0  # seconds
+RETRY_DELAYS = (0.1, 1.0)  # seconds before a link is made again: the first time, and at most
+
+#: What a Redis that is down, hangs, fails over or is full can raise.
+FAILURES = (RedisError, OSError, asyncio.TimeoutError)
+
+
+class Link:
+    """Hear what is published on a set of topics, for as long as it takes.
+
+    Args:
+        client: of the server; its connections are used for nothing else.
+        sharded: whether to use the sharded commands of Redis Cluster.
+        deliver: called for every push.
+        on_back: called when the link has come back.
+    """
+
+    def __init__(self, client: Redis, *, sharded: bool, deliver: Deliver, on_back: OnBack) -> None:
+        self._client = client
+        self._verb = "s" if sharded else ""
+        self._deliver = deliver
+        self._on_back = on_back
+        # What is wanted; subscribed again whenever the link is made.
+        self._topics: set[str] = set()
+        # redis-py's PubSub; None while there is no link.
+        self._pubsub: Any = None
+        # Topic → set when Redis has confirmed its subscription.
+        self._confirmed: dict[str, asyncio.Event] = {}
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="djwsbridge redis")
+
+    async def close(self) -> None:
+        """Let go of the server; the link is not used again."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(*FAILURES):
+            await self._client.aclose()
+
+    async def subscribe(self, topic: str) -> None:
+        """Return when every later push will be heard; while the link is down, when that is written down.
+
+        Raises:
+            one of FAILURES: Redis did not confirm.
+        """
+        self._topics.add(topic)
+        if self._pubsub is None:
+            return  # with the next link; whoever reads the log then finds what was said before
+        confirmed = self._confirmed.setdefault(topic, asyncio.Event())
+        await self._send("subscribe", topic)
+        await asyncio.wait_for(confirmed.wait(), SUBSCRIBE_TIMEOUT)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Hear no more of a topic.
+
+        Raises:
+            one of FAILURES: Redis could not be told; the next link will not hear it.
+        """
+        self._topics.discard(topic)
+        self._confirmed.pop(topic, None)
+        if self._pubsub is not None:
+            await self._send("unsubscribe", topic)
+
+    async def _send(self, command: str, *topics: str) -> None:
+        call = getattr(self._pubsub, self._verb + command)
+        await asyncio.wait_for(call(*(PREFIX + topic for topic in topics)), SUBSCRIBE_TIMEOUT)
+
+    async def _run(self) -> None:
+        """Make the link, read it until it breaks, and again."""
+        tries, had_one = 0, False
+        while True:
+            pubsub = self._client.pubsub()
+            try:
+                await asyncio.wait_for(pubsub.connect(), SUBSCRIBE_TIMEOUT)
+                self._pubsub = pubsub
+                if self._topics:
+                    await self._send("subscribe", *self._topics)
+                if had_one or tries:
+                    logger.warning("The link to Redis is back.")
+                    self._on_back()
+                tries, had_one = 0, True
+                await self._read(pubsub)
+            except FAILURES as error:
+                tries += 1
+                if tries == 1:
+                    logger.warning("The link to Redis is down: %r", error)
+            finally:
+                self._pubsub = None
+                self._confirmed.clear()
+                with contextlib.suppress(*FAILURES):
+                    await pubsub.aclose()
+            delay = min(RETRY_DELAYS[0] * 2 ** (tries - 1), RETRY_DELAYS[1])
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _read(self, pubsub: Any) -> None:
+        """Deliver until the link breaks; one that stays silent when it is asked is broken, too (a hung server)."""
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=PING_INTERVAL)
+            if message is not None:
+                asked = False
+                self._handle(message)
+            elif asked:
+                raise asyncio.TimeoutError("Redis does not answer.")
+            else:
+                asked = True
+                await asyncio.wait_for(pubsub.ping(), SUBSCRIBE_TIMEOUT)
+
+    def _handle(self, message: Mapping[str, Any]) -> None:
+        kind = message["type"]
+        if kind in ("message", "smessage"):
+            topic = _text(message["channel"]).removeprefix(PREFIX)
+            self._deliver(topic, _text(message["data"]))
+        elif kind in ("subscribe", "ssubscribe"):
+            topic = _text(message["channel"]).removeprefix(PREFIX)
+            self._confirmed.setdefault(topic, asyncio.Event()).set()
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

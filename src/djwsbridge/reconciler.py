@@ -1,0 +1,104 @@
+"""Compare what was delivered on this node with the log, and deliver what is missing.
+
+The engine carries hints; a lost one heals here, without the client: at once when a push shows a gap or the engine's link
+comes back, and otherwise by a look at what has lately happened, every few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from djwsbridge.durable import DurableLog
+from djwsbridge.sequencer import Sequencer, seq_of
+from djwsbridge.threads import run_service
+
+__all__ = ["Reconciler"]
+
+logger = logging.getLogger("djwsbridge.reconciler")
+
+INTERVAL = 2.0  # seconds between two looks; a reader is at most this late when the engine loses a push
+REORDER_WINDOW = 0.1  # seconds in which an earlier push may still arrive by itself
+
+Deliver = Callable[[str, str], None]
+
+
+class Reconciler:
+    """The durable pushes of one node, in order and complete.
+
+    Args:
+        log: where the truth is.
+        deliver: hands a push to the subscriptions of this node.
+    """
+
+    def __init__(self, log: DurableLog, deliver: Deliver) -> None:
+        self._log = log
+        self._deliver = deliver
+        self.sequencer = Sequencer()
+        # Set when something is known or suspected to be missing.
+        self._suspicion = asyncio.Event()
+        # Whether the next look is at every topic, not only at those that have lately changed.
+        self._look_at_all = False
+
+    def receive(self, topic: str, text: str) -> None:
+        """Take a push from the engine: deliver it when its turn has come, once."""
+        seq = seq_of(text)
+        if seq is None:
+            self._deliver(topic, text)
+            return
+        for ready in self.sequencer.accept(topic, seq, text):
+            self._deliver(topic, ready)
+        if self.sequencer.gaps():
+            self._suspicion.set()
+
+    def start(self, topic: str, seq: int) -> None:
+        """Learn where the log of a topic stands, from somebody who has just read it."""
+        for ready in self.sequencer.start(topic, seq):
+            self._deliver(topic, ready)
+
+    def forget(self, topic: str) -> None:
+        """Drop what is known of a topic: nobody here listens any more."""
+        self.sequencer.forget(topic)
+
+    def suspect_all(self) -> None:
+        """Look at every topic as soon as possible: the engine may have lost anything."""
+        self._look_at_all = True
+        self._suspicion.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._suspicion.wait(), INTERVAL)
+                self._suspicion.clear()
+                await asyncio.sleep(REORDER_WINDOW)
+            except (TimeoutError, asyncio.TimeoutError):
+                pass
+            try:
+                await self._look()
+            except Exception as error:  # noqa: BLE001  the database may be down; the next look comes
+                logger.warning("The log could not be read: %r", error)
+
+    async def _look(self) -> None:
+        topics = self.sequencer.topics()
+        if not topics:
+            return
+        missing = dict(self.sequencer.gaps())
+        if self._look_at_all:
+            tips: Mapping[str, int] = await run_service(self._log.tips, topics)
+            self._look_at_all = False
+        else:
+            tips = await run_service(self._log.recent_tips)
+        missing |= self.sequencer.behind(tips)
+        for topic in missing:
+            await self._repair(topic)
+
+    async def _repair(self, topic: str) -> None:
+        """Deliver what the log has after the last push that was delivered."""
+        while (after := self.sequencer.delivered(topic)) is not None:
+            frames = await run_service(self._log.read, topic, after=after)
+            for text in frames:
+                self.receive(topic, text)
+            if not frames or self.sequencer.delivered(topic) == after:
+                return
