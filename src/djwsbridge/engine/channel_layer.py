@@ -60,7 +60,8 @@ def raise_capacity(layer: ChannelLayer) -> None:
     sender's side when the receiver's channel holds `capacity` messages, 100 by default. Layers without such a limit
     (Redis pub/sub) are left alone.
     """
-    capacities = getattr(layer, "channel_capacity", None)
+    # Not `getattr`: the pub/sub layer answers it only under a running loop.
+    capacities = vars(layer).get("channel_capacity")
     if capacities is None:
         return
     ours = re.compile(rf"{PREFIX}\.")
@@ -79,7 +80,7 @@ class ChannelLayerEngine(Engine):
         raise_capacity(layer)
         self._layer = layer
         # Whether one receive serves all channels of this node (channels_redis.core keeps them in one list).
-        self._receives_any = hasattr(layer, "receive_single")
+        self._receives_any = hasattr(type(layer), "receive_single")
         # None until `start`.
         self._deliver: Deliver | None = None
         self._on_back: OnBack = lambda: None

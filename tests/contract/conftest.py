@@ -1,0 +1,130 @@
+"""The engines under test, each with what makes another node of the same site."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from djwsbridge.engine import channel_layer as module
+from djwsbridge.engine.base import Engine
+from djwsbridge.engine.channel_layer import ChannelLayerEngine
+from djwsbridge.engine.memory import MemoryBus, MemoryEngine
+from tests.contract.rig import Node
+from tests.servers import RedisServer, redis_server
+
+MEMORY = ("memory", "inmemory")
+REDIS = ("redis", "pubsub")
+BACKENDS = {
+    "redis": "channels_redis.core.RedisChannelLayer",
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One implementation, with its own place to meet.
+
+    Attributes:
+        name: one of `MEMORY` and `REDIS`.
+        build: makes an engine as another process of the same site would.
+        layer: makes a bare channel layer of the same site; None for the memory engine.
+        redis: the server behind it, if any.
+    """
+
+    name: str
+    build: Callable[[], Engine]
+    layer: Callable[[], Any] | None = None
+    redis: RedisServer | None = None
+
+
+@pytest.fixture(scope="module")
+def broken_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a private Redis that a module may break."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=[*MEMORY, *REDIS])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Return each engine in turn."""
+    return make_kind(request.param, request)
+
+
+@pytest.fixture(params=["inmemory", *REDIS])
+def layered(request: pytest.FixtureRequest) -> Kind:
+    """Return each engine on a channel layer in turn."""
+    return make_kind(request.param, request)
+
+
+@pytest.fixture(params=REDIS)
+def networked(request: pytest.FixtureRequest) -> Kind:
+    """Return each engine with a server behind it in turn."""
+    return make_kind(request.param, request)
+
+
+def make_kind(name: str, request: pytest.FixtureRequest) -> Kind:
+    if name == "memory":
+        bus = MemoryBus()
+        return Kind(name, lambda: MemoryEngine(bus))
+    if name == "inmemory":
+        layer = InMemoryChannelLayer()
+        return Kind(name, lambda: ChannelLayerEngine(layer), lambda: layer)
+    server: RedisServer = request.getfixturevalue("broken_redis")
+    hosts = [{"address": server.url, "socket_timeout": None}]
+    make = {"redis": RedisChannelLayer, "pubsub": RedisPubSubChannelLayer}[name]
+
+    def build_layer() -> Any:
+        return make(hosts=hosts)
+
+    return Kind(name, lambda: ChannelLayerEngine(build_layer()), build_layer, server)
+
+
+@pytest.fixture
+async def start_node() -> AsyncIterator[Callable[[Kind], Any]]:
+    """Return a function that starts one more node; all stop when the test ends."""
+    nodes: list[Node] = []
+
+    async def start(kind: Kind) -> Node:
+        node = Node(kind.build())
+        await node.engine.start(node.deliver)
+        nodes.append(node)
+        return node
+
+    yield start
+    for node in nodes:
+        await node.engine.stop()
+
+
+@pytest.fixture
+def quick_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a node notice at once that it is not reached."""
+    monkeypatch.setattr(module, "ECHO_INTERVAL", 0.2)
+    monkeypatch.setattr(module, "RETRY_DELAY", 0.1)
+
+
+@pytest.fixture
+def pushing_project(tmp_path: Path) -> Path:
+    """Return a directory with a project that only pushes: no database, no URLs."""
+    (tmp_path / "pusher_settings.py").write_text(
+        """
+import os
+SECRET_KEY = "a key for tests only, long enough for every algorithm in use"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "channels", "djwsbridge"]
+DATABASES = {}
+USE_TZ = True
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": os.environ["LAYER"],
+        "CONFIG": {"hosts": [{"address": os.environ["REDIS"], "socket_timeout": None}]},
+    }
+}
+"""
+    )
+    return tmp_path
