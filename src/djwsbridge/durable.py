@@ -70,6 +70,9 @@ class Recovery(msgspec.Struct, frozen=True, omit_defaults=True):
 class DurableLog(Protocol):
     """The log as the core sees it. All of it is sync and talks to the database."""
 
+    def using(self) -> str:
+        """Return the alias of the database that holds the log."""
+
     def append(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Number and store events in the present transaction."""
 

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from django.db import transaction
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from rest_framework.utils.encoders import JSONEncoder
 
 from djwsbridge import runtime
+from djwsbridge.durable import Appended, NewEvent, installed_log
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import PayloadError
+from djwsbridge.protocol.frames import TOPIC_PATTERN
 from djwsbridge.runtime import Control, SubscribeUser, UnsubscribeUser, UserChanged
+from djwsbridge.threads import run_service
 
 __all__ = [
     "apublish",
     "encode",
     "publish",
+    "publish_events",
     "subscribe_user",
     "unsubscribe_user",
     "user_changed",
 ]
+
+
+_TOPIC = re.compile(TOPIC_PATTERN)
 
 
 class _Encoder(JSONEncoder):
@@ -50,19 +60,12 @@ def encode(payload: object) -> msgspec.Raw:
         raise PayloadError(f"This payload cannot be sent as JSON: {error}") from error
 
 
-def _text(
-    topic: str, type: str, payload: Mapping[str, Any] | msgspec.Struct, seq: int | None
-) -> str:
-    data: object = payload if isinstance(payload, msgspec.Struct) else encode(payload)
-    return encode_push(type, topic=topic, seq=seq, data=data)
-
-
 def publish(
     topic: str,
     type: str,
     payload: Mapping[str, Any] | msgspec.Struct,
     *,
-    seq: int | None = None,
+    durable: bool = False,
     now: bool = False,
 ) -> None:
     """Push an event to everybody who listens to a topic, on every node.
@@ -74,14 +77,44 @@ def publish(
         topic: such as `room.42`.
         type: what happened, such as `message.sent`.
         payload: becomes `data`; may hold what Django REST framework can render.
-        seq: its number in the topic, when it has one.
-        now: leave at once, whatever becomes of the transaction.
+        durable: number it and keep it in the log, in the current transaction or one of its own, so that whoever is away
+            gets it on coming back. Needs `djwsbridge.log` in INSTALLED_APPS; from async code use `apublish`.
+        now: leave at once, whatever becomes of the transaction; not for what is durable.
 
     Raises:
         PayloadError: the payload cannot be written as JSON; raised here, not later.
         EngineUnavailable: outside of a server process, the engine did not take it.
+        ImproperlyConfigured: it is to be durable, and there is no log.
+        ValueError: `durable` and `now` together.
     """
-    _hand_over(topic, _text(topic, type, payload, seq), now=now)
+    data = _data(topic, payload)
+    if not durable:
+        _hand_over(topic, encode_push(type, topic=topic, data=data), now=now)
+    elif now:
+        raise ValueError("What is durable leaves after its commit, not now.")
+    else:
+        publish_events([NewEvent(topic, type, lambda _seq, _moment: data)])
+
+
+def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
+    """Number and store events in the current transaction, or in one of their own, and push them after its commit.
+
+    Call it last in a transaction: the topics are locked from here to the commit.
+
+    Returns:
+        The events with their numbers, in the same order.
+
+    Raises:
+        ImproperlyConfigured: `djwsbridge.log` is not in INSTALLED_APPS.
+    """
+    log = installed_log()
+    if log is None:
+        raise ImproperlyConfigured('Durable events need "djwsbridge.log" in INSTALLED_APPS.')
+    with transaction.atomic(using=log.using(), savepoint=False):
+        appended = log.append(events)
+        for event in appended:
+            _hand_over(event.topic, event.text, using=log.using())
+    return appended
 
 
 async def apublish(
@@ -89,17 +122,33 @@ async def apublish(
     type: str,
     payload: Mapping[str, Any] | msgspec.Struct,
     *,
-    seq: int | None = None,
+    durable: bool = False,
 ) -> None:
-    """Push an event at once and return when the engine has taken it.
+    """Push an event at once and return when the engine has taken it; when it is durable, when it was committed.
 
     Async code has no transaction of its own in Django, so there is none to wait for. See `publish` for the arguments.
 
     Raises:
         PayloadError: the payload cannot be written as JSON.
         EngineUnavailable: the engine did not take it.
+        ImproperlyConfigured: it is to be durable, and there is no log.
     """
-    await runtime.publish(topic, _text(topic, type, payload, seq))
+    if durable:
+        await run_service(publish, topic, type, payload, durable=True)
+    else:
+        await runtime.publish(topic, encode_push(type, topic=topic, data=_data(topic, payload)))
+
+
+def _data(topic: str, payload: Mapping[str, Any] | msgspec.Struct) -> msgspec.Raw:
+    """Check what is to be published while its publisher can still be told."""
+    if _TOPIC.search(topic) is None:
+        raise ValueError(f"{topic!r} cannot be a topic: 1 to 80 letters, digits, `.`, `_` or `-`.")
+    if not isinstance(payload, msgspec.Struct):
+        return encode(payload)
+    try:
+        return msgspec.Raw(msgspec.json.encode(payload))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"This payload cannot be sent as JSON: {error}") from error
 
 
 def subscribe_user(user_id: object, topic: str) -> None:
@@ -124,15 +173,24 @@ def user_changed(user_id: object, *, session: str | None = None) -> None:
 
 def _tell(control: Control) -> None:
     text = msgspec.json.encode(control).decode()
-    _hand_over(runtime.CONTROL_TOPIC, text, now=False)
+    _hand_over(runtime.CONTROL_TOPIC, text)
 
 
-def _hand_over(topic: str, text: str, *, now: bool) -> None:
-    # Asked of the connection itself: `transaction.on_commit` may open the database, which async code must not do and a
-    # project without a database cannot.
-    connection = transaction.get_connection()
-    if now or not connection.in_atomic_block:
+def _hand_over(topic: str, text: str, *, now: bool = False, using: str | None = None) -> None:
+    connection = None if now else _open_transaction(using)
+    if connection is None:
         runtime.hand_over(topic, text)
     else:
         # Robust: the transaction has committed by then; what follows it must not fail because of a push.
         connection.on_commit(lambda: runtime.hand_over(topic, text), robust=True)
+
+
+def _open_transaction(using: str | None) -> BaseDatabaseWrapper | None:
+    """Return the connection whose transaction is open: the named one, else the default one, else any.
+
+    Asked of the connections themselves: `transaction.on_commit` may open the database, which async code must not do and
+    a project without a database cannot.
+    """
+    connection = transaction.get_connection(using)
+    candidates = [connection] if using else [connection, *connections.all(initialized_only=True)]
+    return next((one for one in candidates if one.in_atomic_block), None)

@@ -22,7 +22,9 @@ __all__ = [
 ]
 
 
-def send_ws_message(user_id: object, data: Mapping[str, Any], *, now: bool = False) -> None:
+def send_ws_message(
+    user_id: object, data: Mapping[str, Any], *, durable: bool = False, now: bool = False
+) -> None:
     """Push data to every open connection of a user.
 
     Call it from anywhere: a view, a signal, a task, a shell, another process; from sync and from async code. Inside
@@ -32,16 +34,20 @@ def send_ws_message(user_id: object, data: Mapping[str, Any], *, now: bool = Fal
         user_id: the user's primary key.
         data: any keys and values that Django REST framework can render; arrives as it is at clients of the plain
             dialect, and as the `data` of a `signal` push at clients of v1.
+        durable: keep it in the user's topic, so that devices which are away get it on coming back; needs
+            `djwsbridge.log` in INSTALLED_APPS.
         now: leave at once instead, whatever becomes of the transaction.
 
     Raises:
         PayloadError: the data cannot be written as JSON.
         EngineUnavailable: outside of a server process, the engine did not take it.
     """
-    publish(user_topic(user_id), "signal", _checked(data), now=now)
+    publish(user_topic(user_id), "signal", _checked(data), durable=durable, now=now)
 
 
-async def asend_ws_message(user_id: object, data: Mapping[str, Any]) -> None:
+async def asend_ws_message(
+    user_id: object, data: Mapping[str, Any], *, durable: bool = False
+) -> None:
     """Push data to every open connection of a user, from async code; returns when the engine has taken it.
 
     See `send_ws_message` for the arguments.
@@ -50,7 +56,7 @@ async def asend_ws_message(user_id: object, data: Mapping[str, Any]) -> None:
         PayloadError: the data cannot be written as JSON.
         EngineUnavailable: the engine did not take it.
     """
-    await apublish(user_topic(user_id), "signal", _checked(data))
+    await apublish(user_topic(user_id), "signal", _checked(data), durable=durable)
 
 
 def get_chat_model() -> type[Model]:

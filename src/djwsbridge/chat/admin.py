@@ -44,9 +44,9 @@ class MembershipInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 class RoomAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """The groups."""
 
-    list_display = ("title", "slug", "last_seq", "created", "created_by")
+    list_display = ("title", "slug", "created", "created_by")
     search_fields = ("title", "slug")
-    fields = ("title", "slug", "last_seq", "created", "created_by")
+    fields = ("title", "slug", "created", "created_by")
     inlines = (MembershipInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Room]:

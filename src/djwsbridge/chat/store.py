@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.db.models.functions import Greatest, Now
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Greatest
 from django.urls import NoReverseMatch, reverse
 
 from djwsbridge.chat.models import Membership, Message, NameSkeleton, Role, Room
 from djwsbridge.chat.values import MessageView, RoomKind, RoomView, UserRef
+from djwsbridge.durable import installed_log
 from djwsbridge.protocol.frames import MAX_INTEGER
 
 if TYPE_CHECKING:
@@ -25,21 +25,21 @@ __all__ = [
     "Access",
     "add_group",
     "add_member",
-    "add_message",
+    "add_messages",
     "find_access",
     "find_direct",
-    "find_group_seq",
-    "find_message",
+    "find_members",
     "find_room_id",
+    "find_sent",
     "find_user",
     "find_username",
+    "is_group",
     "list_members",
     "list_messages",
     "list_room_ids",
     "list_rooms",
     "make_direct",
     "names_without_skeleton",
-    "next_seq",
     "raise_read_seq",
     "remove_member",
     "room_view",
@@ -57,7 +57,6 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
     membership_id: int
     kind: RoomKind
-    last_seq: int
     read_seq: int
 
 
@@ -163,25 +162,46 @@ def list_rooms(actor: AbstractBaseUser, *, open_limit: int) -> list[RoomView]:
     mine = Membership.objects.filter(user_id=actor.pk, room=OuterRef("pk"))
     own = _views(actor, Room.objects.filter(Exists(mine)))
     others = Room.objects.filter(~Exists(mine), kind=RoomKind.GROUP.value)
-    views = own + [_room_view(room, None, None, None) for room in others[:open_limit]]
+    views = own + [_room_view(room, None, None, None, 0) for room in others[:open_limit]]
     return sorted(views, key=lambda view: (view.title.casefold(), view.id))
 
 
 def _views(actor: AbstractBaseUser, rooms: QuerySet[Room]) -> list[RoomView]:
-    """Return rooms as the actor sees them, in four queries however many they are."""
+    """Return rooms as the actor sees them, in five queries however many they are."""
     found = list(rooms)
-    ids = [room.id for room in found]
-    own = {
-        membership.room_id: membership
-        for membership in Membership.objects.filter(room_id__in=ids, user_id=actor.pk)
-    }
+    own = _own_memberships(actor, [room.id for room in found])
+    tips = _room_seqs(own)
     peers = _peers(actor, [room for room in found if room.kind == RoomKind.DIRECT.value])
     newest = {view.room: view for view in _newest_messages(own)}
     return [
-        _room_view(room, own.get(room.id), peers.get(room.id), newest.get(room.id))
+        _room_view(
+            room, own.get(room.id), peers.get(room.id), newest.get(room.id), tips.get(room.id, 0)
+        )
         for room in found
         if room.id in own or room.kind == RoomKind.GROUP.value
     ]
+
+
+def _own_memberships(actor: AbstractBaseUser, room_ids: list[int]) -> dict[int, Membership]:
+    """Return the actor's memberships by room, each with the number of messages unread."""
+    unread = (
+        Message.objects.filter(room_id=OuterRef("room_id"), seq__gt=OuterRef("read_seq"))
+        .exclude(sender_id=actor.pk)
+        .order_by()
+        .values("room_id")
+        .annotate(count=Count("*"))
+        .values("count")
+    )
+    rows = Membership.objects.filter(room_id__in=room_ids, user_id=actor.pk)
+    return {row.room_id: row for row in rows.annotate(unread=Coalesce(Subquery(unread), 0))}
+
+
+def _room_seqs(room_ids: Iterable[int]) -> dict[int, int]:
+    """Return the number of the newest event of each room."""
+    log = installed_log()
+    topics = {f"room.{room_id}": room_id for room_id in room_ids}
+    tips = log.tips(topics) if log is not None else {}
+    return {topics[topic]: seq for topic, seq in tips.items()}
 
 
 def _peers(actor: AbstractBaseUser, rooms: Sequence[Room]) -> dict[int, UserRef]:
@@ -196,14 +216,19 @@ def _peers(actor: AbstractBaseUser, rooms: Sequence[Room]) -> dict[int, UserRef]
 
 
 def _newest_messages(room_ids: Iterable[int]) -> list[MessageView]:
-    rows = Message.objects.filter(room_id__in=list(room_ids), seq=F("room__last_seq"))
+    newest = Message.objects.filter(room_id=OuterRef("pk")).order_by("-seq").values("pk")[:1]
+    rooms = Room.objects.filter(pk__in=list(room_ids)).order_by()
+    rows = Message.objects.filter(pk__in=rooms.values_list(Subquery(newest), flat=True))
     return [_message_view(row) for row in rows.select_related("sender")]
 
 
 def _room_view(
-    room: Room, own: Membership | None, peer: UserRef | None, newest: MessageView | None
+    room: Room,
+    own: Membership | None,
+    peer: UserRef | None,
+    newest: MessageView | None,
+    last_seq: int,
 ) -> RoomView:
-    last_seq, read_seq = (room.last_seq, own.read_seq) if own else (0, 0)
     return RoomView(
         id=room.id,
         slug=room.slug,
@@ -212,8 +237,8 @@ def _room_view(
         url=_room_url(room, peer),
         is_member=own is not None,
         last_seq=last_seq,
-        read_seq=read_seq,
-        unread=last_seq - read_seq,
+        read_seq=own.read_seq if own else 0,
+        unread=getattr(own, "unread", 0),
         peer=peer,
         last_message=newest,
     )
@@ -238,24 +263,26 @@ def find_access(actor: AbstractBaseUser, room_id: int) -> Access | None:
         return None
     row = (
         Membership.objects.filter(room_id=room_id, user_id=actor.pk)
-        .values_list("id", "room__kind", "room__last_seq", "read_seq")
+        .values_list("id", "room__kind", "read_seq")
         .first()
     )
     if row is None:
         return None
-    membership_id, kind, last_seq, read_seq = row
-    return Access(
-        membership_id=membership_id,
-        kind=RoomKind(kind),
-        last_seq=last_seq,
-        read_seq=read_seq,
-    )
+    membership_id, kind, read_seq = row
+    return Access(membership_id=membership_id, kind=RoomKind(kind), read_seq=read_seq)
 
 
-def find_group_seq(room_id: int) -> int | None:
-    """Return the newest seq of a group; None when there is no such group."""
-    groups = Room.objects.filter(id=room_id, kind=RoomKind.GROUP.value)
-    return groups.values_list("last_seq", flat=True).first()
+def find_members(pairs: Iterable[tuple[int, Any]]) -> set[tuple[int, Any]]:
+    """Return which of these (room, user) are memberships; some others may be among them."""
+    rooms, users = zip(*pairs, strict=True)
+    possible = {room_id for room_id in rooms if room_id <= MAX_INTEGER}
+    rows = Membership.objects.filter(room_id__in=possible, user_id__in=set(users))
+    return set(rows.values_list("room_id", "user_id"))
+
+
+def is_group(room_id: int) -> bool:
+    """Say whether there is a group with this id."""
+    return Room.objects.filter(id=room_id, kind=RoomKind.GROUP.value).exists()
 
 
 def add_member(actor: AbstractBaseUser, room_id: int, *, last_seq: int) -> bool:
@@ -294,46 +321,33 @@ def list_room_ids(actor: AbstractBaseUser) -> list[int]:
 # Messages
 
 
-def next_seq(room_id: int) -> tuple[int, datetime]:
-    """Advance a room's counter, which locks it until the transaction ends; return it and the time.
-
-    The time is the database's own, so that all nodes agree about it.
-    """
-    room = Room.objects.filter(id=room_id)
-    room.update(last_seq=F("last_seq") + 1)
-    seq, now = room.values_list("last_seq", Now()).get()
-    return seq, now
-
-
-def add_message(
-    actor: AbstractBaseUser,
-    room_id: int,
-    *,
-    seq: int,
-    created: datetime,
-    body: str,
-    client_message_id: uuid.UUID,
-) -> MessageView:
-    """Store a message.
+def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
+    """Store messages, each with the key of its sender, in one statement.
 
     Raises:
-        IntegrityError: this sender has stored a message with this `client_message_id`.
+        IntegrityError: a sender has stored a message with this `client_message_id` before.
     """
-    row = Message.objects.create(
-        room_id=room_id,
-        seq=seq,
-        sender_id=actor.pk,
-        body=body,
-        client_message_id=client_message_id,
-        created=created,
+    Message.objects.bulk_create(
+        Message(
+            room_id=view.room,
+            seq=view.seq,
+            sender_id=sender_id,
+            body=view.body,
+            client_message_id=view.client_message_id,
+            created=view.created,
+        )
+        for sender_id, view in messages
     )
-    return _message_view(row, sender=user_ref(actor))
 
 
-def find_message(actor: AbstractBaseUser, client_message_id: uuid.UUID) -> MessageView | None:
-    """Return the message that an actor stored under a `client_message_id`."""
-    row = Message.objects.filter(sender_id=actor.pk, client_message_id=client_message_id).first()
-    return None if row is None else _message_view(row, sender=user_ref(actor))
+def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUID], MessageView]:
+    """Return which of these (sender, `client_message_id`) were stored before, and what."""
+    senders, ids = zip(*keys, strict=True)
+    rows = Message.objects.filter(sender_id__in=set(senders), client_message_id__in=set(ids))
+    return {
+        (row.sender_id, row.client_message_id): _message_view(row)
+        for row in rows.select_related("sender")
+    }
 
 
 def list_messages(

@@ -24,6 +24,10 @@ PAGE = 500  # events in one answer; further ones are asked for page by page
 class Log:
     """The durable events of all topics."""
 
+    def using(self) -> str:
+        """Return the alias of the database that holds the log."""
+        return store.using()
+
     def append(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Number and store events, in order; call it last in the transaction that makes them true.
 

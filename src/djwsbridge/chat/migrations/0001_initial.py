@@ -54,7 +54,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("slug", models.CharField(max_length=160, unique=True)),
-                ("last_seq", models.PositiveBigIntegerField(default=0)),
                 (
                     "direct_key",
                     models.CharField(

@@ -15,7 +15,7 @@ DIRECT_KEY_LENGTH = 160  # characters; two keys of 36 (UUID) and a colon, and ro
 
 
 class Room(models.Model):
-    """A conversation and the counter that numbers its messages."""
+    """A conversation; its topic `room.<id>` in the log numbers what happens in it."""
 
     kind = models.CharField(max_length=8, choices=[(kind.value, kind.value) for kind in RoomKind])
     # Shown as it was written; empty for a direct room, which is named after the other person.
@@ -26,8 +26,6 @@ class Room(models.Model):
     )
     # The address of the page. A direct room has a random one.
     slug = models.CharField(max_length=SLUG_LENGTH, unique=True)
-    # The number of the newest message; grows by one inside the transaction that stores a message.
-    last_seq = models.PositiveBigIntegerField(default=0)
     # "<lower id>:<higher id>" of a direct room's people: one room per pair. None for a group.
     direct_key = models.CharField(
         max_length=DIRECT_KEY_LENGTH, unique=True, null=True, blank=True, editable=False

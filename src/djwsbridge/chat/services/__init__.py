@@ -3,7 +3,13 @@
 from djwsbridge.chat.services.access import room_topic
 from djwsbridge.chat.services.accounts import check_username
 from djwsbridge.chat.services.direct import find_direct, open_direct
-from djwsbridge.chat.services.messages import list_messages, mark_read, send_message
+from djwsbridge.chat.services.messages import (
+    Outgoing,
+    list_messages,
+    mark_read,
+    send_message,
+    send_messages,
+)
 from djwsbridge.chat.services.pages import load_page
 from djwsbridge.chat.services.rooms import (
     create_room,
@@ -18,6 +24,7 @@ from djwsbridge.chat.services.rooms import (
 )
 
 __all__ = [
+    "Outgoing",
     "check_username",
     "create_room",
     "find_direct",
@@ -35,4 +42,5 @@ __all__ = [
     "open_direct",
     "room_topic",
     "send_message",
+    "send_messages",
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
 from djwsbridge.chat.values import RoomJoined, RoomView
+from djwsbridge.durable import installed_log
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.publish import publish, subscribe_user
@@ -13,7 +14,7 @@ from djwsbridge.publish import publish, subscribe_user
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = ["announce_joined", "require_member", "room_topic", "user_topic", "view_room"]
+__all__ = ["announce_joined", "require_member", "room_seq", "room_topic", "user_topic", "view_room"]
 
 
 def room_topic(room_id: int) -> str:
@@ -24,6 +25,12 @@ def room_topic(room_id: int) -> str:
 def user_topic(user_id: object) -> str:
     """Return the topic of one user's devices."""
     return f"user.{user_id}"
+
+
+def room_seq(room_id: int) -> int:
+    """Return the number of the newest event of a room."""
+    topic, log = room_topic(room_id), installed_log()
+    return log.tips([topic]).get(topic, 0) if log is not None else 0
 
 
 def require_member(actor: AbstractBaseUser, room_id: int) -> store.Access:
@@ -54,5 +61,5 @@ def announce_joined(user: AbstractBaseUser, room_id: int) -> RoomView:
     """Let every device of a new member listen to the room; return it as they see it."""
     room = view_room(user, room_id)
     subscribe_user(user.pk, room_topic(room_id))
-    publish(user_topic(user.pk), "room.joined", RoomJoined(room))
+    publish(user_topic(user.pk), "room.joined", RoomJoined(room), durable=True)
     return room

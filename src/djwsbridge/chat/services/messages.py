@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import cast
 
+import msgspec
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import require_member, room_topic
+from djwsbridge.chat.services.access import require_member, room_seq, room_topic
 from djwsbridge.chat.values import MessagePage, MessageView, ReadView
+from djwsbridge.durable import NewEvent
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.text import check_body
-from djwsbridge.publish import publish
+from djwsbridge.publish import publish_events
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
-
-__all__ = ["PAGE_LIMIT", "list_messages", "mark_read", "send_message"]
+__all__ = [
+    "PAGE_LIMIT",
+    "Outgoing",
+    "list_messages",
+    "mark_read",
+    "send_message",
+    "send_messages",
+]
 
 PAGE_SIZE = 50  # messages; two screens
 PAGE_LIMIT = 500  # messages; the most that one answer holds
 
 
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that somebody wants to send."""
+
+    actor: AbstractBaseUser
+    room_id: int
+    body: str
+    client_message_id: uuid.UUID
+
+
 def send_message(
     *, actor: AbstractBaseUser, room_id: int, body: str, client_message_id: uuid.UUID
 ) -> MessageView:
-    """Store a message, number it, and publish it to the room's members after commit.
+    """Store a message, number it, and push it to the room's members after commit.
 
     A retry with the same `client_message_id` returns what the first try stored. The unique
     constraint decides this, not a look-up: of two tries at once, one stores.
@@ -37,31 +56,102 @@ def send_message(
             `empty_body` for the body, `idempotency_conflict` when the id was used for another
             message.
     """
-    check_body(body)
+    outgoing = Outgoing(
+        actor=actor, room_id=room_id, body=body, client_message_id=client_message_id
+    )
+    result = send_messages([outgoing])[0]
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def send_messages(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
+    """Do what `send_message` does for many messages in one transaction.
+
+    Returns:
+        For each what was stored, or why it was not.
+    """
     try:
-        return _store_message(actor, room_id, body, client_message_id)
-    except (IntegrityError, CommandError):
-        # Refused as a duplicate, or by a room that was left after the first try was stored.
-        first = store.find_message(actor, client_message_id)
-        if first is None:
-            raise
-    if (first.room, first.body) != (room_id, body):
-        raise CommandError(ErrorCode.IDEMPOTENCY_CONFLICT)
-    return first
+        return _send_together(sends)
+    except IntegrityError:
+        # Another process stored one of them a moment ago. It has committed by now.
+        if len(sends) > 1:
+            return [result for send in sends for result in send_messages([send])]
+        return _send_together(sends)
 
 
 @transaction.atomic
-def _store_message(
-    actor: AbstractBaseUser, room_id: int, body: str, client_message_id: uuid.UUID
-) -> MessageView:
-    access = require_member(actor, room_id)
-    seq, now = store.next_seq(room_id)  # locks the room: after every check
-    message = store.add_message(
-        actor, room_id, seq=seq, created=now, body=body, client_message_id=client_message_id
+def _send_together(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
+    """Check everything first, then lock, number and store what is new."""
+    members = store.find_members((send.room_id, send.actor.pk) for send in sends)
+    first_tries = store.find_sent((send.actor.pk, send.client_message_id) for send in sends)
+    results: list[MessageView | Exception | None] = [None] * len(sends)
+    new: dict[tuple[object, uuid.UUID], int] = {}
+    for index, send in enumerate(sends):
+        key = (send.actor.pk, send.client_message_id)
+        try:
+            if key in first_tries:
+                results[index] = _same(first_tries[key], send)
+            else:
+                _check(send, is_member=(send.room_id, send.actor.pk) in members)
+                new.setdefault(key, index)
+        except CommandError as error:
+            results[index] = error
+    stored = _store([sends[index] for index in new.values()])
+    views = dict(zip(new, stored, strict=True))
+    return [
+        result if result is not None else _result_of(views, send)
+        for send, result in zip(sends, results, strict=True)
+    ]
+
+
+def _check(send: Outgoing, *, is_member: bool) -> None:
+    """Raise what is wrong with a message."""
+    check_body(send.body)
+    if not is_member:
+        raise CommandError(ErrorCode.NOT_FOUND)
+
+
+def _store(sends: Sequence[Outgoing]) -> list[MessageView]:
+    """Number and store messages, and push them after commit."""
+
+    def view(send: Outgoing, seq: int, now: datetime) -> MessageView:
+        return MessageView(
+            room=send.room_id,
+            seq=seq,
+            sender=store.user_ref(send.actor),
+            body=send.body,
+            created=now,
+            client_message_id=send.client_message_id,
+        )
+
+    events = publish_events(
+        [NewEvent(room_topic(send.room_id), "message.sent", partial(view, send)) for send in sends]
     )
-    store.raise_read_seq(access, seq)
-    publish(room_topic(room_id), "message.sent", message, seq=seq)
-    return message
+    views = [cast("MessageView", event.data) for event in events]
+    store.add_messages((send.actor.pk, stored) for send, stored in zip(sends, views, strict=True))
+    return views
+
+
+def _result_of(
+    views: Mapping[tuple[object, uuid.UUID], MessageView], send: Outgoing
+) -> MessageView | Exception:
+    """Return the outcome of a message, which may stand twice in one group."""
+    try:
+        return _same(views[send.actor.pk, send.client_message_id], send)
+    except CommandError as error:
+        return error
+
+
+def _same(first: MessageView, send: Outgoing) -> MessageView:
+    """Return what the first try stored, if this is a retry of it.
+
+    Raises:
+        CommandError: `idempotency_conflict`, it is another message.
+    """
+    if (first.room, first.body) != (send.room_id, send.body):
+        raise CommandError(ErrorCode.IDEMPOTENCY_CONFLICT)
+    return first
 
 
 def list_messages(
@@ -84,7 +174,8 @@ def list_messages(
         raise CommandError(ErrorCode.BAD_FIELD, field="before")
     if after is not None and after < 0:
         raise CommandError(ErrorCode.BAD_FIELD, field="after")
-    last_seq = require_member(actor, room_id).last_seq
+    require_member(actor, room_id)
+    last_seq = room_seq(room_id)
     messages = store.list_messages(
         room_id, before=before, after=after, limit=min(limit, PAGE_LIMIT)
     )
@@ -103,7 +194,7 @@ def mark_read(*, actor: AbstractBaseUser, room_id: int, seq: int) -> ReadView:
     if seq < 0:
         raise CommandError(ErrorCode.BAD_FIELD, field="seq")
     access = require_member(actor, room_id)
-    if seq > access.last_seq:
+    if seq > room_seq(room_id):
         raise CommandError(ErrorCode.BAD_ACK)
     store.raise_read_seq(access, seq)
     return ReadView(read_seq=max(access.read_seq, seq))

@@ -11,6 +11,7 @@ from djwsbridge.chat import names, store
 from djwsbridge.chat.services.access import (
     announce_joined,
     require_member,
+    room_seq,
     room_topic,
     user_topic,
     view_room,
@@ -87,13 +88,13 @@ def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
     Raises:
         CommandError: `not_found` when there is no such group.
     """
-    last_seq = store.find_group_seq(room_id)
-    if last_seq is None:
+    if not store.is_group(room_id):
         raise CommandError(ErrorCode.NOT_FOUND)
-    if not store.add_member(actor, room_id, last_seq=last_seq):
+    if not store.add_member(actor, room_id, last_seq=room_seq(room_id)):
         return view_room(actor, room_id)
     room = announce_joined(actor, room_id)
-    publish(room_topic(room_id), "member.joined", MemberChange(room_id, store.user_ref(actor)))
+    change = MemberChange(room_id, store.user_ref(actor))
+    publish(room_topic(room_id), "member.joined", change, durable=True)
     return room
 
 
@@ -109,8 +110,9 @@ def leave_room(*, actor: AbstractBaseUser, room_id: int) -> None:
         raise CommandError(ErrorCode.FORBIDDEN)
     store.remove_member(access)
     unsubscribe_user(actor.pk, room_topic(room_id))
-    publish(user_topic(actor.pk), "room.left", RoomLeft(room_id))
-    publish(room_topic(room_id), "member.left", MemberChange(room_id, store.user_ref(actor)))
+    publish(user_topic(actor.pk), "room.left", RoomLeft(room_id), durable=True)
+    change = MemberChange(room_id, store.user_ref(actor))
+    publish(room_topic(room_id), "member.left", change, durable=True)
 
 
 def list_members(*, actor: AbstractBaseUser, room_id: int) -> Members:
