@@ -41,7 +41,9 @@ PUBLIC_MODULES = (
     "djwsbridge.protocol.errors",
     "djwsbridge.publish",
     "djwsbridge.routing",
+    "djwsbridge.threads",
     "djwsbridge.utils",
+    "djwsbridge.views",
 )
 
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -175,6 +177,20 @@ def test_every_public_name_is_in_the_reference(name: str) -> None:
     page = (REFERENCE / "python-api.md").read_text()
     missing = [one for one in import_module(name).__all__ if not re.search(rf"`{one}\b", page)]
     assert missing == []
+
+
+def test_the_architecture_page_shows_the_layers_that_are_checked() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    checked = re.search(
+        r'containers = \["djwsbridge"\]\nlayers = \[\n(.*?)\n\]', project, re.DOTALL
+    )
+    assert checked is not None
+    layers = [
+        re.sub("[()]", "", one) for one in re.findall(r'^ +"(.+)",', checked[1], re.MULTILINE)
+    ]
+    page = DOCS / "explanation" / "architecture.md"
+    (picture,) = (one.text for one in examples(page) if one.text.startswith(layers[0]))
+    assert [line.split("  ")[0] for line in picture.splitlines()] == layers
 
 
 def test_every_export_of_the_javascript_client_is_in_the_reference() -> None:
