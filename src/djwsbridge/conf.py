@@ -74,6 +74,7 @@ class Settings:
     HEARTBEAT_INTERVAL = Setting(25.0)  # seconds; told to the client
     SILENCE_TIMEOUT = Setting(60.0)  # seconds
     FRAME_RATE = Setting((120, 60.0))  # frames, seconds
+    RECOVERY_RATE = Setting((30, 60.0))  # recoveries of a topic, seconds; per user and node
     SEND_RATE = Setting((20, 10.0))  # messages, seconds; per user and node
     CONNECTIONS_PER_USER = Setting[int | None](10)  # per node
     CONNECTIONS_PER_ADDRESS = Setting[int | None](50)  # per node

@@ -47,7 +47,7 @@ class Appended(msgspec.Struct, frozen=True):
     data: object
 
 
-class Recovery(msgspec.Struct, frozen=True, omit_defaults=True):
+class Recovery(msgspec.Struct, frozen=True):
     """What a client is told of a topic when it comes back.
 
     Attributes:

@@ -1,14 +1,14 @@
 """Compare what was delivered on this node with the log, and deliver what is missing.
 
-The engine carries hints; a lost one heals here, without the client: at once when a push shows a gap or the engine's link
-comes back, and otherwise by a look at what has lately happened, every few seconds.
+The engine carries hints; a lost one heals here, without the client: at once when a push shows a gap or the engine's
+link comes back, and otherwise by a look at what has lately happened, every few seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from djwsbridge.durable import DurableLog
 from djwsbridge.sequencer import Sequencer, seq_of
@@ -18,7 +18,9 @@ __all__ = ["Reconciler"]
 
 logger = logging.getLogger("djwsbridge.reconciler")
 
-INTERVAL = 2.0  # seconds between two looks; a reader is at most this late when the engine loses a push
+INTERVAL = (
+    2.0  # seconds between two looks; a reader is at most this late when the engine loses a push
+)
 REORDER_WINDOW = 0.1  # seconds in which an earlier push may still arrive by itself
 
 Deliver = Callable[[str, str], None]
@@ -56,6 +58,11 @@ class Reconciler:
         """Learn where the log of a topic stands, from somebody who has just read it."""
         for ready in self.sequencer.start(topic, seq):
             self._deliver(topic, ready)
+
+    def tips(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return the newest seq that was delivered here of each topic of which something is known."""
+        found = ((topic, self.sequencer.delivered(topic)) for topic in topics)
+        return {topic: seq for topic, seq in found if seq}
 
     def forget(self, topic: str) -> None:
         """Drop what is known of a topic: nobody here listens any more."""

@@ -184,7 +184,7 @@ class Runtime:
         self.members: set[Member] = set()
         self._links: dict[str, _Link] = {}
         # Pushes that were handed over and not yet given to the engine, oldest first.
-        self.outbox = Outbox(self.engine)
+        self.outbox = Outbox(self.engine, on_refused=self._deliver_here)
         # None until `start`, and again after one that failed.
         self._starting: asyncio.Task[None] | None = None
         # Whether the engine is started: a second try to start goes on from there.

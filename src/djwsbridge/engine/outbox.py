@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from djwsbridge.engine.base import Engine
 from djwsbridge.protocol.errors import EngineUnavailable
@@ -20,11 +21,19 @@ class Outbox:
 
     Args:
         engine: takes the pushes while `run` runs.
+        on_refused: called with every push that the engine did not take.
         capacity: how many may wait.
     """
 
-    def __init__(self, engine: Engine, *, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_refused: Callable[[str, str], None] = lambda _topic, _text: None,
+        capacity: int = CAPACITY,
+    ) -> None:
         self._engine = engine
+        self._on_refused = on_refused
         # (topic, text, what to tell when the engine has taken it), oldest first.
         self._waiting: asyncio.Queue[tuple[str, str, asyncio.Future[None] | None]]
         self._waiting = asyncio.Queue(capacity)
@@ -53,8 +62,9 @@ class Outbox:
             try:
                 await self._engine.publish(topic, text)
             except EngineUnavailable as error:
+                self._on_refused(topic, text)
                 if taken is None:
-                    logger.warning("A push on %s was lost on the way: %s", topic, error)
+                    logger.warning("The engine did not take a push on %s: %s", topic, error)
                 elif not taken.done():
                     taken.set_exception(error)
             else:

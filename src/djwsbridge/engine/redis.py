@@ -138,7 +138,7 @@ def _connect(url: str) -> Redis | RedisCluster:
     """
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
-    plain = urlunsplit(parts._replace(scheme=scheme))
+    plain = scheme + url[len(parts.scheme) :]
     # Retries belong to the link and to the log: a client that waits and tries again would be late and quiet about it.
     options = {
         "socket_connect_timeout": CONNECT_TIMEOUT,

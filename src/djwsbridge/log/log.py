@@ -9,15 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from django.db import transaction
 
+from djwsbridge.durable import Appended, NewEvent, Recovery
 from djwsbridge.log import store
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.sequencer import seq_of
-from djwsbridge.durable import Appended, NewEvent, Recovery
 
 __all__ = ["Log"]
 
 RECENT = 30.0  # seconds; longer than any transaction that appends may take
+NOTHING = ("", 0)  # the cursor of who was there before the first event
 PAGE = 500  # events in one answer; further ones are asked for page by page
 
 
@@ -86,6 +87,8 @@ class Log:
     def _recover(self, position: store.Position, cursor: tuple[str, int] | None) -> Recovery:
         if cursor is None:
             return Recovery(position.epoch, position.seq, recovered=False)
+        if cursor == NOTHING:
+            cursor = (position.epoch, 0)
         if cursor[0] != position.epoch or cursor[1] > position.seq:
             reason = ErrorCode.EPOCH_CHANGED.value
             return Recovery(position.epoch, position.seq, recovered=False, reason=reason)

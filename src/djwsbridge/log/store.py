@@ -31,9 +31,7 @@ __all__ = [
     "using",
 ]
 
-ROWS_PER_INSERT = (
-    400  # five parameters each; SQLite takes 32,766 in one statement, older ones 999 × 2
-)
+ROWS_PER_INSERT = 400  # five parameters each; SQLite takes 32,766 in one statement, older ones 999
 
 
 class Position(msgspec.Struct, frozen=True):

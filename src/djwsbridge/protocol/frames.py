@@ -22,6 +22,7 @@ __all__ = [
     "ObjectId",
     "PlainMessage",
     "Push",
+    "RecoverTopic",
     "RefreshToken",
     "SendToUser",
     "Subscribe",
@@ -74,6 +75,20 @@ class Connect(Command, frozen=True, kw_only=True, tag="connect"):
 
 class Heartbeat(Command, frozen=True, kw_only=True, tag="heartbeat"):
     """Show that this client is alive and ask whether the server is."""
+
+
+class RecoverTopic(Command, frozen=True, kw_only=True, tag="topic.recover"):
+    """Ask what was missed on a topic that this connection is subscribed to, or for the next page of it.
+
+    Attributes:
+        topic: which.
+        epoch: the client has everything of this life of the log,
+        seq: up to this number.
+    """
+
+    topic: Topic
+    epoch: Annotated[str, msgspec.Meta(max_length=64)]
+    seq: Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
 
 class RefreshToken(Command, frozen=True, kw_only=True, tag="auth.refresh"):

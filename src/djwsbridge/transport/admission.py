@@ -28,6 +28,7 @@ class Admission:
         self._users: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._sends: dict[str, WindowCounter] = {}
+        self._recoveries: dict[str, WindowCounter] = {}
         self._guesses: dict[str, WindowCounter] = {}
 
     def admit_user(self, user_id: str) -> bool:
@@ -54,6 +55,11 @@ class Admission:
     def count_send(self, user_id: str, *, now: float) -> float:
         """Count one message of a user; returns 0.0, or the seconds until the next one fits."""
         return _counter(self._sends, user_id, RateLimit(*settings.SEND_RATE)).add(now)
+
+    def count_recovery(self, user_id: str, *, now: float) -> float:
+        """Count one recovery of a user; returns 0.0, or the seconds until the next one fits."""
+        limit = RateLimit(*settings.RECOVERY_RATE)
+        return _counter(self._recoveries, user_id, limit).add(now)
 
     def count_guess(self, address: str, *, now: float) -> float:
         """Count one credential that was no good; returns 0.0, or the seconds to wait."""

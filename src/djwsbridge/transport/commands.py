@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
+from django.db import InterfaceError, OperationalError
+
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
@@ -12,16 +14,19 @@ from djwsbridge.protocol.frames import (
     Connect,
     Heartbeat,
     ListPresence,
+    RecoverTopic,
     RefreshToken,
     Subscribe,
     Unsubscribe,
 )
 from djwsbridge.threads import run_service
-from djwsbridge.transport.admission import count_guess
+from djwsbridge.transport.admission import admission_of, count_guess
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token
 from djwsbridge.transport.connection import Connection
+from djwsbridge.transport.failures import try_later
+from djwsbridge.transport.recovery import recover
 from djwsbridge.transport.registry import find_topic_rule, register_command
 
 __all__ = ["register_core_commands"]
@@ -31,6 +36,7 @@ def register_core_commands() -> None:
     """Let connections carry out the commands of this module."""
     register_command(Connect, connect)
     register_command(Heartbeat, heartbeat)
+    register_command(RecoverTopic, recover_topic)
     register_command(RefreshToken, refresh_token)
     register_command(Subscribe, subscribe)
     register_command(Unsubscribe, unsubscribe)
@@ -42,17 +48,37 @@ async def connect(connection: Connection, command: Connect) -> Mapping[str, obje
     if len(command.cursors) > settings.CURSORS:
         raise CommandError(ErrorCode.TOO_MANY, limit=settings.CURSORS)
     await connection.open(await _identify(connection, command))
+    try:
+        topics = await recover(connection, sorted(connection.topics), command.cursors)
+    except (OperationalError, InterfaceError) as error:
+        raise try_later(
+            ErrorCode.DB_UNAVAILABLE
+        ) from error  # nothing half-open: the client comes back
     return {
         "connection_id": connection.connection_id,
         "user": connection.person,
         "heartbeat_ms": int(settings.HEARTBEAT_INTERVAL * 1000),
-        "topics": {topic: {"recovered": False} for topic in sorted(connection.topics)},
+        "topics": topics,
     }
 
 
 async def heartbeat(connection: Connection, command: Heartbeat) -> Mapping[str, object]:
-    """Answer: this side is alive."""
-    return {}
+    """Answer: this side is alive; and these are the newest numbers, should one have been missed."""
+    reconciler = connection.runtime.reconciler
+    return {} if reconciler is None else {"tips": reconciler.tips(connection.topics)}
+
+
+async def recover_topic(connection: Connection, command: RecoverTopic) -> Mapping[str, object]:
+    """Tell what was missed on one topic, a page at a time."""
+    if command.topic not in connection.topics:
+        raise CommandError(ErrorCode.NOT_FOUND)
+    now = connection.runtime.loop.time()
+    user_id = str(connection.user_id)
+    wait = admission_of(connection.runtime).count_recovery(user_id, now=now)
+    if wait:
+        raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
+    cursor = (command.epoch, command.seq)
+    return (await recover(connection, [command.topic], {command.topic: cursor}))[command.topic]
 
 
 async def refresh_token(connection: Connection, command: RefreshToken) -> Mapping[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils.module_loading import import_string
@@ -27,20 +27,24 @@ __all__ = [
     "register_command",
     "register_routes",
     "register_topic_rule",
+    "register_topic_state",
     "register_topics",
     "routes",
+    "topic_states",
     "topics_of",
 ]
 
 C = TypeVar("C", bound=Command)
 #: Carries out one command and returns the `ok` of its reply.
 Handler = Callable[["Connection", C], Awaitable[object]]
+TopicState = Callable[["AbstractBaseUser", Sequence[str]], Mapping[str, Mapping[str, object]]]
 TopicRule = Callable[["AbstractBaseUser", str], bool]
 
 _handlers: dict[type[Command], Handler[Any]] = {}
 _sends: set[type[Command]] = set()
 _topics: list[Callable[[AbstractBaseUser], Iterable[str]]] = []
 _rules: dict[str, TopicRule] = {}
+_states: dict[str, TopicState] = {}
 _routes: list[Callable[[], list[URLPattern]]] = []
 
 
@@ -85,6 +89,16 @@ def register_topic_rule(prefix: str, rule: TopicRule) -> None:
     _rules[prefix] = rule
 
 
+def register_topic_state(prefix: str, function: TopicState) -> None:
+    """Add to what a client is told of the topics `<prefix>.<anything>` when it connects or recovers.
+
+    Args:
+        prefix: what stands before the first dot.
+        function: sync, (user, topics) → topic → further fields of its object in the reply.
+    """
+    _states[prefix] = function
+
+
 def register_routes(function: Callable[[], list[URLPattern]]) -> None:
     """Add WebSocket routes to `djwsbridge.routing.get_websocket_urlpatterns`."""
     _routes.append(function)
@@ -118,6 +132,16 @@ def find_topic_rule(topic: str) -> TopicRule | None:
         return _rules[prefix]
     path = settings.TOPIC_RULES.get(prefix)
     return import_string(path) if path else None
+
+
+def topic_states(user: AbstractBaseUser, topics: Sequence[str]) -> dict[str, Mapping[str, object]]:
+    """Return what apps have to say of topics. Talks to the database."""
+    found: dict[str, Mapping[str, object]] = {}
+    for prefix, function in _states.items():
+        named = [topic for topic in topics if topic.startswith(f"{prefix}.")]
+        if named:
+            found.update(function(user, named))
+    return found
 
 
 def routes() -> list[URLPattern]:

@@ -1,0 +1,71 @@
+"""What a connection is told of its topics when it comes back: subscribe first (done by now), read second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from djwsbridge.durable import DurableLog, Recovery, installed_log
+from djwsbridge.protocol.frames import Cursor
+from djwsbridge.threads import run_service
+from djwsbridge.transport import registry
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+    from djwsbridge.transport.connection import Connection
+
+__all__ = ["recover"]
+
+NOTHING_YET = Recovery(epoch="", seq=0, recovered=True)  # of a topic that never had an event
+
+
+async def recover(
+    connection: Connection, topics: Iterable[str], cursors: Mapping[str, Cursor]
+) -> dict[str, Mapping[str, Any]]:
+    """Return for each topic what was missed since the client's cursor, and what apps have to say of it.
+
+    Args:
+        connection: is subscribed to these topics.
+        topics: which.
+        cursors: what the client has of some of them.
+    """
+    log = installed_log()
+    wanted = list(topics)
+    if log is None:
+        return {topic: {"recovered": False} for topic in wanted}
+    recoveries, states = await run_service(_read, log, connection.user, wanted, cursors)
+    found: dict[str, Mapping[str, Any]] = {}
+    for topic in wanted:
+        recovery = recoveries[topic]
+        if connection.runtime.reconciler is not None:
+            connection.runtime.reconciler.start(topic, recovery.seq)
+        found[topic] = {**_fields(recovery), **states.get(topic, {})}
+    return found
+
+
+def _fields(recovery: Recovery) -> dict[str, object]:
+    """Return what is said of a recovery; what is empty is left out."""
+    always = {"epoch": recovery.epoch, "seq": recovery.seq, "recovered": recovery.recovered}
+    others = {"events": recovery.events, "more": recovery.more, "reason": recovery.reason}
+    return {**always, **{name: value for name, value in others.items() if value}}
+
+
+def _read(
+    log: DurableLog,
+    user: AbstractBaseUser,
+    topics: list[str],
+    cursors: Mapping[str, Cursor],
+) -> tuple[dict[str, Recovery], dict[str, Mapping[str, Any]]]:
+    found = log.recover({topic: cursors.get(topic) for topic in topics})
+    recoveries = {topic: found.get(topic) or _without_log(cursors.get(topic)) for topic in topics}
+    return recoveries, registry.topic_states(user, topics)
+
+
+def _without_log(cursor: Cursor | None) -> Recovery:
+    """Return what is said of a topic that never had an event: a cursor there belongs to another history."""
+    if cursor is None or cursor[1] == 0:
+        return NOTHING_YET
+    return msgspec.structs.replace(NOTHING_YET, recovered=False, reason="epoch_changed")
