@@ -1,0 +1,9 @@
+"""The reference project as the fault rig runs it: no limits that a load of a few people from one address would meet."""
+
+import os
+
+from config.settings import *  # noqa: F403
+
+DJWSBRIDGE_SEND_RATE = DJWSBRIDGE_FRAME_RATE = (1_000_000, 1.0)
+DJWSBRIDGE_CONNECTIONS_PER_USER = DJWSBRIDGE_CONNECTIONS_PER_ADDRESS = None
+DJWSBRIDGE_HEARTBEAT_INTERVAL = float(os.environ.get("FAULTS_HEARTBEAT", "25"))  # seconds
