@@ -36,7 +36,7 @@ def _prepare_channel_layer() -> None:
 
     try:
         layer = get_channel_layer()
-    except InvalidChannelLayerError:
+    except (InvalidChannelLayerError, TypeError, ValueError):
         return  # `manage.py check` and the first push say so
     if layer is not None:
         raise_capacity(layer)

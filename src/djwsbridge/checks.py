@@ -100,10 +100,12 @@ def _check_defaults(message: type[Model]) -> Iterator[CheckMessage]:
     path = settings.MESSAGE_DEFAULTS
     if path:
         try:
-            import_string(path)
+            fault = "" if callable(import_string(path)) else f"{path} is no function"
         except ImportError as error:
+            fault = str(error)
+        if fault:
             yield Error(
-                f"DJWSBRIDGE_MESSAGE_DEFAULTS cannot be imported: {error}",
+                f"DJWSBRIDGE_MESSAGE_DEFAULTS cannot be used: {fault}",
                 hint="It is the dotted path of a function(sender, recipient, frame) -> dict.",
                 id="djwsbridge.E005",
             )
@@ -132,7 +134,7 @@ def _check_types() -> Iterator[CheckMessage]:
     allowed = settings.ALLOWED_TYPES
     if allowed is None:
         return
-    names = [] if isinstance(allowed, str) else list(allowed)
+    names = list(allowed) if isinstance(allowed, (list, tuple, set, frozenset)) else []
     good = all(isinstance(name, str) and 0 < len(name) <= MAX_TYPE_LENGTH for name in names)
     if not names or not good:
         yield Error(
@@ -143,10 +145,11 @@ def _check_types() -> Iterator[CheckMessage]:
 
 
 def _check_path() -> Iterator[CheckMessage]:
-    path = socket_path().removeprefix("/")
-    if not _PATH.fullmatch(path):
+    parts = (settings.WS_PREFIX, settings.WS_PATH)
+    path = socket_path() if all(isinstance(part, str) for part in parts) else repr(parts)
+    if not _PATH.fullmatch(path.removeprefix("/")):
         yield Error(
-            f"No WebSocket can reach /{path}: check DJWSBRIDGE_WS_PREFIX and DJWSBRIDGE_WS_PATH.",
+            f"No WebSocket can reach {path}: check DJWSBRIDGE_WS_PREFIX and DJWSBRIDGE_WS_PATH.",
             hint='Use plain path segments, such as "ws" and "bridge".',
             id="djwsbridge.E008",
         )
@@ -173,12 +176,16 @@ def _check_channel_layer() -> Iterator[CheckMessage]:
             hint="With several workers, name a channel layer on Redis in CHANNEL_LAYERS.",
             id="djwsbridge.W001",
         )
-    if not backend:
+    if settings.ENGINE not in (None, "channel_layer"):
         return
     try:
         runtime.build_engine()
-    except (InvalidChannelLayerError, ImproperlyConfigured, TypeError) as error:
-        yield Error(f"The channel layer cannot be built: {error}", id="djwsbridge.E010")
+    except (InvalidChannelLayerError, ImproperlyConfigured, TypeError, ValueError) as error:
+        yield Error(
+            f"The channel layer cannot be built: {error}",
+            hint='Look at the BACKEND and the CONFIG of CHANNEL_LAYERS["default"].',
+            id="djwsbridge.E010",
+        )
         return
     if backend.startswith("channels_redis."):
         yield from _check_redis_timeout(layer.get("CONFIG", {}).get("hosts", []))

@@ -1,0 +1,328 @@
+"""System checks: each with a project that it complains about, and one that it leaves in peace."""
+
+# ruff: noqa: DJ008  nobody reads the rows of these models
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, run_checks
+from django.db import models
+from django.test.utils import isolate_apps
+
+from djwsbridge import checks
+from djwsbridge.checks import check_settings
+from tests.servers import ROOT, TIMEOUT, child_environment, run_manage
+
+IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+REDIS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [{"address": "redis://127.0.0.1:1", "socket_timeout": None}]},
+    }
+}
+SHARED_CACHE = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}}
+
+with isolate_apps("tests"):
+
+    class Chat(models.Model):
+        participants = models.ManyToManyField(django_settings.AUTH_USER_MODEL)
+
+        class Meta:
+            app_label = "tests"
+
+    class Message(models.Model):
+        chat = models.ForeignKey(Chat, models.CASCADE)
+        sender = models.ForeignKey(django_settings.AUTH_USER_MODEL, models.CASCADE)
+        content = models.TextField()
+        type = models.CharField(max_length=20)
+        note = models.TextField(blank=True)
+        created = models.DateTimeField(auto_now_add=True)
+        changed = models.DateTimeField(auto_now=True)
+        rank = models.IntegerField(default=0)
+        place = models.IntegerField(null=True)
+        stamp = models.IntegerField(db_default=1)
+
+        class Meta:
+            app_label = "tests"
+
+    class DemandingMessage(models.Model):
+        chat = models.ForeignKey(Chat, models.CASCADE)
+        sender = models.ForeignKey(django_settings.AUTH_USER_MODEL, models.CASCADE)
+        content = models.TextField()
+        tenant = models.IntegerField()
+
+        class Meta:
+            app_label = "tests"
+
+    class PoorMessage(models.Model):
+        chat = models.ForeignKey(Chat, models.CASCADE)
+        content = models.TextField()
+
+        class Meta:
+            app_label = "tests"
+
+    class LonelyChat(models.Model):
+        participants = models.TextField()
+
+        class Meta:
+            app_label = "tests"
+
+
+def fill(**_: object) -> dict[str, object]:
+    """Fill nothing."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def _sound_project(settings: Any) -> None:
+    settings.DEBUG = False
+    settings.CHANNEL_LAYERS = REDIS
+    settings.CACHES = SHARED_CACHE
+
+
+@pytest.fixture
+def use_models(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def use(chat: type[models.Model], message: type[models.Model]) -> None:
+        settings.DJWSBRIDGE_CHAT_MODEL = f"tests.{chat.__name__}"
+        settings.DJWSBRIDGE_MESSAGE_MODEL = f"tests.{message.__name__}"
+        monkeypatch.setattr(checks, "get_chat_model", lambda: chat)
+        monkeypatch.setattr(checks, "get_message_model", lambda: message)
+
+    return use
+
+
+def complaints() -> dict[str, CheckMessage]:
+    found = check_settings(None)
+    assert len({message.id for message in found}) == len(found)
+    return {str(message.id).removeprefix("djwsbridge."): message for message in found}
+
+
+def assert_complains(code: str, text: str, hint: str) -> None:
+    found = complaints()
+    assert set(found) == {code}
+    assert re.search(text, found[code].msg)
+    assert hint in str(found[code].hint)
+
+
+def test_a_sound_project_is_left_in_peace() -> None:
+    assert complaints() == {}
+
+
+def test_the_checks_are_registered(settings: Any) -> None:
+    settings.DJWSBRIDGE_WS_PREFIX = "a b"
+    assert "djwsbridge.E008" in {message.id for message in run_checks()}
+
+
+def test_every_check_says_what_and_what_to_do() -> None:
+    ids = re.findall(r'id="djwsbridge\.(\w+)"', Path(checks.__file__).read_text())
+    tests = Path(__file__).read_text()
+    assert len(ids) == len(set(ids))
+    for code in ids:
+        assert f'assert_complains("{code}"' in tests.replace("\n        ", ""), code
+
+
+def test_channels_is_missing(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "channels"]
+    assert_complains("E001", "`channels` is not", 'Add "channels" before "djwsbridge".')
+
+
+@pytest.mark.parametrize("name", ["DJWSBRIDGE_CHAT_MODEL", "DJWSBRIDGE_MESSAGE_MODEL"])
+def test_one_of_two_models(settings: Any, name: str) -> None:
+    setattr(settings, name, "auth.Group")
+    assert_complains("E002", "Only one of DJWSBRIDGE_CHAT_MODEL", "Set both")
+
+
+@pytest.mark.parametrize("path", ["nowhere.Chat", "Chat", "auth.Nothing", "a.b.c"])
+def test_a_model_that_does_not_exist(settings: Any, path: str) -> None:
+    settings.DJWSBRIDGE_CHAT_MODEL, settings.DJWSBRIDGE_MESSAGE_MODEL = "auth.Group", path
+    assert_complains("E003", "DJWSBRIDGE_MESSAGE_MODEL is", '"app_label.ModelName"')
+
+
+def test_the_models_of_the_seed(use_models: Any) -> None:
+    use_models(Chat, Message)
+    assert complaints() == {}
+
+
+@pytest.mark.parametrize(
+    ("chat", "message", "text"),
+    [
+        (LonelyChat, Message, "LonelyChat has no many-to-many field `participants`"),
+        (Chat, PoorMessage, "PoorMessage has no field `sender`"),
+    ],
+)
+def test_a_field_that_is_missing(use_models: Any, chat: Any, message: Any, text: str) -> None:
+    use_models(chat, message)
+    assert_complains("E004", text, "as the README shows")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("nowhere.fill", "nowhere"), ("tests.unit.test_checks.IN_MEMORY", "is no function")],
+)
+def test_a_function_that_cannot_be_called(
+    settings: Any, use_models: Any, path: str, text: str
+) -> None:
+    use_models(Chat, DemandingMessage)
+    settings.DJWSBRIDGE_MESSAGE_DEFAULTS = path
+    assert_complains("E005", text, "function(sender, recipient, frame)")
+
+
+def test_a_required_field_that_nobody_fills(settings: Any, use_models: Any) -> None:
+    use_models(Chat, DemandingMessage)
+    assert_complains("E006", "DemandingMessage.tenant is required", "DJWSBRIDGE_MESSAGE_DEFAULTS")
+    settings.DJWSBRIDGE_MESSAGE_DEFAULTS = "tests.unit.test_checks.fill"
+    assert complaints() == {}
+
+
+@pytest.mark.parametrize("allowed", [[], (), "text", [""], ["x" * 101], [5], [None], 5, {}])
+def test_types_that_allow_nothing(settings: Any, allowed: object) -> None:
+    settings.DJWSBRIDGE_ALLOWED_TYPES = allowed
+    assert_complains("E007", "allows nothing", "leave it out to allow all")
+
+
+@pytest.mark.parametrize("allowed", [None, ["text"], ("text", "image"), {"text"}])
+def test_types_that_allow_something(settings: Any, allowed: object) -> None:
+    settings.DJWSBRIDGE_ALLOWED_TYPES = allowed
+    assert complaints() == {}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path"),
+    [("", ""), ("a b", "x"), ("ws", "?x"), ("ws", "a//b"), ("^ws", "x"), (None, "x"), ("/", "/")],
+)
+def test_a_path_that_cannot_match(settings: Any, prefix: str, path: str) -> None:
+    settings.DJWSBRIDGE_WS_PREFIX, settings.DJWSBRIDGE_WS_PATH = prefix, path
+    assert_complains("E008", "No WebSocket can reach", "plain path segments")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path"), [("ws", "bridge"), ("", "bridge"), ("/ws/", "/v1/b/"), ("a-b.c~d", "")]
+)
+def test_a_path_that_matches(settings: Any, prefix: str, path: str) -> None:
+    settings.DJWSBRIDGE_WS_PREFIX, settings.DJWSBRIDGE_WS_PATH = prefix, path
+    assert complaints() == {}
+
+
+def test_an_engine_that_is_none(settings: Any) -> None:
+    settings.DJWSBRIDGE_ENGINE = "carrier_pigeon"
+    assert_complains("E009", "'carrier_pigeon', which is no engine", "channel_layer, memory")
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"default": {"BACKEND": "nowhere.Layer"}},
+        {"default": {**REDIS["default"], "CONFIG": {"wrong": 1}}},
+        {"default": {**REDIS["default"], "CONFIG": {"hosts": "redis://127.0.0.1"}}},
+    ],
+)
+def test_a_layer_that_cannot_be_built(settings: Any, layers: object) -> None:
+    settings.CHANNEL_LAYERS = layers
+    assert_complains("E010", "The channel layer cannot be built: .", "BACKEND and the CONFIG")
+
+
+def test_no_layer_for_the_engine_that_needs_one(settings: Any) -> None:
+    settings.DEBUG = True
+    settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = "channel_layer", {}
+    assert_complains("E010", "names no default layer", "CHANNEL_LAYERS")
+
+
+@pytest.mark.parametrize(
+    ("engine", "layers"), [(None, {}), (None, IN_MEMORY), ("memory", REDIS), ("memory", {})]
+)
+def test_pushes_that_stay_in_one_process(settings: Any, engine: str, layers: object) -> None:
+    settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = engine, layers
+    assert_complains("W001", "stay within one process", "channel layer on Redis")
+    settings.DEBUG = True
+    assert complaints() == {}
+
+
+def test_a_layer_whose_receives_time_out(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import redis  # noqa: PLC0415
+
+    settings.CHANNEL_LAYERS = {
+        "default": {**REDIS["default"], "CONFIG": {"hosts": ["redis://127.0.0.1:1", ("h", 1)]}}
+    }
+    monkeypatch.setattr(redis, "__version__", "8.0.1")
+    assert_complains("W002", "redis-py 8", '"socket_timeout": None')
+    monkeypatch.setattr(redis, "__version__", "7.4.0")
+    assert complaints() == {}
+
+
+def test_the_pub_sub_layer_is_found_without_a_loop(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            **REDIS["default"],
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        }
+    }
+    assert complaints() == {}
+
+
+def test_any_origin_with_cookies(settings: Any) -> None:
+    settings.DJWSBRIDGE_ALLOWED_ORIGINS = ["*"]
+    assert_complains("W003", "Any page may open a socket", "DJWSBRIDGE_ALLOWED_ORIGINS")
+    settings.DJWSBRIDGE_ALLOWED_ORIGINS = ["https://example.com"]
+    assert complaints() == {}
+
+
+@pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
+def test_a_cache_of_one_process(settings: Any, backend: str) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+    assert_complains("W004", "cache is not shared", "Redis, Memcached or database cache")
+    settings.DEBUG = True
+    assert complaints() == {}
+
+
+# -- as a project sees it --------------------------------------------------------------------------------------------
+
+PROJECT = """
+SECRET_KEY = "a key for tests only, long enough for every algorithm in use"
+DEBUG = True
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "channels", "djwsbridge"]
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}}
+USE_TZ = True
+CHANNEL_LAYERS = {layers!r}
+"""
+
+
+def run_admin(directory: Path, *arguments: str, layers: object = IN_MEMORY) -> tuple[int, str]:
+    (directory / "push_settings.py").write_text(PROJECT.format(layers=layers))
+    done = subprocess.run(
+        [sys.executable, "-m", "django", *arguments, "--settings=push_settings"],
+        cwd=directory,
+        env={**child_environment({}), "PYTHONPATH": f"{directory}:{ROOT / 'src'}"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_migrate_makes_no_table_for_the_library(tmp_path: Path) -> None:
+    status, printed = run_admin(tmp_path, "migrate", "--plan")
+    assert status == 0
+    assert "djwsbridge" not in printed
+    status, printed = run_admin(tmp_path, "makemigrations", "--check", "--dry-run", "djwsbridge")
+    assert (status, printed.strip()) == (0, "No changes detected in app 'djwsbridge'")
+
+
+def test_the_reference_project_has_all_its_migrations(site_env: Any, sqlite_url: str) -> None:
+    env = {**site_env, "DATABASE_URL": sqlite_url}
+    assert "No changes detected" in run_manage("makemigrations", "--check", "--dry-run", env=env)
+
+
+@pytest.mark.parametrize("config", [{"wrong": 1}, {"hosts": "redis://127.0.0.1"}])
+def test_a_wrong_layer_is_a_complaint_and_no_traceback(tmp_path: Path, config: object) -> None:
+    layers = {"default": {**REDIS["default"], "CONFIG": config}}
+    status, printed = run_admin(tmp_path, "check", layers=layers)
+    assert status == 1
+    assert "djwsbridge.E010" in printed
+    assert "Traceback" not in printed

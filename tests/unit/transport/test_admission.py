@@ -1,0 +1,124 @@
+"""How many connections, how fast, and from where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.runtime import Runtime
+from djwsbridge.transport import admission as module
+from djwsbridge.transport.admission import Admission, address_of, admission_of, count_guess
+from djwsbridge.transport.auth.identity import refusal
+
+
+def test_h25_the_eleventh_connection_of_a_user_is_refused() -> None:
+    admission = Admission()
+    assert all(admission.admit_user("7") for _ in range(10))
+    assert not admission.admit_user("7")
+    assert admission.admit_user("8")
+    admission.leave_user("7")
+    assert admission.admit_user("7")
+    assert not admission.admit_user("7")
+
+
+def test_h25_the_51st_connection_of_an_address_is_refused_behind_a_known_proxy(
+    settings: Any,
+) -> None:
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.0/8"]
+    admission = Admission()
+    assert all(admission.admit_address("1.2.3.4") for _ in range(50))
+    assert not admission.admit_address("1.2.3.4")
+    assert admission.admit_address("1.2.3.5")
+    admission.leave_address("1.2.3.4")
+    assert admission.admit_address("1.2.3.4")
+
+
+def test_addresses_are_not_counted_behind_an_unknown_proxy() -> None:
+    admission = Admission()
+    assert all(admission.admit_address("10.0.0.1") for _ in range(500))
+
+
+def test_a_limit_can_be_lifted(settings: Any) -> None:
+    settings.DJWSBRIDGE_CONNECTIONS_PER_USER = None
+    assert all(Admission().admit_user("7") for _ in range(100))
+
+
+def test_who_has_left_is_forgotten() -> None:
+    admission = Admission()
+    for user in range(100):
+        admission.admit_user(str(user))
+        admission.leave_user(str(user))
+    admission.leave_user("never came")
+    assert not admission._users
+
+
+def test_x1_the_21st_message_in_ten_seconds_waits() -> None:
+    admission = Admission()
+    assert [admission.count_send("7", now=number / 10) for number in range(20)] == [0.0] * 20
+    assert admission.count_send("7", now=2.0) == pytest.approx(8.0)
+    assert admission.count_send("8", now=2.0) == 0.0
+    assert admission.count_send("7", now=10.0) == 0.0
+    assert admission.count_send("7", now=10.0) == pytest.approx(0.1)
+
+
+def test_h8_the_21st_guess_in_a_minute_waits() -> None:
+    admission = Admission()
+    assert not any(admission.count_guess("1.2.3.4", now=1.0) for _ in range(20))
+    assert admission.count_guess("1.2.3.4", now=2.0) == pytest.approx(59.0)
+    assert not admission.count_guess("1.2.3.5", now=2.0)
+
+
+async def test_only_a_credential_that_was_never_good_is_a_guess() -> None:
+    node = Runtime()
+    for code in (ErrorCode.TICKET_EXPIRED, ErrorCode.TICKET_USED, ErrorCode.TOKEN_EXPIRED):
+        assert not any(count_guess(node, "1.2.3.4", refusal(code)) for _ in range(30))
+    forbidden = refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
+    assert not any(count_guess(node, "1.2.3.4", forbidden) for _ in range(30))
+    waits = [count_guess(node, "1.2.3.4", refusal(ErrorCode.TOKEN_INVALID)) for _ in range(21)]
+    assert [wait > 0 for wait in waits] == [False] * 20 + [True]
+    assert admission_of(node) is admission_of(node)
+
+
+def test_the_oldest_counters_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_COUNTERS", 3)
+    admission = Admission()
+    for user in "abcd":
+        admission.count_send(user, now=1.0)
+    assert list(admission._sends) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "1.2.3.4, 10.0.0.2", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.0.0.2", "1.2.3.4"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4,", "10.0.0.1"),
+        ("5.5.5.5", "1.2.3.4", "5.5.5.5"),
+        ("fd00::1", "2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_h24_the_address_is_as_far_as_the_proxies_are_known(
+    settings: Any, peer: str, forwarded: str | None, expected: str
+) -> None:
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.0/8", "fd00::/8"]
+    headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
+    assert address_of({"client": (peer, 1), "headers": headers}) == expected
+
+
+@pytest.mark.parametrize("client", [None, ("", 0), ("unix", 0)])
+def test_a_peer_without_an_address_is_no_proxy(settings: Any, client: object) -> None:
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.0/8"]
+    scope = {"client": client, "headers": [(b"x-forwarded-for", b"1.2.3.4")]}
+    assert address_of(scope) in ("", "unix")
+
+
+def test_h24_without_known_proxies_the_header_is_not_read() -> None:
+    scope = {"client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", b"1.2.3.4")]}
+    assert address_of(scope) == "10.0.0.1"
