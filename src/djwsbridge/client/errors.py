@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from djwsbridge.protocol.errors import DjwsbridgeError
+from djwsbridge.protocol.errors import CommandError, DjwsbridgeError
 
 __all__ = [
     "BadFrameError",
@@ -21,6 +21,7 @@ __all__ = [
     "OutboxFullError",
     "ReplyTimeoutError",
     "StoppedError",
+    "retry_after",
 ]
 
 
@@ -79,3 +80,9 @@ class BadFrameError(ClientError):
     """The server sent something that is no frame of the protocol."""
 
     retryable = False
+
+
+def retry_after(error: CommandError | ClientError) -> float:
+    """Return the seconds that the server asks to wait before the same command is sent again."""
+    milliseconds = error.details.get("retry_after_ms") if isinstance(error, CommandError) else None
+    return milliseconds / 1000 if isinstance(milliseconds, int | float) else 0.0

@@ -6,7 +6,7 @@ Fields that this version does not know are passed over, so that a newer server c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -140,6 +140,8 @@ class _Frame(msgspec.Struct):
     data: Any = None
 
 
+Value = TypeVar("Value")
+
 _decoder = msgspec.json.Decoder(_Frame)
 
 
@@ -189,7 +191,7 @@ def read_tips(ok: Mapping[str, Any]) -> dict[str, int]:
     return _convert(ok.get("tips", {}), dict[str, int])
 
 
-def _convert(value: object, kind: type[Any]) -> Any:
+def _convert(value: object, kind: type[Value]) -> Value:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

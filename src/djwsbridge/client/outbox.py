@@ -69,8 +69,10 @@ class Outbox:
         for draft in drafts:
             self._append(draft)
 
-    def __contains__(self, client_message_id: str) -> bool:
-        return client_message_id in self._drafts
+    @property
+    def is_empty(self) -> bool:
+        """Say whether everything is confirmed."""
+        return not self._drafts
 
     @property
     def drafts(self) -> list[Draft]:

@@ -11,7 +11,9 @@ from djwsbridge.client.frames import Push, ReceiptEntry
 
 __all__ = ["Acks", "Receipts"]
 
-INTERVAL = 2.0  # seconds between two acks; each counts as a frame, of which the server takes 120 in 60 s
+INTERVAL = (
+    2.0  # seconds between two acks; each counts as a frame, of which the server takes 120 in 60 s
+)
 ROOM_PREFIX = "room."  # only members of rooms have a `delivered_seq`
 
 

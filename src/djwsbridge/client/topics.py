@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from djwsbridge.client.backoff import Backoff
-from djwsbridge.client.errors import ClientError
+from djwsbridge.client.errors import ClientError, retry_after
 from djwsbridge.client.frames import Push, TopicReport
 from djwsbridge.client.push_queue import Cursor, PushQueue
 from djwsbridge.protocol.codes import ErrorCode
@@ -214,9 +214,7 @@ class Topics:
         else:
             epoch, seq = topic.cursor or ("", 0)
             topic.was_sent = True
-            question = Question(
-                "topic.recover", {"topic": topic.name, "epoch": epoch, "seq": seq}
-            )
+            question = Question("topic.recover", {"topic": topic.name, "epoch": epoch, "seq": seq})
         self._asking = (topic, question)
         return question
 
@@ -238,9 +236,7 @@ class Topics:
         if topic is None:
             return
         if error.retryable:
-            details = error.details if isinstance(error, CommandError) else {}
-            pause = float(str(details.get("retry_after_ms", 0))) / 1000
-            self._not_before = now + pause + self._backoff.next_delay()
+            self._not_before = now + retry_after(error) + self._backoff.next_delay()
             self._want(topic, now)
         elif isinstance(error, CommandError) and error.code is ErrorCode.NOT_FOUND:
             self._forget(topic)
@@ -354,6 +350,8 @@ class Topics:
         if seq > start:
             self._move(topic, Cursor(epoch, seq))
             self._advanced(topic.name, seq)
+            if not epoch and not self._is_asked(topic):
+                self._want(topic, now)  # its first event has made the log
         for passed in [held for held in topic.held if held <= seq]:
             del topic.held[passed]
         self._watch_gap(topic, now)
