@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from django.urls import URLPattern, re_path
 
 from djwsbridge.conf import settings
@@ -23,5 +25,5 @@ def get_websocket_urlpatterns(consumer: type[UserConsumer] = UserConsumer) -> li
     Args:
         consumer: the project's own class, when it has derived one.
     """
-    path = socket_path().lstrip("/").rstrip("/")
+    path = re.escape(socket_path().strip("/"))
     return [re_path(rf"^{path}/?$", consumer.as_asgi()), *registry.routes()]  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from djwsbridge import durable
 from djwsbridge import runtime as runtimes
 from djwsbridge.consumers import UserConsumer
 from djwsbridge.runtime import Runtime
@@ -25,8 +26,10 @@ class QuietConsumer(UserConsumer):
 
 
 @pytest.fixture(autouse=True)
-def _memory(settings: Any) -> None:
+def _memory(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without other nodes and without a database: no log is installed."""
     settings.DJWSBRIDGE_ENGINE = "memory"
+    monkeypatch.setattr(durable, "_installed", [])
 
 
 @pytest.fixture

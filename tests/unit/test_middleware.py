@@ -1,0 +1,140 @@
+"""The middleware of the first seed's asgi.py, in front of Channels' router and of anything else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from channels.routing import URLRouter
+from django.contrib.auth.models import AnonymousUser
+from django.urls import re_path
+
+from djwsbridge import runtime as runtimes
+from djwsbridge.middleware import TokenAuthMiddleware
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.transport import endpoint
+from djwsbridge.transport.auth.handshake import HandshakeRefused
+from djwsbridge.transport.auth.identity import Identity, refusal
+from tests.unit.transport.fake_server import V1, FakeClient, identity_of, make_scope, make_user
+
+
+class Inner:
+    """An application of the developer's own that remembers its scopes and closes."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4999})
+
+
+@pytest.fixture(autouse=True)
+async def _node(settings: Any) -> AsyncIterator[None]:
+    settings.DJWSBRIDGE_ENGINE = "memory"
+    yield
+    await runtimes.current().stop()
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Let a test decide what the handshake's credential is worth."""
+    answers: list[Any] = [None]
+
+    async def authenticate(scope: Any) -> Identity | None:
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
+    monkeypatch.setattr(endpoint, "authenticate_handshake", authenticate)
+    return answers
+
+
+async def open_client(application: Any, **scope: Any) -> FakeClient:
+    client = FakeClient(TokenAuthMiddleware(application), make_scope(known=False, **scope))
+    return await client.open()
+
+
+async def test_the_user_is_in_the_scope(answer: list[Any]) -> None:
+    answer[0] = identity_of(make_user(7))
+    inner = Inner()
+    client = await open_client(inner, subprotocols=[])
+    await client.assert_closed(4999)
+    assert inner.scopes[0]["user"].pk == 7
+
+
+async def test_nobody_gets_through_to_a_plain_socket(answer: list[Any]) -> None:
+    inner = Inner()
+    client = await open_client(inner, subprotocols=[])
+    await client.assert_accepted()
+    assert (await client.hear())["code"] == "auth_required"
+    await client.assert_closed(4401)
+    assert inner.scopes == []
+
+
+async def test_a_v1_client_may_still_say_who_it_is(answer: list[Any]) -> None:
+    inner = Inner()
+    client = await open_client(inner, subprotocols=[V1])
+    await client.assert_closed(4999)
+    assert isinstance(inner.scopes[0]["user"], AnonymousUser)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(HandshakeRefused(403), 403), (refusal(ErrorCode.TOKEN_INVALID), None)]
+)
+async def test_a_refusal_stays_outside(answer: list[Any], error: Any, status: int | None) -> None:
+    answer[0] = error
+    inner = Inner()
+    client = await open_client(inner)
+    if status:
+        await client.assert_denied(status)
+        await client.leave()
+    else:
+        await client.assert_accepted()
+        await client.assert_told_and_closed(4401, "token_invalid")
+    assert inner.scopes == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_path_without_a_route_is_not_found(
+    answer: list[Any],
+    known: bool,  # noqa: FBT001
+) -> None:
+    answer[0] = identity_of(make_user(7)) if known else None
+    router = URLRouter([re_path("^a/$", Inner()), re_path("^b/", URLRouter([]))])  # type: ignore[arg-type]
+    client = await open_client(router, path="/c/", subprotocols=[])
+    await client.assert_denied(404)
+    await client.leave()
+
+
+async def test_a_path_without_a_route_further_in_is_not_found(answer: list[Any]) -> None:
+    answer[0] = identity_of(make_user(7))
+    router = URLRouter([re_path("^b/", URLRouter([re_path("^x$", Inner())]))])  # type: ignore[arg-type]
+    client = await open_client(router, path="/b/c/")
+    await client.assert_denied(404)
+    await client.leave()
+
+
+async def test_a_mount_point_is_not_part_of_the_path(answer: list[Any]) -> None:
+    answer[0] = identity_of(make_user(7))
+    router = URLRouter([re_path("^a/$", Inner())])  # type: ignore[arg-type]
+    client = await open_client(router, path="/mount/a/", root_path="/mount")
+    await client.assert_closed(4999)
+
+
+async def test_a_mistake_of_the_application_is_not_hidden(answer: list[Any]) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("mine")
+
+    answer[0] = identity_of(make_user(7))
+    client = await open_client(broken)
+    with pytest.raises(ValueError, match="mine"):
+        await client.task
+
+
+async def test_http_passes(answer: list[Any]) -> None:
+    inner = Inner()
+    await TokenAuthMiddleware(inner)({"type": "http"}, None, None)  # type: ignore[arg-type]
+    assert inner.scopes == [{"type": "http"}]

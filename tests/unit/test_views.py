@@ -1,0 +1,74 @@
+"""The ticket view, and what a socket's path says to plain HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+from rest_framework_simplejwt.tokens import AccessToken
+
+from djwsbridge.protocol.errors import CloseConnection
+from djwsbridge.transport.auth.identity import session_digest
+from djwsbridge.transport.auth.ticket import redeem_ticket
+from djwsbridge.views import upgrade_required
+
+URL = "/djwsbridge/ticket/"
+
+pytestmark = [pytest.mark.urls("config.urls"), pytest.mark.database]
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", password="correct horse")
+
+
+def test_a_session_gets_a_ticket_that_ends_with_it(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    answer = client.post(URL)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json()["expires_in"] == 30
+    identity = redeem_ticket(answer.json()["ticket"])
+    assert identity.user == alice
+    assert identity.session == session_digest(client.session.session_key or "")
+    assert identity.expires_in is None
+
+
+def test_a_token_gets_a_ticket_that_ends_with_it(alice: User, client: Client) -> None:
+    token = AccessToken.for_user(alice)
+    answer = client.post(URL, headers={"Authorization": f"Bearer {token}"})
+    identity = redeem_ticket(answer.json()["ticket"])
+    assert identity.session is None
+    assert identity.expires_in is not None
+    assert 0 < identity.expires_in <= 300
+
+
+def test_a_ticket_is_worth_one_connection(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    ticket = client.post(URL).json()["ticket"]
+    redeem_ticket(ticket)
+    with pytest.raises(CloseConnection, match="ticket_used"):
+        redeem_ticket(ticket)
+
+
+def test_nobody_gets_none(db: None, client: Client) -> None:
+    assert client.post(URL).status_code in {401, 403}
+    assert client.get(URL).status_code in {401, 403, 405}
+
+
+def test_a_form_of_another_site_gets_none(alice: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(alice)
+    assert strict.post(URL).status_code == 403
+
+
+def test_an_inactive_user_gets_none(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    User.objects.update(is_active=False)
+    assert client.post(URL).status_code in {401, 403}
+
+
+@pytest.mark.parametrize("method", ["get", "post", "head"])
+def test_plain_http_is_told_what_the_path_is_for(method: str) -> None:
+    answer = upgrade_required(getattr(RequestFactory(), method)("/ws/bridge/"))
+    assert answer.status_code == 426
+    assert (answer["Upgrade"], answer["Connection"]) == ("websocket", "Upgrade")
