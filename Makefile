@@ -12,10 +12,10 @@ TEST_PROGRAMS := chromium,chromium-browser,google-chrome:chromium redis-server:r
 	postgres:postgresql nginx:nginx-light node:nodejs wget:wget
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check format docs image lock clean
+.PHONY: help run test test-faults coverage check format docs image lock clean
 
 help: ## Say what each target does
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 run: $(VENV)/site.stamp ## Serve the chat with demo data at http://127.0.0.1:8000 (PORT=8001 for another)
 	@$(BIN)/python scripts/run.py $(PORT)
@@ -25,6 +25,11 @@ test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 	$(BIN)/python -m pytest --database postgresql -m database
 	$(NODE_TEST) $(wildcard tests/js/*.test.js)
+
+test-faults: $(VENV)/dev.stamp ## Run every fault for a minute, on every system (40 minutes)
+	@scripts/need $(TEST_PROGRAMS)
+	rm -rf artifacts/faults
+	$(BIN)/python -m pytest -m faults tests/faults; status=$$?; cat artifacts/faults/table.txt; exit $$status
 
 coverage: $(VENV)/dev.stamp ## Run the Python tests and report what they did not reach
 	@scripts/need $(TEST_PROGRAMS)

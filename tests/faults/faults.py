@@ -26,8 +26,8 @@ __all__ = ["FAULTS", "LEAVERS", "Fault", "Injection", "heal"]
 
 Injection = Callable[[System, random.Random, History], Awaitable[str | None]]
 
-EVERYWHERE = ("sqlite", "sqlite-daphne", "sqlite-3", "postgresql")
-WITH_REDIS = ("sqlite-3", "postgresql")
+FULL = ("postgresql",)
+SMALL_TOO = ("postgresql", "sqlite")
 BLACK = Trouble(black=True)
 
 
@@ -39,7 +39,7 @@ class Fault:
         number: in the list of promises.
         name: what is done, in a few words.
         inject: does it once; None when the workers do it to themselves.
-        systems: where it can be tried.
+        systems: what it is tried on, of `SYSTEMS`.
         pause: seconds from one injection to the next, on average.
         env: settings of the workers.
         limits: figures that must not be exceeded: `ack`, `delivery` or `away`, then the percentile, to seconds.
@@ -48,7 +48,7 @@ class Fault:
     number: int
     name: str
     inject: Injection | None
-    systems: tuple[str, ...] = EVERYWHERE
+    systems: tuple[str, ...] = FULL
     pause: float = 1.0
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def fault(
     key: str,
     name: str,
     *,
-    systems: tuple[str, ...] = EVERYWHERE,
+    systems: tuple[str, ...] = FULL,
     pause: float = 1.0,
     limits: Mapping[tuple[str, str], float] | None = None,
 ) -> Callable[[Injection], Injection]:
@@ -80,7 +80,7 @@ def crash_point(key: str, point: str, **limits: float) -> None:
     """Put a crash of the workers' own into the list."""
     env = {"DJWSBRIDGE_CRASH_POINT": point, "DJWSBRIDGE_CRASH_RATE": "0.01"}
     named = {tuple(limit.split("_")): seconds for limit, seconds in limits.items()}
-    FAULTS[key] = Fault(int(key), f"SIGKILL {point}", None, env=env, limits=named)
+    FAULTS[key] = Fault(int(key), f"SIGKILL {point}", None, SMALL_TOO, env=env, limits=named)
 
 
 def pick(system: System, chance: random.Random) -> Worker | None:
@@ -97,7 +97,13 @@ async def lasting(seconds: float) -> None:
 # Workers
 
 
-@fault("1", "worker SIGKILL", limits={("away", "p99"): 15.0})
+@fault(
+    "1",
+    "worker SIGKILL",
+    systems=(*SMALL_TOO, "sqlite-daphne"),
+    pause=3.0,
+    limits={("away", "p99"): 15.0},
+)
 async def kill_worker(system: System, chance: random.Random, history: History) -> str | None:
     worker = pick(system, chance)
     if worker is None:
@@ -111,7 +117,7 @@ crash_point("3", "after_ack_before_publish", delivery_p99=6.0)
 crash_point("4", "before_commit")
 
 
-@fault("5", "all workers SIGKILL", pause=6.0, limits={("away", "max"): 30.0})
+@fault("5", "all workers SIGKILL", systems=SMALL_TOO, pause=6.0, limits={("away", "max"): 30.0})
 async def kill_all(system: System, chance: random.Random, history: History) -> str | None:
     for worker in system.workers:
         worker.kill()
@@ -140,7 +146,7 @@ async def pause_40(system: System, chance: random.Random, history: History) -> s
     return await pause_worker(system, chance, 40.0)
 
 
-@fault("8", "worker SIGTERM", pause=3.0)
+@fault("8", "worker SIGTERM", systems=SMALL_TOO, pause=3.0)
 async def drain_worker(system: System, chance: random.Random, history: History) -> str | None:
     worker = pick(system, chance)
     if worker is None:
@@ -179,14 +185,13 @@ async def restart_redis(system: System, seconds: float) -> str:
 @fault(
     "10",
     "Redis SIGKILL and restart",
-    systems=WITH_REDIS,
     limits={("ack", "p99"): 1.0, ("delivery", "max"): 6.0},
 )
 async def kill_redis(system: System, chance: random.Random, history: History) -> str | None:
     return await restart_redis(system, chance.choice((0.0, 5.0)))
 
 
-@fault("11", "Redis SIGSTOP 10 s", systems=WITH_REDIS, limits={("ack", "p99"): 1.0})
+@fault("11", "Redis SIGSTOP 10 s", limits={("ack", "p99"): 1.0})
 async def pause_redis(system: System, chance: random.Random, history: History) -> str | None:
     assert system.redis is not None
     system.redis.send_signal(signal.SIGSTOP)
@@ -208,19 +213,19 @@ async def tell_redis(system: System, *command: str) -> object:
     return await asyncio.to_thread(tell)
 
 
-@fault("12", "Redis FLUSHALL", systems=WITH_REDIS)
+@fault("12", "Redis FLUSHALL")
 async def flush_redis(system: System, chance: random.Random, history: History) -> str | None:
     await tell_redis(system, "FLUSHALL")
     return "flushed"
 
 
-@fault("13", "Redis CLIENT KILL TYPE pubsub", systems=WITH_REDIS, pause=2.0)
+@fault("13", "Redis CLIENT KILL TYPE pubsub", pause=2.0)
 async def kill_subscribers(system: System, chance: random.Random, history: History) -> str | None:
     killed = await tell_redis(system, "CLIENT", "KILL", "TYPE", "pubsub")
     return f"{killed} connections" if killed else None
 
 
-@fault("14", "Redis out of memory", systems=WITH_REDIS, limits={("ack", "p99"): 1.0})
+@fault("14", "Redis out of memory", limits={("ack", "p99"): 1.0})
 async def fill_redis(system: System, chance: random.Random, history: History) -> str | None:
     await tell_redis(system, "CONFIG", "SET", "maxmemory-policy", "noeviction")
     await tell_redis(system, "CONFIG", "SET", "maxmemory", "1")
@@ -229,7 +234,7 @@ async def fill_redis(system: System, chance: random.Random, history: History) ->
     return "4 s"
 
 
-@fault("17", "Redis in a black hole", systems=WITH_REDIS, limits={("ack", "p99"): 1.0})
+@fault("17", "Redis in a black hole", limits={("ack", "p99"): 1.0})
 async def hide_redis(system: System, chance: random.Random, history: History) -> str | None:
     link = system.proxy.links["redis"]
     link.set(up=BLACK, down=BLACK)
@@ -241,7 +246,7 @@ async def hide_redis(system: System, chance: random.Random, history: History) ->
 # The database
 
 
-@fault("18", "pg_terminate_backend", systems=("postgresql",), pause=0.5)
+@fault("18", "pg_terminate_backend", pause=0.5)
 async def end_backends(system: System, chance: random.Random, history: History) -> str | None:
     statement = (
         "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity"
@@ -251,7 +256,7 @@ async def end_backends(system: System, chance: random.Random, history: History) 
     return f"{rows[0][0]} backends" if rows[0][0] else None
 
 
-@fault("19", "PostgreSQL immediate stop", systems=("postgresql",), pause=5.0)
+@fault("19", "PostgreSQL immediate stop", pause=5.0)
 async def stop_database(system: System, chance: random.Random, history: History) -> str | None:
     server = system.database.server
     assert server is not None
@@ -261,7 +266,7 @@ async def stop_database(system: System, chance: random.Random, history: History)
     return "down for 5 s"
 
 
-@fault("20", "slow database", systems=("postgresql",), limits={("ack", "p99"): 10.0})
+@fault("20", "slow database", limits={("ack", "p99"): 10.0})
 async def slow_database(system: System, chance: random.Random, history: History) -> str | None:
     trouble = Trouble(latency=0.25, jitter=0.25)  # there and back: 500 ms ± 500
     system.proxy.links["database"].set(up=trouble, down=trouble)
@@ -270,7 +275,7 @@ async def slow_database(system: System, chance: random.Random, history: History)
     return "5 s"
 
 
-@fault("21", "database in a black hole", systems=("postgresql",), pause=4.0)
+@fault("21", "database in a black hole", pause=4.0)
 async def hide_database(system: System, chance: random.Random, history: History) -> str | None:
     link = system.proxy.links["database"]
     link.set(up=BLACK, down=BLACK)
@@ -279,7 +284,7 @@ async def hide_database(system: System, chance: random.Random, history: History)
     return "8 s"
 
 
-@fault("34", "SQLite write lock 10 s", systems=("sqlite", "sqlite-daphne", "sqlite-3"))
+@fault("34", "SQLite write lock 10 s", systems=("sqlite", "sqlite-3"))
 async def lock_database(system: System, chance: random.Random, history: History) -> str | None:
     path = system.database.path
     assert path is not None
@@ -296,7 +301,7 @@ async def lock_database(system: System, chance: random.Random, history: History)
 # The network of the clients
 
 
-@fault("26", "clients RST, FIN, cut, one-byte slices")
+@fault("26", "clients RST, FIN, cut, one-byte slices", systems=SMALL_TOO)
 async def cut_clients(system: System, chance: random.Random, history: History) -> str | None:
     front, kind = chance.choice(system.fronts), chance.choice(("RST", "FIN", "cut", "slices"))
     if kind in ("RST", "FIN"):

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from djwsbridge.testing.checker import State, Verdict, judge
+from djwsbridge.testing.device import ClientDevice
 from djwsbridge.testing.history import Fault as Injected
 from djwsbridge.testing.history import History
 from djwsbridge.testing.workload import Device, Journal, Participant, Workload
@@ -42,6 +43,7 @@ class Plan:
         min_acks: with fewer acknowledged messages the verdict is unknown.
         min_faults: with fewer faults likewise.
         heartbeat: seconds between two signs of life of a client.
+        client: `library`, or `small`: the rig's own.
     """
 
     fault: str
@@ -57,6 +59,7 @@ class Plan:
     min_acks: int = 5_000
     min_faults: int = 3
     heartbeat: float = 5.0
+    client: str = "library"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +149,11 @@ def _participants(
     for number, (user, token) in enumerate(zip(system.people, system.tokens, strict=True)):
         journal = Journal(history, f"device-{number}", user)
         url = system.urls[number % len(system.urls)]
-        device: Device = SmallDevice([url], token, system.rooms, journal, chance)
+        device: Device = (
+            ClientDevice(url, token, system.rooms, journal)
+            if plan.client == "library"
+            else SmallDevice([url], token, system.rooms, journal, chance)
+        )
         writes = number < plan.writers
         participants.append(Participant(journal, device, system.rooms, writes))
     assert plan.fault != "35" or plan.readers >= len(LEAVERS)

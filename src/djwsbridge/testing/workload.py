@@ -111,6 +111,12 @@ class Journal:
             self._history.add(Away(device=self.device, lost=self._lost, back=time.monotonic()))
             self._lost = None
 
+    def ended(self) -> None:
+        """Note that the run is over; whoever is away never came back."""
+        if self._lost is not None:
+            self._history.add(Away(device=self.device, lost=self._lost))
+            self._lost = None
+
 
 @dataclass(frozen=True)
 class Participant:
@@ -174,6 +180,8 @@ class Workload:
         for send in self._pending.values():
             self.history.add(send)
         self._pending.clear()
+        for one in self.participants:
+            one.journal.ended()
         await asyncio.gather(*(one.device.stop() for one in self.participants))
         for result in done:
             if isinstance(result, Exception):

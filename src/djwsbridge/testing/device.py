@@ -1,0 +1,121 @@
+"""The library's own client as a `Device` of a workload."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from djwsbridge.client import (
+    RESET,
+    Client,
+    CommandError,
+    ConnectionLostError,
+    Push,
+    ReplyTimeoutError,
+    State,
+    StateChange,
+    StoppedError,
+)
+from djwsbridge.testing.workload import Journal
+
+__all__ = ["ClientDevice"]
+
+PAGE = 500  # messages read at once
+
+
+class ClientDevice:
+    """One person with the library's client.
+
+    Args:
+        url: of the endpoint.
+        token: who it is.
+        rooms: what it shows.
+        journal: whom it tells what happens.
+    """
+
+    def __init__(self, url: str, token: str, rooms: Collection[int], journal: Journal) -> None:
+        self._rooms = rooms
+        self._journal = journal
+        self._client = Client(url, token=token, on_state=self._on_state)
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return when it is online for the first time."""
+        for room in self._rooms:
+            self._journal.opened(room, after=0)
+        await self._client.__aenter__()
+        self._reading = asyncio.ensure_future(self._read())
+
+    async def stop(self) -> None:
+        """Leave.
+
+        Raises:
+            StoppedError: the server had ended it for good.
+        """
+        if self._reading is None:
+            return
+        await self._client.close()
+        await self._reading
+
+    async def send(self, room: int, body: str, client_message_id: uuid.UUID) -> int:
+        """Send a message until there is an answer, and return its seq."""
+        return (await self._client.send_message(room, body, client_message_id)).seq
+
+    def _on_state(self, change: StateChange) -> None:
+        if change.state is State.ONLINE:
+            self._journal.online()
+        elif change.state is State.WAITING:
+            self._journal.lost()
+
+    async def _read(self) -> None:
+        """Show what comes, until the client is closed."""
+        async for push in self._client.pushes():
+            prefix, _, name = (push.topic or "").partition(".")
+            if prefix == "room" and name.isdecimal() and int(name) in self._rooms:
+                with contextlib.suppress(StoppedError):
+                    await self._take(int(name), push)
+
+    async def _take(self, room: int, push: Push) -> None:
+        if push.type == "message.sent":
+            self._show(room, push.data)
+        elif push.type == RESET:
+            await self._load(room, push.data["seq"])
+        elif push.type == "receipt":
+            self._journal.told(
+                room,
+                push.data["user"],
+                delivered_seq=push.data["delivered_seq"],
+                read_seq=push.data.get("read_seq"),
+            )
+
+    async def _load(self, room: int, seq: int) -> None:
+        """Read the messages between the end of the list and the point from which pushes go on."""
+        more = True
+        while more:
+            after = self._journal.newest[room]
+            try:
+                page = await self._client.request(
+                    "message.list", room=room, after=after, limit=PAGE
+                )
+            except (ConnectionLostError, ReplyTimeoutError):
+                continue
+            except CommandError as error:
+                if not error.retryable:
+                    return
+                continue
+            for message in page["messages"]:
+                if message["seq"] <= seq:
+                    self._show(room, message)
+            more = len(page["messages"]) == PAGE and self._journal.newest[room] < seq
+
+    def _show(self, room: int, message: Mapping[str, Any]) -> None:
+        self._journal.shown(
+            room,
+            seq=message["seq"],
+            id=message["client_message_id"],
+            sender=message["sender"]["id"],
+            body=message["body"],
+        )
