@@ -243,7 +243,9 @@ def ask(socket: ClientConnection, cmd: str, *, id: int = 1, **fields: Any) -> di
 
 def assert_alive(socket: ClientConnection) -> None:
     """Expect that a connection goes on."""
-    assert ask(socket, "heartbeat", id=77) == {"id": 77, "ok": {}}
+    reply = ask(socket, "heartbeat", id=77)
+    assert reply["id"] == 77
+    assert "ok" in reply
 
 
 def assert_told_and_closed(

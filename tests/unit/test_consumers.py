@@ -1,0 +1,196 @@
+"""What a user may send, and what a developer may change about it; without sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from djwsbridge import runtime
+from djwsbridge.consumers import UserConsumer, send_to_user
+from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.frames import PlainMessage, SendToUser
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+Pushes = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def pushes(monkeypatch: pytest.MonkeyPatch) -> Pushes:
+    """Collect what is handed to the engine: (topic, data)."""
+    collected: Pushes = []
+
+    def hand_over(topic: str, text: str) -> None:
+        collected.append((topic, json.loads(text)["data"]))
+
+    monkeypatch.setattr(runtime, "hand_over", hand_over)
+    return collected
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice")
+
+
+@pytest.fixture
+def bob() -> User:
+    return User.objects.create_user("bob")
+
+
+def consumer_of(user: User, kind: type[UserConsumer] = UserConsumer) -> UserConsumer:
+    connection: Any = SimpleNamespace(user=user, scope={"path": "/ws/bridge/"})
+    return kind(connection)
+
+
+def message(**frame: Any) -> PlainMessage:
+    """Return a frame of the plain dialect as its decoder leaves it."""
+    body = frame.get("content", frame.get("message"))
+    return PlainMessage(
+        frame=frame, type=frame.get("type"), body=body, recipient=frame.get("recipient")
+    )
+
+
+async def test_a_message_goes_to_both(alice: User, bob: User, pushes: Pushes) -> None:
+    frame = {"type": "text", "message": "hello", "recipient": bob.pk}
+    await consumer_of(alice).receive(message(**frame))
+    data = {**frame, "sender": alice.pk}
+    assert sorted(pushes) == [(f"user.{alice.pk}", data), (f"user.{bob.pk}", data)]
+
+
+async def test_a_note_to_self_arrives_once(alice: User, pushes: Pushes) -> None:
+    await consumer_of(alice).receive(message(content="note", recipient=alice.pk))
+    assert [topic for topic, _ in pushes] == [f"user.{alice.pk}"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "type", "code"),
+    [
+        (None, "anything", None),
+        (None, None, None),
+        (["text"], "text", None),
+        (["text"], "image", "unknown_type"),
+        (["text"], None, "unknown_type"),
+    ],
+)
+async def test_types_may_be_limited(
+    alice: User,
+    pushes: Pushes,
+    settings: Any,
+    allowed: list[str] | None,
+    type: str | None,
+    code: str | None,
+) -> None:
+    settings.DJWSBRIDGE_ALLOWED_TYPES = allowed
+    sending = consumer_of(alice).receive(message(type=type, content="x"))
+    if code is None:
+        await sending
+        assert len(pushes) == 1
+    else:
+        with pytest.raises(CommandError, match=code):
+            await sending
+        assert pushes == []
+
+
+def inactive(bob: User) -> object:
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    return bob.pk
+
+
+RECIPIENTS: dict[str, Callable[[User], object]] = {
+    "unknown": lambda _: 2**40,
+    "huge": lambda _: 2**53 - 1,
+    "uuid": lambda _: "00000000-0000-4000-8000-000000000000",
+    "inactive": inactive,
+}
+
+
+@pytest.mark.parametrize("make", RECIPIENTS.values(), ids=RECIPIENTS.keys())
+def test_all_bad_recipients_look_alike(
+    alice: User, bob: User, pushes: Pushes, make: Callable[[User], object]
+) -> None:
+    with pytest.raises(CommandError) as refused:
+        consumer_of(alice)._relay(message(content="x", recipient=make(bob)))
+    assert str(refused.value).startswith("bad_recipient")
+    assert refused.value.details == {}
+    assert pushes == []
+
+
+async def test_a_derived_class_decides_who_may_write(
+    alice: User, bob: User, pushes: Pushes
+) -> None:
+    class Hermit(UserConsumer):
+        def may_write(self, recipient: Any) -> bool:
+            return bool(recipient == self.user)
+
+    with pytest.raises(CommandError, match="bad_recipient"):
+        await consumer_of(alice, Hermit).receive(message(content="x", recipient=bob.pk))
+    await consumer_of(alice, Hermit).receive(message(content="x", recipient=alice.pk))
+    assert [topic for topic, _ in pushes] == [f"user.{alice.pk}"]
+
+
+async def test_a_message_that_cannot_be_stored_is_not_pushed(
+    alice: User, bob: User, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(UserConsumer):
+        def store(self, message: PlainMessage, recipient: Any) -> object:
+            raise RuntimeError("disk full")
+
+    monkeypatch.setattr("djwsbridge.store.is_on", lambda: True)
+    with pytest.raises(RuntimeError):
+        await consumer_of(alice, Broken).receive(message(content="x", recipient=bob.pk))
+    assert pushes == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [({"recipient": 1}, "bad_field"), ({"content": "x"}, "bad_recipient")],
+    ids=["no-body", "no-recipient"],
+)
+async def test_what_is_stored_has_a_body_and_a_recipient(
+    alice: User, pushes: Pushes, monkeypatch: pytest.MonkeyPatch, frame: Any, code: str
+) -> None:
+    monkeypatch.setattr("djwsbridge.store.is_on", lambda: True)
+    frame = {key: alice.pk if key == "recipient" else value for key, value in frame.items()}
+    with pytest.raises(CommandError, match=code):
+        await consumer_of(alice).receive(message(**frame))
+    assert pushes == []
+
+
+@pytest.mark.parametrize("as_text", [False, True], ids=["int", "string"])
+async def test_v1_sends_the_same_way(
+    alice: User,
+    bob: User,
+    pushes: Pushes,
+    as_text: bool,  # noqa: FBT001
+) -> None:
+    connection: Any = SimpleNamespace(consumer=consumer_of(alice))
+    recipient: Any = str(bob.pk) if as_text else bob.pk
+    command = SendToUser(id=1, recipient=recipient, content="hello")
+    assert await send_to_user(connection, command) == {}
+    data = {"type": "text", "content": "hello", "recipient": recipient, "sender": alice.pk}
+    assert sorted(topic for topic, _ in pushes) == sorted([f"user.{alice.pk}", f"user.{bob.pk}"])
+    assert all(pushed == data for _, pushed in pushes)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "content", "code"),
+    [("bob", "x", "bad_recipient"), (1, " ", "empty_body"), (1, "x" * 8_001, "too_large")],
+)
+async def test_v1_checks_what_the_plain_dialect_checks(
+    alice: User, pushes: Pushes, recipient: Any, content: str, code: str
+) -> None:
+    connection: Any = SimpleNamespace(consumer=consumer_of(alice))
+    with pytest.raises(CommandError, match=code):
+        await send_to_user(connection, SendToUser(id=1, recipient=recipient, content=content))
+    assert pushes == []
+
+
+def test_a_consumer_knows_its_scope_and_does_nothing_by_itself(alice: User) -> None:
+    consumer = consumer_of(alice)
+    assert consumer.scope["path"] == "/ws/bridge/"
+    assert consumer.plain_dialect() is UserConsumer.plain_dialect()
