@@ -179,6 +179,12 @@ def test_every_public_name_is_in_the_reference(name: str) -> None:
     assert missing == []
 
 
+def test_every_name_of_the_python_client_is_in_the_reference() -> None:
+    page = (REFERENCE / "python-client.md").read_text()
+    names = import_module("djwsbridge.client").__all__
+    assert [one for one in names if not re.search(rf"`{one}\b", page)] == []
+
+
 def test_the_architecture_page_shows_the_layers_that_are_checked() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     checked = re.search(
