@@ -31,6 +31,19 @@ MAX_TYPE_LENGTH = 100  # characters of a command's or a message's type
 # A whole string (an unterminated one runs to the end, so that the scan stays linear) or one bracket outside of strings.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _ESCAPED_NUL = "\\u0000"
+# Types of fields that hold no deeper value than their own classes say.
+_BOUNDED = (
+    msgspec.inspect.BoolType,
+    msgspec.inspect.DateTimeType,
+    msgspec.inspect.DateType,
+    msgspec.inspect.EnumType,
+    msgspec.inspect.FloatType,
+    msgspec.inspect.LiteralType,
+    msgspec.inspect.NoneType,
+    msgspec.inspect.StrType,
+    msgspec.inspect.TimeType,
+    msgspec.inspect.UUIDType,
+)
 # Stands for a number that JSON readers disagree about.
 _OUT_OF_RANGE = object()
 _encoder = msgspec.json.Encoder()
@@ -77,6 +90,12 @@ class Codec:
         self.commands: Mapping[str, type[Command]] = {
             cast(str, command.__struct_config__.tag): command for command in commands
         }
+        # Commands with fields that may hold anything: the decoder alone would let too much through.
+        self._open = frozenset(
+            command
+            for command in self.commands.values()
+            if any(_is_open(field.type) for field in _fields(command))
+        )
         union = functools.reduce(operator.or_, self.commands.values())
         self._decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(
             cast(type[Command], Union[union])  # noqa: UP007  a union built at run time
@@ -92,7 +111,7 @@ class Codec:
             command = self._decoder.decode(text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             raise self._diagnose(text) from None
-        if _ESCAPED_NUL in text:
+        if type(command) in self._open or _ESCAPED_NUL in text:
             try:
                 load_object(text)
             except CommandError as error:
@@ -147,6 +166,34 @@ class Codec:
         if unknown:
             return CommandError(ErrorCode.UNKNOWN_FIELD)
         return CommandError(ErrorCode.BAD_FIELD, field=_bad_field(command, frame))
+
+
+def _fields(command: type[Command]) -> tuple[msgspec.inspect.Field, ...]:
+    return cast(msgspec.inspect.StructType, msgspec.inspect.type_info(command)).fields
+
+
+def _is_open(type_: msgspec.inspect.Type) -> bool:
+    """Say whether a field can hold numbers or a depth that its type does not bound."""
+    if isinstance(type_, msgspec.inspect.IntType):
+        above = type_.ge is None and type_.gt is None
+        return above or (type_.le is None and type_.lt is None)
+    parts = _parts(type_)
+    return any(map(_is_open, parts)) if parts else not isinstance(type_, _BOUNDED)
+
+
+def _parts(type_: msgspec.inspect.Type) -> tuple[msgspec.inspect.Type, ...]:
+    """Return the types that a type is made of; none for one that is whole."""
+    if isinstance(type_, msgspec.inspect.Metadata):
+        return (type_.type,)
+    if isinstance(type_, msgspec.inspect.UnionType):
+        return type_.types
+    if isinstance(type_, msgspec.inspect.TupleType):
+        return type_.item_types
+    if isinstance(type_, msgspec.inspect.DictType):
+        return (type_.key_type, type_.value_type)
+    if isinstance(type_, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
+        return (type_.item_type,)
+    return ()
 
 
 def _describe(error: CommandError) -> dict[str, object]:

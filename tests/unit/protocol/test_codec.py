@@ -30,6 +30,7 @@ from djwsbridge.protocol.frames import (
     Connect,
     Heartbeat,
     ListPresence,
+    ObjectId,
     RefreshToken,
     SendToUser,
     Subscribe,
@@ -244,6 +245,65 @@ def test_the_deepest_frame_that_is_allowed() -> None:
 def test_brackets_in_strings_are_no_depth() -> None:
     text = json.dumps({"a": '[{"\\' * 100, "b\\": "]"})
     assert load_object(text) == json.loads(text)
+
+
+# -- commands of a developer whose fields are not bounded --
+
+
+class Draw(Command, frozen=True, kw_only=True, tag="draw"):
+    shape: object = None
+    points: tuple[dict[str, object], ...] = ()
+    size: int = 0
+    note: str | None = None
+
+
+class Plot(Command, frozen=True, kw_only=True, tag="plot"):
+    xs: list[ObjectId]
+    ys: dict[str, tuple[ObjectId, float]]
+
+
+DRAWING = Codec([Draw, Plot])
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ('"shape":' + "[" * 16 + "]" * 16, "too_deep"),
+        ('"points":[{"a":' + "[" * 14 + "]" * 14 + "}]", "too_deep"),
+        ('"shape":9007199254740992', "bad_field"),
+        ('"size":-9007199254740992', "bad_field"),
+        ('"shape":1e400', "bad_field"),
+        ('"shape":{"a":"\\u0000"}', "bad_text"),
+        ('"shape":' + json.dumps({str(n): n for n in range(65)}), "too_many"),
+    ],
+)
+def test_a_field_of_any_kind_is_held_to_the_same_bounds(fields: str, code: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        DRAWING.decode(f'{{"id":3,"cmd":"draw",{fields}}}')
+    assert caught.value.code is ErrorCode(code)
+
+
+def test_a_field_of_any_kind_within_the_bounds_is_read() -> None:
+    command = DRAWING.decode('{"id":3,"cmd":"draw","shape":[[{"a":1.5}]],"size":-5}')
+    assert command == Draw(id=3, shape=[[{"a": 1.5}]], size=-5)
+
+
+def test_a_float_is_finite() -> None:
+    with pytest.raises(CommandError) as caught:
+        DRAWING.decode('{"id":3,"cmd":"plot","xs":[1],"ys":{"a":[1,1e400]}}')
+    assert caught.value.code is ErrorCode.BAD_FIELD
+
+
+def test_only_commands_that_need_it_are_read_twice() -> None:
+    assert DRAWING._open == {Draw}
+    assert not CODEC._open
+
+
+def test_a_map_that_its_type_bounds_may_have_many_keys() -> None:
+    cursors = {f"room.{number}": ["e", number] for number in range(200)}
+    command = CODEC.decode(json.dumps({"id": 1, "cmd": "connect", "cursors": cursors}))
+    assert isinstance(command, Connect)
+    assert len(command.cursors) == 200
 
 
 # -- canonical frames ------------------------------------------------------------------------------------------------
