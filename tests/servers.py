@@ -50,6 +50,9 @@ TIMEOUT = 20.0 * float(os.environ.get("DJWSBRIDGE_TEST_TIMEOUT_FACTOR", "1"))
 
 POLL_INTERVAL = 0.02  # seconds between two looks at a condition
 
+# A test process that is killed stops no server; then the kernel does.
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+
 ServerName = Literal["daphne", "uvicorn"]
 
 # How each server is started, with the limits of the shipped deployment.
@@ -143,7 +146,7 @@ class Process:
         user: str | None = None,
     ) -> None:
         # What to start, again after a stop.
-        self.command = list(command)
+        self.command = [*DIE_WITH_PARENT, *command]
         self.cwd = cwd
         self.env = child_environment(env or {})
         self.user = user
