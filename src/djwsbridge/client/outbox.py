@@ -79,6 +79,10 @@ class Outbox:
         """Return what is not confirmed, in order of sending."""
         return list(self._drafts.values())
 
+    def find(self, client_message_id: str) -> Draft | None:
+        """Return a message that is not confirmed; None when it is not here."""
+        return self._drafts.get(client_message_id)
+
     def add(self, draft: Draft) -> bool:
         """Queue a message.
 

@@ -220,7 +220,7 @@ class ClientProtocol:
                 "body": draft.body,
                 "client_message_id": draft.client_message_id,
             }
-            settle = partial(self._sent, draft.client_message_id)
+            settle = partial(self._sent, draft)
             ask("message.send", fields, settle, now=now)
 
     def _recovered(self, name: str, result: Result, now: float) -> None:
@@ -245,10 +245,13 @@ class ClientProtocol:
         else:
             self._acks.confirm()
 
-    def _sent(self, client_message_id: str, result: Result, now: float) -> None:
+    def _sent(self, draft: Draft, result: Result, now: float) -> None:
         """Take the answer to a send."""
+        client_message_id = draft.client_message_id
         if isinstance(result, ConnectionLostError):
             return  # `lose` follows
+        if self.outbox.find(client_message_id) is not draft:
+            return  # its own push was quicker; another one may bear its id by now
         if isinstance(result, CommandError | ClientError):
             if result.retryable:
                 self.outbox.retry(client_message_id, now=now, pause=retry_after(result))
@@ -275,9 +278,13 @@ class ClientProtocol:
             message = read_message(push.data)
         except BadFrameError:
             return
-        # Another member could have copied the id from an earlier push.
-        if message.sender.id == self.user.id:
-            self._confirm(message.client_message_id, message)
+        draft = Draft(message.client_message_id, message.room, message.body)
+        # Another member could have copied the id from an earlier push; and the application could have used it twice.
+        if (
+            message.sender.id == self.user.id
+            and self.outbox.find(message.client_message_id) == draft
+        ):
+            self._confirm(draft.client_message_id, message)
 
     def _confirm(self, client_message_id: str, message: Message) -> None:
         if self.outbox.remove(client_message_id) is not None:
