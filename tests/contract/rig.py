@@ -34,12 +34,14 @@ class Node:
     async def wait_for(self, count: int) -> None:
         """Return when so many pushes were delivered."""
         try:
-            async with asyncio.timeout(TIMEOUT * 3):
-                while len(self.got) < count:
-                    self._arrived.clear()
-                    await self._arrived.wait()
-        except TimeoutError:
+            await asyncio.wait_for(self._reach(count), TIMEOUT * 3)
+        except asyncio.TimeoutError:
             raise AssertionError(f"{len(self.got)} pushes of {count} arrived") from None
+
+    async def _reach(self, count: int) -> None:
+        while len(self.got) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def assert_delivered(self, *expected: tuple[str, str]) -> None:
         """Wait for these pushes, and see that nothing else came."""

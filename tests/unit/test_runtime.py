@@ -100,6 +100,12 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the log out: with one, a node starts without its engine too."""
+    monkeypatch.setattr(runtime, "installed_log", lambda: None)
+
+
 @pytest.fixture
 def engine() -> RecordingEngine:
     return RecordingEngine()
