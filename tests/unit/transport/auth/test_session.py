@@ -1,0 +1,147 @@
+"""The session cookie and the origin of the page that uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client
+
+from djwsbridge.protocol.errors import CloseConnection
+from djwsbridge.transport.auth.handshake import HandshakeRefused, authenticate_handshake
+from djwsbridge.transport.auth.identity import Method
+from djwsbridge.transport.auth.revocation import check_still_valid
+from djwsbridge.transport.auth.session import authenticate_session, is_allowed_origin
+
+
+def scope_of(scheme: str = "ws", **headers: str) -> dict[str, Any]:
+    """Return the part of a handshake that tells where the site is."""
+    raw = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+    return {"scheme": scheme, "headers": raw, "query_string": b"", "subprotocols": []}
+
+
+@pytest.fixture(autouse=True)
+def _hosts(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["example.com", "[2001:db8::1]"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "scope", "allowed"),
+    [
+        ("http://example.com", scope_of(host="example.com"), True),
+        ("http://example.com:80", scope_of(host="example.com"), True),
+        ("http://EXAMPLE.com", scope_of(host="example.com"), True),
+        ("https://example.com", scope_of(host="example.com"), False),
+        ("https://example.com", scope_of("wss", host="example.com"), True),
+        ("https://example.com:443", scope_of("wss", host="example.com"), True),
+        ("http://example.com:8000", scope_of(host="example.com:8000"), True),
+        ("http://example.com:8001", scope_of(host="example.com:8000"), False),
+        ("http://[2001:db8::1]:8000", scope_of(host="[2001:db8::1]:8000"), True),
+        ("http://evil.com", scope_of(host="evil.com"), False),  # a forged Host header
+        ("http://evil.com", scope_of(host="example.com", x_forwarded_host="evil.com"), False),
+        ("https://example.com", scope_of(host="example.com", x_forwarded_proto="https"), False),
+        ("http://example.com/", scope_of(host="example.com"), False),
+        ("http://example.com?", scope_of(host="example.com"), True),
+        ("ws://example.com", scope_of(host="example.com"), False),
+        ("http://", scope_of(host="example.com"), False),
+        ("http://example.com", scope_of(), False),
+        ("http://example.com", scope_of(host="example.com:evil"), False),
+    ],
+)
+def test_the_site_itself_is_allowed_exactly(
+    origin: str,
+    scope: dict[str, Any],
+    allowed: bool,  # noqa: FBT001
+) -> None:
+    assert is_allowed_origin(origin, scope) is allowed
+
+
+def test_a_proxy_of_ours_tells_scheme_and_host(settings: Any) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.USE_X_FORWARDED_HOST = True
+    scope = scope_of(host="worker1:8000", x_forwarded_host="example.com", x_forwarded_proto="https")
+    assert is_allowed_origin("https://example.com", scope)
+    assert not is_allowed_origin("http://example.com", scope)
+    plain = scope_of("wss", host="example.com", x_forwarded_proto="http")
+    assert not is_allowed_origin("https://example.com", plain)
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://app.example.org", True),
+        ("https://a.b.example.org", True),
+        ("https://evilexample.org", False),
+        ("http://app.example.org", False),
+        ("https://app.example.org:444", False),
+        ("https://one.test", True),
+        ("http://example.com", False),  # a list of one's own replaces the site itself
+    ],
+)
+def test_a_list_of_origins_replaces_the_default(
+    settings: Any,
+    origin: str,
+    allowed: bool,  # noqa: FBT001
+) -> None:
+    settings.DJWSBRIDGE_ALLOWED_ORIGINS = ["https://*.example.org", "https://one.test"]
+    assert is_allowed_origin(origin, scope_of(host="example.com")) is allowed
+
+
+def test_everybody_may_be_allowed(settings: Any) -> None:
+    settings.DJWSBRIDGE_ALLOWED_ORIGINS = ["*"]
+    assert is_allowed_origin("https://evil.com", scope_of())
+    assert is_allowed_origin(None, scope_of())
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", password="correct horse")
+
+
+@pytest.mark.database
+def test_a_session_names_its_user(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    key = client.session.session_key or ""
+    identity = authenticate_session(key)
+    assert identity is not None
+    assert (identity.user, identity.method, identity.session_key) == (alice, Method.SESSION, key)
+    assert key not in repr(identity)
+    check_still_valid(identity)
+
+
+@pytest.mark.database
+def test_a_session_of_nobody_is_none(db: None) -> None:
+    anonymous = SessionStore()
+    anonymous.create()
+    for key in (anonymous.session_key or "", "no such session", "", "x" * 300):
+        assert authenticate_session(key) is None
+
+
+@pytest.mark.database
+def test_a_session_ends_with_the_password(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    key = client.session.session_key or ""
+    identity = authenticate_session(key)
+    alice.set_password("another horse")
+    alice.save()
+    assert authenticate_session(key) is None
+    assert identity is not None
+    with pytest.raises(CloseConnection, match="4410"):
+        check_still_valid(identity)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_user_known_by_other_means_is_not_taken_for_a_session() -> None:
+    """An outer middleware of the developer's own has no session: it must not end after a minute."""
+    user = await User.objects.acreate(username="alice")
+    scope = {**scope_of(host="example.com", origin="http://example.com"), "user": user}
+    identity = await authenticate_handshake(scope)
+    assert identity is not None
+    assert (identity.session_key, identity.session) == (None, None)
+
+    await sync_to_async(check_still_valid)(identity)
+    with pytest.raises(HandshakeRefused):
+        await authenticate_handshake({**scope, "headers": [(b"origin", b"http://evil.com")]})
