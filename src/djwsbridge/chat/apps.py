@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
+from django.core import checks
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -23,8 +24,10 @@ class ChatConfig(AppConfig):
     def ready(self) -> None:
         """Register with the core, which never names the chat."""
         from djwsbridge.chat import commands, handlers, services  # noqa: PLC0415 - needs the models
+        from djwsbridge.chat.checks import check_log  # noqa: PLC0415
         from djwsbridge.transport import registry  # noqa: PLC0415
 
+        checks.register(check_log, checks.Tags.compatibility)
         registry.register_command(commands.SendMessage, handlers.send_message, counts_as_send=True)
         registry.register_command(commands.ListMessages, handlers.list_messages)
         registry.register_command(commands.MarkRead, handlers.mark_read)

@@ -164,6 +164,6 @@ def test_pages_and_plain_sockets_share_a_room(site: Site, sign_up: SignUp) -> No
     # What is said in the other room is not for this socket, although bob is a member there.
     assert plain.receive() == {"type": "chat_message", "user": "alice", "message": "here"}
     plain.send(message="and back")
-    pushed = page.wait_for(push="message.sent", seq=2)
+    pushed = page.wait_for(push="message.sent", seq=3)
     assert pushed["data"]["body"] == "and back"
     assert pushed["topic"] == f"room.{room['id']}"

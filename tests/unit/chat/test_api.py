@@ -101,9 +101,9 @@ class TestMessages:
         again: Any = post(client, f"rooms/{room.id}/messages/", body)
         assert sent.status_code == 201
         assert sent.json() == again.json()
-        assert sent.json()["seq"] == 1
-        page: Any = client.get(f"/chat/api/rooms/{room.id}/messages/?before=2&limit=10")
-        assert page.json() == {"messages": [sent.json()], "last_seq": 1}
+        assert sent.json()["seq"] == 2
+        page: Any = client.get(f"/chat/api/rooms/{room.id}/messages/?before=3&limit=10")
+        assert page.json() == {"messages": [sent.json()], "last_seq": 2}
         assert "no-store" in page["Cache-Control"]
         other = {**body, "body": "other"}
         conflict = post(client, f"rooms/{room.id}/messages/", other)
@@ -163,7 +163,7 @@ class TestMessages:
 
     def test_a_limit_that_is_too_high_is_lowered(self, client: Client, room: RoomView) -> None:
         answer = client.get(f"/chat/api/rooms/{room.id}/messages/?limit=1000000&after=99")
-        assert answer.json() == {"messages": [], "last_seq": 0}
+        assert answer.json() == {"messages": [], "last_seq": 1}
 
 
 class TestForm:

@@ -17,8 +17,10 @@ from djwsbridge.chat.consumers import RoomConsumer, RoomDialect, routes
 from djwsbridge.chat.models import Membership, Message
 from djwsbridge.presence import Person, Snapshot
 from djwsbridge.protocol.codec import encode_push
-from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
 from djwsbridge.runtime import Runtime, user_topic
+from djwsbridge.transport.connection import Connection
 from tests.unit.transport.fake_server import FakeClient, identity_of, make_scope
 
 DIALECT = RoomDialect("room.4")
@@ -172,16 +174,15 @@ class TestSocket:
         assert refused["retry_after_ms"] > 0
         await client.assert_closed(1013)
 
-    async def test_the_engine_is_away(self, node: Runtime, open_room: Enter) -> None:
+    async def test_a_node_that_cannot_listen_sends_its_people_away(
+        self, open_room: Enter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         alice, _ = await make_people()
-        subscribe = node.engine.subscribe
 
-        async def fail(topic: str) -> None:
-            if topic.startswith("room."):
-                raise EngineUnavailable
-            await subscribe(topic)
+        async def fail(*_: object, **__: object) -> None:
+            raise CommandError(ErrorCode.BUSY)
 
-        node.engine.subscribe = fail  # type: ignore[method-assign]
+        monkeypatch.setattr(Connection, "subscribe", fail)
         client = await open_room(alice, "general")
         assert (await client.hear())["type"] == "user_list"
         assert (await client.hear())["code"] == "busy"

@@ -7,8 +7,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
+from djwsbridge import runtime as runtimes
 from djwsbridge.chat import handlers, services
 from djwsbridge.chat.commands import ListMessages, MarkRead, SendMessage
+from djwsbridge.runtime import Runtime
 from djwsbridge.transport import registry
 
 
@@ -17,13 +19,14 @@ class Asking:
     """What a handler sees of a connection."""
 
     user: User
+    runtime: Runtime
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_each_command_reaches_its_service() -> None:
     alice = await sync_to_async(User.objects.create_user)("alice")
     room = await sync_to_async(services.create_room)(actor=alice, title="General")
-    asking = Asking(alice)
+    asking = Asking(alice, runtimes.current())
     sent = await handlers.send_message(
         asking,  # type: ignore[arg-type]
         SendMessage(id=1, room=room.id, body="hello", client_message_id=uuid.uuid4()),

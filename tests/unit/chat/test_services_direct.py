@@ -27,13 +27,13 @@ def test_makes_one_room_that_both_hear_of(alice: User, bob: User, capture_pushes
     assert room.url == "/chat/direct/bob/"
     assert [(topic, frame.get("push")) for topic, frame in pushed] == [
         (CONTROL_TOPIC, None),
-        (f"user.{bob.pk}", "room.joined"),
         (CONTROL_TOPIC, None),
         (f"user.{alice.pk}", "room.joined"),
+        (f"user.{bob.pk}", "room.joined"),
     ]
-    seen_by_bob = pushed[1][1]["data"]["room"]
+    seen_by_bob = pushed[3][1]["data"]["room"]
     assert seen_by_bob["peer"] == {"id": alice.pk, "name": "alice"}
-    assert {pushed[0][1]["user"], pushed[2][1]["user"]} == {str(alice.pk), str(bob.pk)}
+    assert {pushed[0][1]["user"], pushed[1][1]["user"]} == {str(alice.pk), str(bob.pk)}
 
 
 def test_the_room_is_the_same_from_both_sides(
@@ -132,10 +132,11 @@ def test_outlives_the_other_persons_account(alice: User, bob: User) -> None:
 
 
 def test_queries(alice: User, bob: User, django_assert_num_queries: Any) -> None:
-    # The peer, the look-up, a savepoint, the room and its members, and what both of them see.
-    with django_assert_num_queries(14):
+    # The peer, the look-up, a savepoint, the room and its members, what both of them see, and an
+    # event for each, the first on its topic.
+    with django_assert_num_queries(23):
         services.open_direct(actor=alice, user_id=bob.pk)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         services.open_direct(actor=alice, user_id=bob.pk)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         services.find_direct(actor=alice, username="bob")

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from djwsbridge.chat import services
-from djwsbridge.chat.models import Membership, Message, Room
+from djwsbridge.chat.models import Membership, Message
 from djwsbridge.chat.values import MessageView, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 @pytest.fixture
 def room(alice: User, bob: User) -> RoomView:
+    """Return a room of two; that bob has joined it is its first event."""
     made = services.create_room(actor=alice, title="General")
     services.join_room(actor=bob, room_id=made.id)
     return made
@@ -45,16 +46,16 @@ class TestSendMessage:
         with capture_pushes() as pushed:
             sent = send(alice, room, "hello", client_message_id=client_message_id)
             assert pushed == []
-        assert (sent.room, sent.seq, sent.body) == (room.id, 1, "hello")
+        assert (sent.room, sent.seq, sent.body) == (room.id, 2, "hello")
         assert (sent.sender.id, sent.sender.name) == (alice.pk, "alice")
         assert timezone.now() - sent.created < timedelta(minutes=1)
         [(topic, frame)] = pushed
         assert topic == f"room.{room.id}"
         assert frame["push"] == "message.sent"
-        assert frame["seq"] == 1
+        assert frame["seq"] == 2
         assert frame["data"] == {
             "room": room.id,
-            "seq": 1,
+            "seq": 2,
             "sender": {"id": alice.pk, "name": "alice"},
             "body": "hello",
             "created": sent.created.isoformat().replace("+00:00", "Z"),
@@ -62,19 +63,17 @@ class TestSendMessage:
         }
 
     def test_numbers_are_dense(self, alice: User, bob: User, room: RoomView) -> None:
-        assert [send(actor, room, "hi").seq for actor in (alice, bob, alice)] == [1, 2, 3]
-        assert Room.objects.get(id=room.id).last_seq == 3
+        assert [send(actor, room, "hi").seq for actor in (alice, bob, alice)] == [2, 3, 4]
 
-    def test_marks_it_as_read_by_its_sender_alone(
+    def test_moves_no_pointer_and_leaves_nothing_unread_for_its_sender(
         self, alice: User, bob: User, room: RoomView
     ) -> None:
         send(alice, room, "one")
         send(alice, room, "two")
-        pointers = {
-            row.user_id: (row.delivered_seq, row.read_seq)
-            for row in Membership.objects.filter(room_id=room.id)
-        }
-        assert pointers == {alice.pk: (2, 2), bob.pk: (0, 0)}
+        pointers = set(Membership.objects.values_list("delivered_seq", "read_seq"))
+        assert pointers == {(0, 0)}
+        unread = [services.list_rooms(actor=actor)[0].unread for actor in (alice, bob)]
+        assert unread == [0, 2]
 
     def test_a_retry_returns_the_first_reply_and_stores_and_pushes_nothing(
         self, alice: User, room: RoomView, capture_pushes: Capture
@@ -86,7 +85,7 @@ class TestSendMessage:
         assert again == first
         assert pushed == []
         assert Message.objects.count() == 2
-        assert Room.objects.get(id=room.id).last_seq == 2
+        assert services.list_rooms(actor=alice)[0].last_seq == 3
 
     def test_a_retry_after_leaving_returns_the_first_reply(self, bob: User, room: RoomView) -> None:
         first = send(bob, room, "hello")
@@ -111,7 +110,7 @@ class TestSendMessage:
 
     def test_two_people_may_use_the_same_id(self, alice: User, bob: User, room: RoomView) -> None:
         first = send(alice, room, "hello")
-        assert send(bob, room, "hello", client_message_id=first.client_message_id).seq == 2
+        assert send(bob, room, "hello", client_message_id=first.client_message_id).seq == 3
 
     def test_whoever_is_no_member_is_told_that_there_is_nothing(
         self, carol: User, room: RoomView
@@ -166,14 +165,14 @@ class TestSendMessage:
             transaction.set_rollback(True)
         assert pushed == []
         assert Message.objects.count() == 0
-        assert send(alice, room, "said").seq == 1
+        assert send(alice, room, "said").seq == 2
 
     def test_queries(self, alice: User, room: RoomView, django_assert_num_queries: Any) -> None:
-        # Two of them are the savepoint that the test's own transaction makes of the service's.
+        # Two of them are the savepoint that the test's own transaction makes of the service's; who is
+        # a member, what was sent before, the room's next number, the event and the message.
         with django_assert_num_queries(7):
             sent = send(alice, room, "hello")
-        # The refused insert, its rollback, and the first message.
-        with django_assert_num_queries(8):
+        with django_assert_num_queries(4):
             send(alice, room, "hello", client_message_id=sent.client_message_id)
 
 
@@ -186,17 +185,17 @@ class TestListMessages:
     @pytest.mark.parametrize(
         ("options", "seqs"),
         [
-            ({}, [1, 2, 3, 4, 5, 6, 7]),
-            ({"limit": 3}, [5, 6, 7]),
-            ({"before": 4, "limit": 2}, [2, 3]),
-            ({"before": 1}, []),
+            ({}, [2, 3, 4, 5, 6, 7, 8]),
+            ({"limit": 3}, [6, 7, 8]),
+            ({"before": 5, "limit": 2}, [3, 4]),
+            ({"before": 2}, []),
             ({"before": 0}, []),
-            ({"after": 4, "limit": 2}, [5, 6]),
-            ({"after": 0, "limit": 2}, [1, 2]),
-            ({"after": 7}, []),
+            ({"after": 5, "limit": 2}, [6, 7]),
+            ({"after": 0, "limit": 2}, [2, 3]),
+            ({"after": 8}, []),
             ({"after": 2**53 - 1}, []),
-            ({"before": 2**53 - 1, "limit": 1}, [7]),
-            ({"limit": 10**6}, [1, 2, 3, 4, 5, 6, 7]),
+            ({"before": 2**53 - 1, "limit": 1}, [8]),
+            ({"limit": 10**6}, [2, 3, 4, 5, 6, 7, 8]),
         ],
     )
     def test_returns_a_part_ascending(
@@ -204,7 +203,7 @@ class TestListMessages:
     ) -> None:
         page = services.list_messages(actor=bob, room_id=room.id, **options)
         assert [message.seq for message in page.messages] == seqs
-        assert page.last_seq == 7
+        assert page.last_seq == 8
 
     @pytest.mark.parametrize(
         "options",
@@ -230,7 +229,7 @@ class TestListMessages:
                 client_message_id=uuid.uuid4(),
                 created=timezone.now(),
             )
-            for seq in range(8, 600)
+            for seq in range(9, 600)
         )
         page = services.list_messages(actor=alice, room_id=room.id, limit=10**6)
         assert [message.seq for message in page.messages] == list(range(100, 600))
@@ -245,7 +244,7 @@ class TestListMessages:
         assert page.messages[0].sender.id is None
 
     def test_queries(self, bob: User, room: RoomView, django_assert_num_queries: Any) -> None:
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):
             services.list_messages(actor=bob, room_id=room.id)
 
 
@@ -271,11 +270,20 @@ class TestMarkRead:
         assert (row.delivered_seq, row.read_seq) == (4, 2)
 
     def test_counts_what_is_unread(self, bob: User, room: RoomView) -> None:
-        services.mark_read(actor=bob, room_id=room.id, seq=2)
+        services.mark_read(actor=bob, room_id=room.id, seq=3)
         [view] = services.list_rooms(actor=bob)
-        assert (view.last_seq, view.read_seq, view.unread) == (5, 2, 3)
+        assert (view.last_seq, view.read_seq, view.unread) == (6, 3, 3)
 
-    @pytest.mark.parametrize(("seq", "code"), [(6, ErrorCode.BAD_ACK), (-1, ErrorCode.BAD_FIELD)])
+    def test_counts_messages_of_others_alone(
+        self, alice: User, bob: User, carol: User, room: RoomView
+    ) -> None:
+        send(bob, room, "my own")
+        services.join_room(actor=carol, room_id=room.id)
+        services.leave_room(actor=carol, room_id=room.id)
+        [view] = services.list_rooms(actor=bob)
+        assert (view.last_seq, view.unread) == (9, 5)
+
+    @pytest.mark.parametrize(("seq", "code"), [(7, ErrorCode.BAD_ACK), (-1, ErrorCode.BAD_FIELD)])
     def test_refuses_what_does_not_exist(
         self, bob: User, room: RoomView, seq: int, code: ErrorCode
     ) -> None:
@@ -286,5 +294,5 @@ class TestMarkRead:
         assert code is ErrorCode.NOT_FOUND
 
     def test_queries(self, bob: User, room: RoomView, django_assert_num_queries: Any) -> None:
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):
             services.mark_read(actor=bob, room_id=room.id, seq=1)

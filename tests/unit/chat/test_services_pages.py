@@ -20,11 +20,11 @@ def test_a_member_gets_messages_and_members(
         services.send_message(
             actor=bob, room_id=room.id, body=str(number), client_message_id=uuid.uuid4()
         )
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         page = services.load_page(actor=alice, room=room)
     assert page.user.name == "alice"
-    assert [message.seq for message in page.messages] == list(range(11, 61))
-    assert page.last_seq == 60
+    assert [message.seq for message in page.messages] == list(range(12, 62))
+    assert page.last_seq == 61
     assert [member.name for member in page.members] == ["alice", "bob"]
     assert [view.unread for view in page.rooms] == [60]
 

@@ -67,8 +67,9 @@ class TestCreateRoom:
         assert refusal(services.create_room, actor=alice, title=" ") is ErrorCode.BAD_NAME
 
     def test_queries(self, alice: User, django_assert_num_queries: Any) -> None:
-        # A savepoint, the room and its owner, and the room as it is seen.
-        with django_assert_num_queries(7):
+        # A savepoint, the room and its owner, the room as it is seen, and the first event on the topic
+        # of its owner.
+        with django_assert_num_queries(12):
             services.create_room(actor=alice, title="General")
 
 
@@ -104,7 +105,7 @@ class TestFindRoom:
     def test_queries(self, alice: User, bob: User, django_assert_num_queries: Any) -> None:
         room = services.create_room(actor=alice, title="General")
         private = services.open_direct(actor=alice, user_id=bob.pk)
-        for name, count in ((room.slug, 4), (private.slug, 5)):
+        for name, count in ((room.slug, 5), (private.slug, 6)):
             with django_assert_num_queries(count):
                 services.find_room(actor=alice, name=name)
         with django_assert_num_queries(1):
@@ -158,7 +159,7 @@ class TestListRooms:
             services.create_room(actor=alice, title=f"Room {number}")
             services.create_room(actor=bob, title=f"Other {number}")
             services.open_direct(actor=alice, user_id=User.objects.create(username=str(number)).pk)
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(6):
             assert len(services.list_rooms(actor=alice)) == 15
 
 
@@ -182,6 +183,7 @@ class TestJoinRoom:
             (f"room.{room.id}", "member.joined"),
         ]
         assert pushed[2][1]["data"] == {"room": room.id, "user": {"id": bob.pk, "name": "bob"}}
+        assert (pushed[1][1]["seq"], pushed[2][1]["seq"]) == (1, 2)
 
     def test_twice_is_once(self, alice: User, capture_pushes: Capture) -> None:
         room = services.create_room(actor=alice, title="General")
@@ -200,8 +202,9 @@ class TestJoinRoom:
 
     def test_queries(self, alice: User, bob: User, django_assert_num_queries: Any) -> None:
         room = services.create_room(actor=alice, title="General")
-        # Three savepoints, the room, the look-up and the membership, and the room as it is seen.
-        with django_assert_num_queries(10):
+        # Two savepoints, the room and its seq, the look-up and the membership, the room as it is seen,
+        # and one event for the user and one for the room, each the first on its topic.
+        with django_assert_num_queries(19):
             services.join_room(actor=bob, room_id=room.id)
 
 
@@ -237,10 +240,11 @@ class TestLeaveRoom:
         ):
             assert refusal(services.leave_room, actor=bob, room_id=room_id) is code
 
-    def test_queries(self, alice: User, django_assert_num_queries: Any) -> None:
+    def test_queries(self, alice: User, bob: User, django_assert_num_queries: Any) -> None:
         room = services.create_room(actor=alice, title="General")
-        with django_assert_num_queries(4):
-            services.leave_room(actor=alice, room_id=room.id)
+        services.join_room(actor=bob, room_id=room.id)
+        with django_assert_num_queries(7):
+            services.leave_room(actor=bob, room_id=room.id)
 
 
 class TestMembersAndTopics:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from djwsbridge.chat import store
 from djwsbridge.chat.values import RoomJoined, RoomView
-from djwsbridge.durable import installed_log
+from djwsbridge.durable import NewEvent, installed_log
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.publish import publish, subscribe_user
+from djwsbridge.publish import subscribe_user
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = ["announce_joined", "require_member", "room_seq", "room_topic", "user_topic", "view_room"]
+__all__ = [
+    "enter_room",
+    "event",
+    "require_member",
+    "room_seq",
+    "room_topic",
+    "user_topic",
+    "view_room",
+]
 
 
 def room_topic(room_id: int) -> str:
@@ -57,9 +67,17 @@ def view_room(actor: AbstractBaseUser, room_id: int | None) -> RoomView:
     return room
 
 
-def announce_joined(user: AbstractBaseUser, room_id: int) -> RoomView:
-    """Let every device of a new member listen to the room; return it as they see it."""
+def event(topic: str, type: str, data: msgspec.Struct) -> NewEvent:
+    """Return a durable event whose payload does not depend on its number."""
+    return NewEvent(topic, type, lambda _seq, _now: data)
+
+
+def enter_room(user: AbstractBaseUser, room_id: int) -> tuple[RoomView, NewEvent]:
+    """Let every device of a new member listen to the room.
+
+    Returns:
+        The room as they see it, and the event that tells their devices; the caller publishes it.
+    """
     room = view_room(user, room_id)
     subscribe_user(user.pk, room_topic(room_id))
-    publish(user_topic(user.pk), "room.joined", RoomJoined(room), durable=True)
-    return room
+    return room, event(user_topic(user.pk), "room.joined", RoomJoined(room))

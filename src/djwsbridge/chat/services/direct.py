@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import announce_joined, view_room
+from djwsbridge.chat.services.access import enter_room, view_room
 from djwsbridge.chat.values import RoomView, UserRef
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.publish import publish_events
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -53,6 +54,7 @@ def find_direct(*, actor: AbstractBaseUser, username: str) -> tuple[UserRef, Roo
 @transaction.atomic
 def _make(actor: AbstractBaseUser, peer: AbstractBaseUser) -> RoomView:
     room_id = store.make_direct(actor, peer)
-    if peer.pk != actor.pk:
-        announce_joined(peer, room_id)
-    return announce_joined(actor, room_id)
+    room, joined = enter_room(actor, room_id)
+    others = [enter_room(peer, room_id)[1]] if peer.pk != actor.pk else []
+    publish_events([joined, *others])
+    return room

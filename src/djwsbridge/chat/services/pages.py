@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
 from djwsbridge.chat.services.messages import list_messages
-from djwsbridge.chat.services.rooms import list_members, list_rooms
+from djwsbridge.chat.services.rooms import MEMBERS_LISTED, list_rooms
 from djwsbridge.chat.values import MessagePage, PageView, RoomView
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def load_page(*, actor: AbstractBaseUser, room: RoomView | None) -> PageView:
     members = []
     if room is not None and room.is_member:
         page = list_messages(actor=actor, room_id=room.id)
-        members = list_members(actor=actor, room_id=room.id).members
+        members = store.list_members(room.id, limit=MEMBERS_LISTED)
     return PageView(
         user=store.user_ref(actor),
         rooms=list_rooms(actor=actor),

@@ -9,7 +9,8 @@ from django.db import IntegrityError, transaction
 
 from djwsbridge.chat import names, store
 from djwsbridge.chat.services.access import (
-    announce_joined,
+    enter_room,
+    event,
     require_member,
     room_seq,
     room_topic,
@@ -19,7 +20,7 @@ from djwsbridge.chat.services.access import (
 from djwsbridge.chat.values import MemberChange, Members, RoomKind, RoomLeft, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.publish import publish, unsubscribe_user
+from djwsbridge.publish import publish_events, unsubscribe_user
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -53,7 +54,9 @@ def create_room(*, actor: AbstractBaseUser, title: str) -> RoomView:
         try:
             with transaction.atomic():
                 room_id = store.add_group(title=title, key=key, slug=next(slugs), owner=actor)
-                return announce_joined(actor, room_id)
+                room, joined = enter_room(actor, room_id)
+                publish_events([joined])
+                return room
         except IntegrityError:  # the title is taken, or only the slug
             if store.title_exists(key):
                 raise CommandError(ErrorCode.CONFLICT, "A room has this name.") from None
@@ -92,9 +95,9 @@ def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
         raise CommandError(ErrorCode.NOT_FOUND)
     if not store.add_member(actor, room_id, last_seq=room_seq(room_id)):
         return view_room(actor, room_id)
-    room = announce_joined(actor, room_id)
+    room, joined = enter_room(actor, room_id)
     change = MemberChange(room_id, store.user_ref(actor))
-    publish(room_topic(room_id), "member.joined", change, durable=True)
+    publish_events([joined, event(room_topic(room_id), "member.joined", change)])
     return room
 
 
@@ -110,9 +113,13 @@ def leave_room(*, actor: AbstractBaseUser, room_id: int) -> None:
         raise CommandError(ErrorCode.FORBIDDEN)
     store.remove_member(access)
     unsubscribe_user(actor.pk, room_topic(room_id))
-    publish(user_topic(actor.pk), "room.left", RoomLeft(room_id), durable=True)
     change = MemberChange(room_id, store.user_ref(actor))
-    publish(room_topic(room_id), "member.left", change, durable=True)
+    publish_events(
+        [
+            event(user_topic(actor.pk), "room.left", RoomLeft(room_id)),
+            event(room_topic(room_id), "member.left", change),
+        ]
+    )
 
 
 def list_members(*, actor: AbstractBaseUser, room_id: int) -> Members:

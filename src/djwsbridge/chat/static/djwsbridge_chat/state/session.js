@@ -1,44 +1,44 @@
 // @ts-check
 /**
  * What one chat page knows and does, without the page: it joins the connection, the timeline of the open room, the
- * outbox, the room list and presence.
+ * outbox, the room list, presence, typing and receipts.
  *
- * Events: `room` (the open room or its members changed), `status` (detail: StateDetail), `readmark`.
+ * Events: `room` (the open room or its members changed), `status` (detail: StateDetail).
  */
-/** @import { Clock, Push, Session, StateDetail, User, UserId } from "djwsbridge/types.js" */
+/** @import { Beginning, Clock, Push, Receipt, Session, StateDetail, User, UserId } from "djwsbridge/types.js" */
 /** @import { Connection } from "djwsbridge/connection.js" */
 /** @import { OutboxEntry } from "djwsbridge/outbox.js" */
+/** @import { OutboxStore } from "djwsbridge/outbox_store.js" */
+/** @import { Tabs } from "djwsbridge/tabs.js" */
 /** @import { ChatApi } from "djwsbridge/chat/state/api.js" */
 /** @import { Message, PageData, Room } from "djwsbridge/chat/state/types.js" */
-import { Backoff } from "djwsbridge/backoff.js";
 import { systemClock } from "djwsbridge/clock.js";
 import { Outbox } from "djwsbridge/outbox.js";
-import { BridgeError } from "djwsbridge/protocol.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
+import { PresenceLoader } from "djwsbridge/chat/state/presence_loader.js";
+import { ReadPointer } from "djwsbridge/chat/state/read_pointer.js";
+import { Receipts } from "djwsbridge/chat/state/receipts.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
+import { Snapshot } from "djwsbridge/chat/state/snapshot.js";
 import { Timeline } from "djwsbridge/chat/state/timeline.js";
+import { TypingNotice, TypingPeople } from "djwsbridge/chat/state/typing.js";
 
 const OLDER_PAGE = 50; // messages; about three screens
-const REPAIR_PAGE = 500; // messages; the server's own bound. Who missed more starts over with the newest
-const PRESENCE_TOPICS = 20; // the open room and the first of the others; a sixth of the frames allowed a minute
-const READ_EVERY = 2000; // ms; a quarter of the frames allowed a minute, however busy the room
 
 export class ChatSession extends EventTarget {
-  /** Whether the newest messages are being fetched after a gap or a reconnect. */
-  #repairing = false;
-  /** Whether the rooms in the page may be out of date: true after the first connection. */
-  #roomsStale = false;
-  /** The pause after saying what was read; null when it may be said at once. @type {unknown} */
-  #readPause = null;
-  /** The read pointer that the server was told. */
-  #readSaid;
-  /** The direct room on its way; null when none is being opened. @type {Promise<Room> | null} */
-  #opening = null;
-  #repairBackoff;
+  /** How often the page has been online. */
+  #connections = 0;
+  /** Whether the list of rooms is being fetched. */
+  #isListing = false;
+  /** The direct rooms on their way, by person. @type {Map<UserId, Promise<Room>>} */
+  #opening = new Map();
   #api;
-  #clock;
   #makeId;
   #nowIso;
+  #readPointer;
+  #notice;
+  #snapshot;
+  #presenceLoader;
 
   /**
    * @param {object} options
@@ -46,33 +46,54 @@ export class ChatSession extends EventTarget {
    * @param {Connection} options.connection
    * @param {ChatApi} options.api
    * @param {() => string} options.makeId  Gives a UUID.
+   * @param {OutboxStore} [options.store]  Where unsent messages lie.
+   * @param {Tabs} [options.tabs]
    * @param {() => string} [options.nowIso]
    * @param {Clock} [options.clock]
    * @param {() => number} [options.random]
    */
-  constructor({ data, connection, api, makeId, nowIso = () => new Date().toISOString(), clock = systemClock, random = Math.random }) {
+  constructor({
+    data, connection, api, makeId, store, tabs, nowIso = () => new Date().toISOString(), clock = systemClock, random = Math.random,
+  }) {
     super();
     this.user = data.user;
     /** The open room; null on the list of rooms and before the first private message. @type {Room | null} */
     this.room = data.room;
     /** With whom the page talks in private; null in a group. */
     this.peer = data.peer;
-    this.#readSaid = data.room?.read_seq ?? 0;
     /** The members of the open room, by id. @type {Map<UserId, User>} */
     this.members = new Map([...data.members, ...(this.peer ? [this.user, this.peer] : [])].map((each) => [each.id, each]));
     this.rooms = new RoomList({ rooms: data.rooms, user: data.user });
-    this.presence = new Presence();
+    this.presence = new Presence({ nowIso });
+    this.receipts = new Receipts();
+    this.typing = new TypingPeople({ clock });
     this.timeline = new Timeline({ messages: data.messages, lastSeq: data.last_seq });
-    this.outbox = new Outbox({ send: (entry) => this.#deliver(entry), clock, random });
+    this.outbox = new Outbox({ send: (entry) => this.#deliver(entry), store, tabs, clock, random });
     this.connection = connection;
     this.#api = api;
-    this.#clock = clock;
     this.#makeId = makeId;
     this.#nowIso = nowIso;
-    this.#repairBackoff = new Backoff({ random });
-    connection.addEventListener("state", (event) => this.#connectionChanged(/** @type {CustomEvent} */ (event).detail));
-    connection.addEventListener("push", (event) => this.#pushed(/** @type {CustomEvent} */ (event).detail));
-    this.outbox.addEventListener("sent", (event) => this.#received(/** @type {CustomEvent} */ (event).detail.result));
+    this.#snapshot = new Snapshot({ connection, timeline: this.timeline, clock, random });
+    this.#presenceLoader = new PresenceLoader({ connection, presence: this.presence });
+    this.#readPointer = new ReadPointer({ say: (room, seq) => this.#sayRead(room, seq), said: data.room?.read_seq ?? 0, clock });
+    this.#notice = new TypingNotice({ say: () => this.#sayTyping(), clock });
+    this.#listen();
+    this.outbox.open();
+  }
+
+  /** The topic of the open room, or null. */
+  get topic() {
+    return this.room && `room.${this.room.id}`;
+  }
+
+  /** The people besides oneself whose receipts tell how far a message has come. */
+  get readers() {
+    return [...this.members.keys()].filter((id) => id !== this.user.id);
+  }
+
+  /** What was written here and is not confirmed. */
+  get entries() {
+    return this.outbox.entries.filter(({ lane }) => lane === this.#lane);
   }
 
   /**
@@ -81,7 +102,7 @@ export class ChatSession extends EventTarget {
    * @returns {{online: User[], offline: User[], isAlone: boolean}}
    */
   get people() {
-    const open = this.room?.is_member && !this.peer ? `room.${this.room.id}` : null;
+    const open = this.room?.is_member && !this.peer ? this.topic : null;
     const others = this.presence.users(open).filter(({ id }) => id !== this.user.id && (!this.peer || this.members.has(id)));
     const isHere = this.connection.state === "online" || this.presence.isOnline(this.user.id);
     const online = isHere ? [this.user, ...others] : others;
@@ -93,7 +114,13 @@ export class ChatSession extends EventTarget {
 
   /** Send a message; it shows at once and is confirmed later. @param {string} body @throws {OutboxFullError} */
   send(body) {
-    this.outbox.add({ client_message_id: this.#makeId(), body, created: this.#nowIso() });
+    const target = { room: this.room?.id, peer: this.peer?.id };
+    this.outbox.add({ client_message_id: this.#makeId(), lane: this.#lane, target, body, created: this.#nowIso() });
+  }
+
+  /** Note that the person is typing. */
+  touchTyping() {
+    if (this.room?.is_member && this.connection.state === "online" && this.readers.length > 0) this.#notice.touch();
   }
 
   /** Load the messages before the first one shown. */
@@ -110,112 +137,108 @@ export class ChatSession extends EventTarget {
     if (!this.room || seq <= this.room.read_seq) return;
     this.room = { ...this.room, read_seq: seq };
     this.rooms.read(this.room.id, seq);
-    if (this.#readPause === null) this.sayRead();
+    this.#readPointer.move(this.room.id, seq);
   }
 
   /** Tell the server what was read, now: the page may be about to go. */
   sayRead() {
-    this.#clock.clearTimeout(this.#readPause);
-    this.#readPause = null;
-    if (!this.room || this.room.read_seq <= this.#readSaid) return;
-    const { id, read_seq: seq } = this.room;
-    const before = this.#readSaid;
-    this.#readSaid = seq;
-    this.#readPause = this.#clock.setTimeout(() => this.sayRead(), READ_EVERY);
-    // A pointer that did not arrive is said again with the next one, or with the next connection.
-    this.connection.request("room.mark_read", { room: id, seq }).catch(() => (this.#readSaid = before));
+    this.#readPointer.say();
+  }
+
+  /** Choose whether others see what this person has read. @param {boolean} isOn */
+  async setReadReceipts(isOn) {
+    await this.#api.updateMe({ read_receipts: isOn });
+  }
+
+  /** Messages of a private conversation keep one lane, whether its room exists by now or not. */
+  get #lane() {
+    return this.peer ? `direct ${this.peer.id}` : `room ${this.room?.id}`;
+  }
+
+  #listen() {
+    const { connection, outbox } = this;
+    /** @param {EventTarget} target @param {string} type @param {(detail: any) => void} run */
+    const hear = (target, type, run) => target.addEventListener(type, (event) => run(/** @type {CustomEvent} */ (event).detail));
+    hear(connection, "state", (detail) => this.#connectionChanged(detail));
+    hear(connection, "push", (push) => this.#pushed(push));
+    hear(connection, "begin", (beginning) => this.#began(beginning));
+    hear(connection, "reset", (beginning) => this.#began(beginning));
+    hear(connection, "receipts", ({ topic, receipts }) => this.#receipts(topic, receipts));
+    hear(outbox, "sent", ({ result }) => result.room === this.room?.id && this.timeline.echo(result));
   }
 
   /** @param {OutboxEntry} entry */
-  async #deliver({ body, client_message_id }) {
-    const room = this.room ?? (await this.#openDirect());
-    return this.connection.request("message.send", { room: room.id, body, client_message_id });
+  async #deliver({ target, body, client_message_id }) {
+    const room = target.room ?? (await this.#openDirect(target.peer)).id;
+    return this.connection.request("message.send", { room, body, client_message_id });
   }
 
-  /** Make the private room with the first message. @returns {Promise<Room>} */
-  async #openDirect() {
-    if (!this.peer) throw new BridgeError("not_found", "There is no room here.", { retryable: false });
-    this.#opening ??= this.#api.openDirect(this.peer.id);
+  /** Make the private room with the first message. @param {UserId} peerId @returns {Promise<Room>} */
+  async #openDirect(peerId) {
+    const opening = this.#opening.get(peerId) ?? this.#api.openDirect(peerId);
+    this.#opening.set(peerId, opening);
     try {
-      const room = await this.#opening;
-      this.#adopt(room);
+      const room = await opening;
+      if (peerId === this.peer?.id && !this.room) this.#adopt(room);
       return room;
     } finally {
-      this.#opening = null;
+      this.#opening.delete(peerId);
     }
+  }
+
+  /** @param {number} room @param {number} seq */
+  #sayRead(room, seq) {
+    this.connection.acknowledge(`room.${room}`, seq, { isSaid: true });
+    return this.connection.request("room.mark_read", { room, seq });
+  }
+
+  #sayTyping() {
+    this.connection.request("typing.set", { room: this.room?.id }).catch(() => {}); // the next one says it again
   }
 
   /** @param {StateDetail} detail */
   #connectionChanged(detail) {
+    if (detail.state === "online") this.#connections += 1;
     this.dispatchEvent(new CustomEvent("status", { detail }));
-    if (detail.state === "online") this.#online(/** @type {Session} */ (detail.session));
-    else this.outbox.setOnline(false);
-    if (detail.state === "stopped") {
-      const message = detail.message ?? "The connection has ended.";
-      this.outbox.failAll(new BridgeError(detail.reason ?? "stopped", message, { retryable: true }));
+    this.outbox.setOnline(detail.state === "online", { closeCode: detail.closeCode });
+    if (detail.state !== "online") {
+      this.typing.clear();
+      return;
     }
-  }
-
-  /** Subscribed already: now read what was missed. @param {Session} session */
-  #online(session) {
-    this.#repair();
     this.sayRead();
-    this.outbox.setOnline(true);
-    this.#loadPresence(Object.keys(session.topics).filter((topic) => topic.startsWith("room.")));
-    if (this.#roomsStale) this.#api.listRooms().then(({ rooms }) => this.rooms.replace(rooms), () => {});
-    this.#roomsStale = true;
+    const { topics } = /** @type {Session} */ (detail.session);
+    this.#presenceLoader.loadAll(Object.keys(topics).filter((topic) => topic.startsWith("room.")), this.topic);
   }
 
-  /** @param {string[]} topics */
-  async #loadPresence(topics) {
-    const open = this.room && `room.${this.room.id}`;
-    const wanted = topics.sort((a, b) => Number(b === open) - Number(a === open)).slice(0, PRESENCE_TOPICS);
-    this.presence.keep(wanted);
-    await Promise.all(wanted.map((topic) => this.#loadTopic(topic)));
+  /** Pushes of a topic go on from here; what the page has of it may be older. @param {Beginning} beginning */
+  #began({ topic, seq }) {
+    const id = Number(topic.replace(/^room\./, ""));
+    if (topic === this.topic) this.#snapshot.load(this.room?.id ?? id, seq ?? 0);
+    else if (seq === null || Number.isNaN(id)) this.#connections > 1 && this.#listRooms();
+    else if (seq > (this.rooms.get(id)?.last_seq ?? 0)) this.#listRooms();
+    else this.connection.acknowledge(topic, seq);
   }
 
-  /** @param {string} topic */
-  async #loadTopic(topic) {
+  async #listRooms() {
+    if (this.#isListing) return;
+    this.#isListing = true;
     try {
-      const { users } = await this.connection.request("presence.list", { topic });
-      this.presence.load(topic, users);
+      const { rooms } = await this.#api.listRooms();
+      this.rooms.replace(rooms);
+      for (const { id, is_member, last_seq: seq } of rooms) if (is_member && id !== this.room?.id) this.connection.acknowledge(`room.${id}`, seq);
     } catch {
-      // Nobody is shown until the next connection; messages do not depend on it.
-    }
-  }
-
-  /** Fetch what came after the last message shown, until nothing is missing. */
-  async #repair() {
-    if (this.#repairing || !this.room?.is_member) return;
-    this.#repairing = true;
-    try {
-      while (await this.#repairOnce(this.room.id));
-      this.#repairBackoff.reset();
-    } catch (error) {
-      const again = error instanceof BridgeError && error.retryable && this.connection.state === "online";
-      if (again) this.#clock.setTimeout(() => this.#repair(), this.#repairBackoff.next());
+      // The counts stay as they are until the next connection.
     } finally {
-      this.#repairing = false;
+      this.#isListing = false;
     }
-  }
-
-  /** @param {number} room @returns {Promise<boolean>} whether there is more. */
-  async #repairOnce(room) {
-    const after = this.timeline.last;
-    const page = await this.connection.request("message.list", { room, after, limit: REPAIR_PAGE });
-    if (page.last_seq - after > REPAIR_PAGE) {
-      const newest = await this.connection.request("message.list", { room });
-      this.timeline.reset(newest.messages, newest.last_seq);
-      return this.timeline.last < newest.last_seq;
-    }
-    this.timeline.absorb(page.messages);
-    return page.messages.length > 0 && (this.timeline.hasGap || this.timeline.last < page.last_seq);
   }
 
   /** @param {Push} push */
   #pushed({ type, topic, data }) {
     if (type === "message.sent") this.#received(data);
-    else if (type === "presence.changed" && topic) this.presence.change(topic, data.user, data.state);
+    else if (type === "typing") this.#heardTyping(data);
+    else if (type === "receipt" && topic) this.#receipts(topic, [data]);
+    else if (type === "presence.changed" && topic) this.presence.change(topic, data);
     else if (type === "room.joined") this.#joined(data.room);
     else if (type === "room.left") this.#left(data.room);
     else if (type === "member.joined" || type === "member.left") this.#memberChanged(type, data);
@@ -224,10 +247,25 @@ export class ChatSession extends EventTarget {
   /** @param {Message} message */
   #received(message) {
     this.rooms.receive(message);
-    if (message.sender.id === this.user.id) this.outbox.settle(message.client_message_id);
-    if (message.room !== this.room?.id) return;
-    this.timeline.receive(message);
-    if (this.timeline.hasGap) this.#repair();
+    if (message.room === this.room?.id) {
+      this.typing.forget(message.sender.id);
+      this.timeline.receive(message);
+    }
+    if (message.sender.id === this.user.id) this.outbox.settle(message.client_message_id, message);
+  }
+
+  /** @param {{room: number, user: User}} data */
+  #heardTyping({ room, user }) {
+    if (room === this.room?.id && user.id !== this.user.id) this.typing.hear(user);
+  }
+
+  /** @param {string} topic @param {Receipt[]} receipts */
+  #receipts(topic, receipts) {
+    this.receipts.take(topic, receipts);
+    const own = receipts.find(({ user }) => user === this.user.id);
+    if (own?.read_seq === undefined) return;
+    this.rooms.read(Number(topic.slice("room.".length)), own.read_seq); // perhaps on another device
+    if (topic === this.topic && this.room) this.room = { ...this.room, read_seq: Math.max(this.room.read_seq, own.read_seq) };
   }
 
   /** @param {Room} room */
@@ -235,7 +273,7 @@ export class ChatSession extends EventTarget {
     this.rooms.put(room);
     const isOpen = room.id === this.room?.id || (!this.room && room.peer !== null && room.peer.id === this.peer?.id);
     if (isOpen) this.#adopt(room);
-    else this.#loadTopic(`room.${room.id}`);
+    else this.#presenceLoader.load(`room.${room.id}`);
   }
 
   /** @param {number} id */
@@ -251,18 +289,19 @@ export class ChatSession extends EventTarget {
     this.room = { ...room, read_seq: Math.max(room.read_seq, this.room?.read_seq ?? 0) };
     this.rooms.put(this.room);
     this.#roomChanged();
-    this.#repair();
-    this.#loadTopic(`room.${room.id}`);
+    this.#snapshot.load(room.id, 0);
+    this.#presenceLoader.load(`room.${room.id}`);
   }
 
   /** @param {string} type @param {{room: number, user: User}} data */
   #memberChanged(type, { room, user }) {
     const topic = `room.${room}`;
-    if (type === "member.left") this.presence.change(topic, user, "offline");
-    else this.#loadTopic(topic);
+    if (type === "member.left") this.presence.change(topic, { user, state: "offline" });
+    else this.#presenceLoader.load(topic);
     if (room !== this.room?.id) return;
     if (type === "member.left") this.members.delete(user.id);
     else this.members.set(user.id, user);
+    if (type === "member.left") this.typing.forget(user.id);
     this.#roomChanged();
   }
 
