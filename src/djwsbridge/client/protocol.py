@@ -225,6 +225,8 @@ class ClientProtocol:
 
     def _recovered(self, name: str, result: Result, now: float) -> None:
         """Take the answer to a question of the topics."""
+        if isinstance(result, ConnectionLostError):
+            return  # `lose` follows
         if not isinstance(result, CommandError | ClientError):
             try:
                 report = read_topic_report(result)
@@ -240,8 +242,8 @@ class ClientProtocol:
         """Take the answer to an ack."""
         if isinstance(result, CommandError) and result.code is ErrorCode.UNKNOWN_TYPE:
             self._acks.stop()
-        elif isinstance(result, CommandError | ClientError):
-            self._acks.fail(is_final=not result.retryable)
+        elif isinstance(result, CommandError | ClientError) and result.retryable:
+            self._acks.retry(not_before=now + retry_after(result))
         else:
             self._acks.confirm()
 

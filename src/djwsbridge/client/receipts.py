@@ -42,7 +42,7 @@ class Acks:
         return self._not_before
 
     def take(self, *, now: float) -> Mapping[str, int] | None:
-        """Return the seqs to acknowledge now, if any; then call `confirm` or `fail`."""
+        """Return the seqs to acknowledge now, if any; then call `confirm`, `retry` or `stop`."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return None
@@ -51,14 +51,14 @@ class Acks:
         return self._in_flight
 
     def confirm(self) -> None:
-        """Note that the server has taken them."""
+        """Note that the server has taken them, or never will."""
         self._in_flight = None
 
-    def fail(self, *, is_final: bool) -> None:
-        """Note that the server has not taken them; they go with the next ones unless that is no use."""
-        if not is_final and self._in_flight is not None:
-            self._had = {**self._in_flight, **self._had}
+    def retry(self, *, not_before: float) -> None:
+        """Note that the server has not taken them: they go with the next ones."""
+        self._had = {**(self._in_flight or {}), **self._had}
         self._in_flight = None
+        self._not_before = max(self._not_before, not_before)
 
     def stop(self) -> None:
         """Say nothing more on this connection."""

@@ -118,8 +118,10 @@ class Topics:
         """Take the answer to `connect`: what was missed of each topic, then what was held meanwhile."""
         self._is_greeting = False
         for topic in list(self._topics.values()):
-            if topic.name not in reports and topic.is_wanted:
-                self._want(topic, now)
+            if topic.name not in reports:
+                topic.was_sent = False  # nobody has looked at it
+                if topic.is_wanted:
+                    self._want(topic, now)
         for name, report in reports.items():
             topic = self._topic(name)
             topic.is_subscribed = True
