@@ -16,7 +16,8 @@ from djwsbridge.store import find_private_chat, find_user, store_message
 from djwsbridge.utils import get_chat_model, get_message_model
 
 User = get_user_model()
-RACERS = 100
+MESSAGES = 100
+RACERS = 50  # threads, each with a database connection; PostgreSQL has a hundred for everybody
 
 
 def make_people(*names: str) -> list[Any]:
@@ -51,7 +52,8 @@ def race() -> dict[str, Any]:
     start = threading.Barrier(RACERS)
 
     def run(number: int) -> str | None:
-        start.wait()
+        if number < RACERS:
+            start.wait()
         try:
             send(*pairs[number % 3], str(number))
         except Exception as error:  # noqa: BLE001  counted by the test
@@ -61,7 +63,7 @@ def race() -> dict[str, Any]:
         return None
 
     with ThreadPoolExecutor(RACERS) as pool:
-        failures = [failure for failure in pool.map(run, range(RACERS)) if failure]
+        failures = [failure for failure in pool.map(run, range(MESSAGES)) if failure]
     chats = [members(chat) for chat in get_chat_model().objects.all()]
     messages = get_message_model().objects.count()
     return {"failures": failures, "chats": sorted(chats), "messages": messages}
