@@ -15,11 +15,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from rest_framework.utils.encoders import JSONEncoder
 
 from djwsbridge import runtime
+from djwsbridge.control import (
+    CONTROL_TOPIC,
+    Control,
+    SubscribeUser,
+    UnsubscribeUser,
+    UserChanged,
+    write_control,
+)
 from djwsbridge.durable import Appended, NewEvent, installed_log
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import PayloadError
 from djwsbridge.protocol.frames import TOPIC_PATTERN
-from djwsbridge.runtime import Control, SubscribeUser, UnsubscribeUser, UserChanged
 from djwsbridge.threads import run_service
 
 __all__ = [
@@ -172,8 +179,7 @@ def user_changed(user_id: object, *, session: str | None = None) -> None:
 
 
 def _tell(control: Control) -> None:
-    text = msgspec.json.encode(control).decode()
-    _hand_over(runtime.CONTROL_TOPIC, text)
+    _hand_over(CONTROL_TOPIC, write_control(control))
 
 
 def _hand_over(topic: str, text: str, *, now: bool = False, using: str | None = None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import contextlib
 import functools
 import logging
 import os
@@ -18,11 +17,19 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, cast
 
-import msgspec
 from channels.layers import get_channel_layer
 from django.core.exceptions import ImproperlyConfigured
 
 from djwsbridge.conf import settings
+from djwsbridge.control import (
+    CONTROL_TOPIC,
+    Control,
+    SubscribeUser,
+    UnsubscribeUser,
+    UserChanged,
+    read_control,
+    write_control,
+)
 from djwsbridge.durable import installed_log
 from djwsbridge.engine.base import Engine
 from djwsbridge.engine.channel_layer import ChannelLayer, ChannelLayerEngine
@@ -34,6 +41,7 @@ from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.reconciler import Reconciler
 from djwsbridge.sequencer import seq_of
+from djwsbridge.subscriptions import Subscriptions
 
 __all__ = [
     "ENGINES",
@@ -51,43 +59,10 @@ __all__ = [
 
 logger = logging.getLogger("djwsbridge.runtime")
 
-CONTROL_TOPIC = "control.nodes"  # by which nodes talk to each other; no client can subscribe to it
 HAND_OVER_TIMEOUT = 10.0  # seconds in which a process without a server must have handed over a push
 GOSSIP_INTERVAL = (
     0.25  # seconds in which changes of presence are gathered before the other nodes are told
 )
-
-
-class SubscribeUser(msgspec.Struct, frozen=True, tag="user.subscribe"):
-    """Every connection of a user now listens to a topic."""
-
-    user: str
-    topic: str
-
-
-class UnsubscribeUser(msgspec.Struct, frozen=True, tag="user.unsubscribe"):
-    """No connection of a user listens to a topic any more."""
-
-    user: str
-    topic: str
-
-
-class UserChanged(msgspec.Struct, frozen=True, tag="user.changed"):
-    """The credentials of a user have to be looked at again.
-
-    Attributes:
-        session: the key of the one session that has ended; None when anything may have changed.
-    """
-
-    user: str
-    session: str | None = None
-
-
-#: What nodes tell each other.
-Control = SubscribeUser | UnsubscribeUser | UserChanged | Delta | Beat | Snapshot | Question
-
-_control_decoder: msgspec.json.Decoder[Control] = msgspec.json.Decoder(Control)
-_control_encoder = msgspec.json.Encoder()
 
 
 class Member(Subscriber, Protocol):
@@ -152,18 +127,6 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 }
 
 
-class _Link:
-    """The state of this node's subscription to one topic at the engine."""
-
-    __slots__ = ("joined", "lock", "users")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.joined = False
-        # How many are inside `_settle` with it; the last one throws away a link that joins nothing.
-        self.users = 0
-
-
 class Runtime:
     """One node: what the connections of one event loop share.
 
@@ -182,7 +145,13 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         # Every connection from its accept to its end.
         self.members: set[Member] = set()
-        self._links: dict[str, _Link] = {}
+        self.subscriptions = Subscriptions(
+            self.engine,
+            self.hub,
+            needs_engine=log is None,
+            on_forgotten=self._on_forgotten,
+            on_back=self._on_engine_back,
+        )
         # Pushes that were handed over and not yet given to the engine, oldest first.
         self.outbox = Outbox(self.engine, on_refused=self._deliver_here)
         # None until `start`, and again after one that failed.
@@ -215,8 +184,8 @@ class Runtime:
         if not self._engine_started:
             await self.engine.start(self._receive, self._on_engine_back)
             self._engine_started = True
-        await self.engine.subscribe(CONTROL_TOPIC)
-        works = [self.outbox.run, self._gossip, self._watch]
+        await self.subscriptions.keep(CONTROL_TOPIC)
+        works = [self.outbox.run, self._gossip, self._watch, self.subscriptions.run]
         if self.reconciler is not None:
             works.append(self.reconciler.run)
         for work in works:
@@ -242,55 +211,20 @@ class Runtime:
     # -- subscriptions ---------------------------------------------------------------------------------------------
 
     async def subscribe(self, topic: str, subscriber: Subscriber) -> None:
-        """Return when a subscriber gets every later push on a topic.
-
-        Raises:
-            EngineUnavailable: the engine could not be told.
-        """
-        self.hub.add(topic, subscriber)
-        try:
-            await self._settle(topic)
-        except BaseException:
-            self.hub.remove(topic, subscriber)
-            raise
+        """Return when a subscriber gets every later push on a topic; see `Subscriptions.add`."""
+        await self.subscriptions.add(topic, subscriber)
 
     async def subscribe_all(self, topics: Iterable[str], subscriber: Subscriber) -> None:
-        """Subscribe to many topics at once, or to none when that fails; see `subscribe`."""
-        topics = list(topics)
-        try:
-            await asyncio.gather(*(self.subscribe(topic, subscriber) for topic in topics))
-        except BaseException:
-            for topic in topics:
-                task = self.loop.create_task(self.unsubscribe(topic, subscriber))
-                task.add_done_callback(_log_failure)
-            raise
+        """Subscribe to many topics at once, or to none when that fails."""
+        await self.subscriptions.add_all(topics, subscriber)
 
     async def unsubscribe(self, topic: str, subscriber: Subscriber) -> None:
         """End a subscription; nothing is delivered to it from this moment on."""
-        self.hub.remove(topic, subscriber)
-        if topic not in self.hub:
-            with contextlib.suppress(EngineUnavailable):
-                await self._settle(topic)
+        await self.subscriptions.remove(topic, subscriber)
 
-    async def _settle(self, topic: str) -> None:
-        """Make the engine's view of a topic equal to the hub's, whoever came or went meanwhile."""
-        link = self._links.setdefault(topic, _Link())
-        link.users += 1
-        try:
-            async with link.lock:
-                wanted = topic in self.hub
-                if wanted and not link.joined:
-                    await self.engine.subscribe(topic)
-                    link.joined = True
-                elif not wanted and link.joined:
-                    link.joined = False
-                    await self.engine.unsubscribe(topic)
-        finally:
-            link.users -= 1
-            if not link.users and not link.joined:
-                del self._links[topic]
-                if self.reconciler is not None:
-                    self.reconciler.forget(topic)
+    def _on_forgotten(self, topic: str) -> None:
+        if self.reconciler is not None:
+            self.reconciler.forget(topic)
 
     # -- publishing ------------------------------------------------------------------------------------------------
 
@@ -333,9 +267,8 @@ class Runtime:
 
     def _hear(self, text: str) -> None:
         """Act on what another node says (or this one: it hears itself as well)."""
-        try:
-            control = _control_decoder.decode(text)
-        except msgspec.MsgspecError:
+        control = read_control(text)
+        if control is None:
             logger.warning("Another node said something unknown: is it of another version?")
             return
         if isinstance(control, SubscribeUser):
@@ -387,7 +320,7 @@ class Runtime:
             self.hub.deliver(change.topic, text)
 
     def _tell(self, control: Control) -> None:
-        self.hand_over(CONTROL_TOPIC, _write(control))
+        self.hand_over(CONTROL_TOPIC, write_control(control))
 
     async def _gossip(self) -> None:
         """Tell the other nodes what changed here, and that this one lives."""
@@ -412,10 +345,6 @@ class Runtime:
                     member.check(now=now)
                 except Exception:
                     logger.exception("The deadlines of a connection cannot be checked.")
-
-
-def _write(control: Control) -> str:
-    return _control_encoder.encode(control).decode()
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -7,6 +7,7 @@ what came too early, and says where something is missing, so that the node can r
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["MAX_HELD", "Sequencer", "seq_of"]
@@ -58,7 +59,7 @@ class Sequencer:
             return [text]
         if seq <= track.delivered:
             return []
-        if len(track.held) < MAX_HELD:
+        if seq == track.delivered + 1 or len(track.held) < MAX_HELD:
             track.held[seq] = text
         return self._release(track)
 
@@ -75,7 +76,7 @@ class Sequencer:
         """Return the topics on which something waits for an earlier push, with the last seq before the gap."""
         return {topic: track.delivered for topic, track in self._tracks.items() if track.held}
 
-    def behind(self, tips: dict[str, int]) -> dict[str, int]:
+    def behind(self, tips: Mapping[str, int]) -> dict[str, int]:
         """Return which of these topics have more in the log than was delivered, with the last seq delivered."""
         return {
             topic: track.delivered

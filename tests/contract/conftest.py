@@ -16,11 +16,13 @@ from djwsbridge.engine import channel_layer as module
 from djwsbridge.engine.base import Engine
 from djwsbridge.engine.channel_layer import ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
+from djwsbridge.engine.redis import RedisEngine
 from tests.contract.rig import Node
 from tests.servers import RedisServer, redis_server
 
 MEMORY = ("memory", "inmemory")
 REDIS = ("redis", "pubsub")
+DIRECT = "direct"
 BACKENDS = {
     "redis": "channels_redis.core.RedisChannelLayer",
     "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -32,9 +34,9 @@ class Kind:
     """One implementation, with its own place to meet.
 
     Attributes:
-        name: one of `MEMORY` and `REDIS`.
+        name: one of `MEMORY`, `REDIS` and `DIRECT`.
         build: makes an engine as another process of the same site would.
-        layer: makes a bare channel layer of the same site; None for the memory engine.
+        layer: makes a bare channel layer of the same site; None for an engine without one.
         redis: the server behind it, if any.
     """
 
@@ -51,7 +53,7 @@ def broken_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest.fixture(params=[*MEMORY, *REDIS])
+@pytest.fixture(params=[*MEMORY, *REDIS, DIRECT])
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Return each engine in turn."""
     return make_kind(request.param, request)
@@ -64,12 +66,38 @@ def layered(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture(params=REDIS)
+def layered_over_redis(request: pytest.FixtureRequest) -> Kind:
+    """Return each engine on a channel layer with a server behind it in turn."""
+    return make_kind(request.param, request)
+
+
+@pytest.fixture(params=[*REDIS, DIRECT])
 def networked(request: pytest.FixtureRequest) -> Kind:
     """Return each engine with a server behind it in turn."""
     return make_kind(request.param, request)
 
 
+_tracked: list[RedisEngine] = []
+
+
+def tracked(engine: RedisEngine) -> RedisEngine:
+    """Remember an engine that has connections even when it was not started."""
+    _tracked.append(engine)
+    return engine
+
+
+@pytest.fixture(autouse=True)
+async def stop_tracked() -> AsyncIterator[None]:
+    """Let go of every connection that a test has made."""
+    yield
+    while _tracked:
+        await _tracked.pop().stop()
+
+
 def make_kind(name: str, request: pytest.FixtureRequest) -> Kind:
+    if name == DIRECT:
+        direct: RedisServer = request.getfixturevalue("broken_redis")
+        return Kind(name, lambda: tracked(RedisEngine(direct.url)), redis=direct)
     if name == "memory":
         bus = MemoryBus()
         return Kind(name, lambda: MemoryEngine(bus))
@@ -119,12 +147,16 @@ SECRET_KEY = "a key for tests only, long enough for every algorithm in use"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "channels", "djwsbridge"]
 DATABASES = {}
 USE_TZ = True
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": os.environ["LAYER"],
-        "CONFIG": {"hosts": [{"address": os.environ["REDIS"], "socket_timeout": None}]},
+if "LAYER" in os.environ:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": os.environ["LAYER"],
+            "CONFIG": {"hosts": [{"address": os.environ["REDIS"], "socket_timeout": None}]},
+        }
     }
-}
+else:
+    DJWSBRIDGE_ENGINE = "redis"
+    DJWSBRIDGE_REDIS_URL = os.environ["REDIS"]
 """
     )
     return tmp_path

@@ -325,7 +325,8 @@ def numbers(node: Node, topic: str) -> list[int]:
 
 def environment(kind: Kind) -> dict[str, str]:
     assert kind.redis is not None
-    return {"LAYER": BACKENDS[kind.name], "REDIS": kind.redis.url}
+    layer = {"LAYER": BACKENDS[kind.name]} if kind.name in BACKENDS else {}
+    return {**layer, "REDIS": kind.redis.url}
 
 
 @pytest.mark.usefixtures("full_speed")
@@ -341,12 +342,12 @@ async def test_a_burst_of_pushes_of_another_process_arrives_whole(
 
 @pytest.mark.usefixtures("full_speed")
 async def test_a_burst_of_the_seeds_events_of_another_process_arrives_whole(
-    networked: Kind, start_node: StartNode, pushing_project: Path
+    layered_over_redis: Kind, start_node: StartNode, pushing_project: Path
 ) -> None:
-    node = await start_node(networked)
+    node = await start_node(layered_over_redis)
     for user in range(100):
         await node.engine.subscribe(f"user.{user}")
-    await run_python(RAW, cwd=pushing_project, env=environment(networked))
+    await run_python(RAW, cwd=pushing_project, env=environment(layered_over_redis))
     await node.wait_for(BURST)
     for user in range(100):
         assert numbers(node, f"user.{user}") == list(range(100))
@@ -414,12 +415,13 @@ async def test_after_a_restart_of_the_server_pushes_get_through_again(
 
 @pytest.mark.usefixtures("quick_echo")
 async def test_after_a_flush_of_the_server_pushes_get_through_again(
-    networked: Kind, start_node: StartNode
+    layered_over_redis: Kind, start_node: StartNode
 ) -> None:
-    assert networked.layer is not None
-    node, publisher, layer = await start_node(networked), networked.build(), networked.layer()
+    assert layered_over_redis.layer is not None
+    node, publisher = await start_node(layered_over_redis), layered_over_redis.build()
+    layer = layered_over_redis.layer()
     await node.engine.subscribe("user.7")
-    await flush(networked)
+    await flush(layered_over_redis)
     await resumed(node, publisher, "user.7")  # type: ignore[arg-type]
     node.got.clear()
     for _ in range(200):

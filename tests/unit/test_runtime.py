@@ -242,7 +242,7 @@ async def test_the_engine_is_told_of_the_first_and_the_last(engine: RecordingEng
     assert engine.calls == [("subscribe", "room.1")]
     await node.unsubscribe("room.1", two)
     assert engine.calls == [("subscribe", "room.1"), ("unsubscribe", "room.1")]
-    assert node._links == {}
+    assert node.subscriptions._links == {}
 
 
 async def test_whoever_comes_while_the_first_is_waiting_waits_too(engine: RecordingEngine) -> None:
@@ -273,7 +273,7 @@ async def test_comings_and_goings_in_any_order_end_as_the_hub_says(
     engine.gates.clear()
     for reader in readers:
         await node.unsubscribe("room.1", reader)
-    assert node._links == {}
+    assert node.subscriptions._links == {}
     assert engine.joined == set()
 
 
@@ -283,7 +283,7 @@ async def test_a_subscription_that_failed_leaves_nothing(engine: RecordingEngine
     with pytest.raises(EngineUnavailable):
         await node.subscribe("room.1", reader)
     assert "room.1" not in node.hub
-    assert node._links == {}
+    assert node.subscriptions._links == {}
     engine.broken = set()
     await node.subscribe("room.1", reader)
     assert engine.joined == {"room.1"}
@@ -294,7 +294,7 @@ async def test_of_many_subscriptions_all_are_made_or_none(engine: RecordingEngin
     engine.broken = {"room.3"}
     with pytest.raises(EngineUnavailable):
         await node.subscribe_all((f"room.{number}" for number in range(5)), reader)
-    await eventually(lambda: not engine.joined and not node._links)
+    await eventually(lambda: not engine.joined and not node.subscriptions._links)
     assert not node.hub.topics()
     engine.broken = set()
     await node.subscribe_all((f"room.{number}" for number in range(5)), reader)
@@ -312,7 +312,7 @@ async def test_a_connection_that_is_lost_while_it_subscribes_leaves_nothing(
     with pytest.raises(asyncio.CancelledError):
         await task
     engine.gates["room.3"].set()
-    await eventually(lambda: not engine.joined and not node._links)
+    await eventually(lambda: not engine.joined and not node.subscriptions._links)
     assert not node.hub.topics()
 
 

@@ -40,7 +40,7 @@ class Engine(abc.ABC):
         """Return when every later push on the topic will be delivered; twice is once.
 
         Raises:
-            EngineUnavailable: the subscription could not be made.
+            EngineUnavailable: it could not be made; to be called again when the engine is back.
         """
 
     @abc.abstractmethod

@@ -109,6 +109,8 @@ class RedisEngine(Engine):
             raise EngineUnavailable("The engine was not started.")
         if server not in self._links:
             client = _connect_to(self._url, server) if server else _connect(self._url)
+            if not isinstance(client, Redis):
+                raise TypeError("A link is to one server.")
             self._links[server] = Link(
                 client, sharded=bool(server), deliver=self._deliver, on_back=self._on_back
             )
@@ -140,7 +142,7 @@ def _connect(url: str) -> Redis | RedisCluster:
     scheme, _, kind = parts.scheme.partition("+")
     plain = scheme + url[len(parts.scheme) :]
     # Retries belong to the link and to the log: a client that waits and tries again would be late and quiet about it.
-    options = {
+    options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_timeout": None,
         "retry": Retry(NoBackoff(), 0),
@@ -164,7 +166,7 @@ def _connect_by_sentinel(url: str, options: dict[str, Any]) -> Redis:
         raise ValueError("A Redis URL with sentinels ends with the name of the service: …/mymaster")
     user, _, password = credentials.partition(":")
     sentinels = [host.rpartition(":") for host in hosts.split(",")]
-    sentinel = Sentinel(
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
         [(host or port, int(port) if host else 26379) for host, _, port in sentinels],
         sentinel_kwargs={
             "socket_connect_timeout": CONNECT_TIMEOUT,
@@ -180,12 +182,9 @@ def _connect_by_sentinel(url: str, options: dict[str, Any]) -> Redis:
     return client
 
 
-def _connect_to(url: str, server: str) -> Redis:
+def _connect_to(url: str, server: str) -> Redis | RedisCluster:
     """Return a client for one server of a cluster, with the credentials of the cluster's URL."""
     parts = urlsplit(url)
     credentials, at, _ = parts.netloc.rpartition("@")
     scheme = parts.scheme.partition("+")[0]
-    client = _connect(urlunsplit((scheme, f"{credentials}{at}{server}", "", parts.query, "")))
-    if not isinstance(client, Redis):
-        raise TypeError("One server is no cluster.")
-    return client
+    return _connect(urlunsplit((scheme, f"{credentials}{at}{server}", "", parts.query, "")))

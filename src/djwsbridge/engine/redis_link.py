@@ -46,6 +46,10 @@ class Link:
         self._topics: set[str] = set()
         # redis-py's PubSub; None while there is no link.
         self._pubsub: Any = None
+        # Set while there is a link.
+        self._up = asyncio.Event()
+        # Whether the last try to make the link failed, or the link broke: who asks is told at once then.
+        self._failed = False
         # Topic → set when Redis has confirmed its subscription.
         self._confirmed: dict[str, asyncio.Event] = {}
         self._task = asyncio.get_running_loop().create_task(self._run(), name="djwsbridge redis")
@@ -58,14 +62,16 @@ class Link:
             await self._client.aclose()
 
     async def subscribe(self, topic: str) -> None:
-        """Return when every later push will be heard; while the link is down, when that is written down.
+        """Return when every later push will be heard.
 
         Raises:
-            one of FAILURES: Redis did not confirm.
+            one of FAILURES: Redis did not confirm; the topic is subscribed to with the next link.
         """
         self._topics.add(topic)
+        if not self._failed:
+            await asyncio.wait_for(self._up.wait(), SUBSCRIBE_TIMEOUT)
         if self._pubsub is None:
-            return  # with the next link; whoever reads the log then finds what was said before
+            raise ConnectionError("There is no link to Redis.")
         confirmed = self._confirmed.setdefault(topic, asyncio.Event())
         await self._send("subscribe", topic)
         await asyncio.wait_for(confirmed.wait(), SUBSCRIBE_TIMEOUT)
@@ -78,8 +84,9 @@ class Link:
         """
         self._topics.discard(topic)
         self._confirmed.pop(topic, None)
-        if self._pubsub is not None:
-            await self._send("unsubscribe", topic)
+        if self._pubsub is None:
+            raise ConnectionError("There is no link to Redis.")
+        await self._send("unsubscribe", topic)
 
     async def _send(self, command: str, *topics: str) -> None:
         call = getattr(self._pubsub, self._verb + command)
@@ -87,28 +94,30 @@ class Link:
 
     async def _run(self) -> None:
         """Make the link, read it until it breaks, and again."""
-        tries, had_one = 0, False
+        tries = 0
         while True:
             pubsub = self._client.pubsub()
             try:
-                await asyncio.wait_for(pubsub.connect(), SUBSCRIBE_TIMEOUT)
+                await asyncio.wait_for(pubsub.connect(), SUBSCRIBE_TIMEOUT)  # type: ignore[no-untyped-call]
                 self._pubsub = pubsub
                 if self._topics:
                     await self._send("subscribe", *self._topics)
-                if had_one or tries:
+                self._up.set()
+                if self._failed:
                     logger.warning("The link to Redis is back.")
                     self._on_back()
-                tries, had_one = 0, True
+                tries, self._failed = 0, False
                 await self._read(pubsub)
             except FAILURES as error:
-                tries += 1
+                tries, self._failed = tries + 1, True
                 if tries == 1:
                     logger.warning("The link to Redis is down: %r", error)
             finally:
                 self._pubsub = None
+                self._up.clear()
                 self._confirmed.clear()
                 with contextlib.suppress(*FAILURES):
-                    await pubsub.aclose()
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
             delay = min(RETRY_DELAYS[0] * 2 ** (tries - 1), RETRY_DELAYS[1])
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
 

@@ -103,5 +103,5 @@ class Log:
             position.seq,
             recovered=known,
             events=[msgspec.Raw(text.encode()) for text in missed] if known else [],
-            more=known and bool(missed) and seq_of(missed[-1]) < position.seq,
+            more=known and bool(missed) and seq_of(missed[-1]) != position.seq,
         )

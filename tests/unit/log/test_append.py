@@ -18,7 +18,8 @@ from djwsbridge.log.models import Event, Topic
 
 pytestmark = pytest.mark.database
 WRITERS = 50
-EVENTS = 200  # by each writer and topic
+EVENTS = 200  # by each writer
+TURNS = 40  # transactions in which a writer appends them
 
 
 class Rollback(Exception):  # noqa: N818
@@ -70,11 +71,9 @@ def test_racing_writers_give_dense_seqs_in_the_order_of_commits(rolled_back: flo
     committed: list[int] = []
     guard = threading.Lock()
 
-    def write(writer: int) -> None:
-        dice = random.Random(writer)
-        left = EVENTS
-        while left:
-            size = min(left, dice.randint(1, 5))
+    def write(writer: int, size: int, dice: random.Random) -> None:
+        """One transaction, tried again until it has committed."""
+        while True:
             try:
                 with transaction.atomic():
                     appended = Log().append([event("room.1", writer) for _ in range(size)])
@@ -83,13 +82,17 @@ def test_racing_writers_give_dense_seqs_in_the_order_of_commits(rolled_back: flo
                     with guard:  # still inside: nobody else can have the lock of the topic
                         committed.extend(each.seq for each in appended)
             except (Rollback, OperationalError):
-                continue  # an OperationalError: no connection of the pool was free in time
-            left -= size
+                continue  # an OperationalError: the lock or a connection was not to be had in time
+            break
         connections.close_all()
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        for done in [pool.submit(write, number) for number in range(WRITERS)]:
-            done.result()
+    turns = [(writer, EVENTS // TURNS) for writer in range(WRITERS) for _ in range(TURNS)]
+    random.Random(1).shuffle(turns)
+    # As many threads as services have: SQLite's writers wait for each other by sleeping.
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(write, *turn, random.Random(n)) for n, turn in enumerate(turns)]
+        for job in jobs:
+            job.result()
 
     total = WRITERS * EVENTS
     assert committed == list(range(1, total + 1))
