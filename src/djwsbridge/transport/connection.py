@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
@@ -27,7 +26,7 @@ from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.auth.identity import Identity, refusal
-from djwsbridge.transport.auth.revocation import check_still_valid
+from djwsbridge.transport.credential import CredentialWatch
 from djwsbridge.transport.failures import (
     CLOSE_TIMEOUT,
     DATABASE_DOWN,
@@ -36,6 +35,7 @@ from djwsbridge.transport.failures import (
     try_later,
 )
 from djwsbridge.transport.send_queue import SendQueue
+from djwsbridge.transport.topics import Topics
 
 __all__ = ["Connection", "Consumer"]
 
@@ -88,20 +88,16 @@ class Connection:
         "_close_code",
         "_closing",
         "_connected",
-        "_credential_ends",
-        "_leases",
-        "_next_look",
+        "_credential",
         "_receive",
         "_send",
         "_task",
         "_topics",
-        "_warned",
         "address",
         "connection_id",
         "consumer",
         "dialect",
         "handshake_identity",
-        "identity",
         "person",
         "protocol",
         "queue",
@@ -121,21 +117,14 @@ class Connection:
         self.consumer: Consumer
         # Whom the handshake has named; None when it carried no credential.
         self.handshake_identity: Identity | None = None
-        # Both are None until the actor is known.
-        self.identity: Identity | None = None
+        # None until the actor is known.
         self.person: Person | None = None
-        # In the loop's seconds; None when the credential has no end.
-        self._credential_ends: float | None = None
-        self._warned = False
-        self._next_look = 0.0
+        self._credential = CredentialWatch()
         # Whether the consumer was told that the user is there.
         self._connected = False
         self._receive = receive
         self._send = send
-        # What this connection is subscribed to, or about to be: whoever loses access meanwhile is taken off this set.
-        self._topics: set[str] = set()
-        # The topics on which it holds a lease of presence.
-        self._leases: set[str] = set()
+        self._topics = Topics(self)
         # Set once this side has begun to close.
         self._closing: asyncio.Task[None] | None = None
         self._close_code = int(CloseCode.GOING_AWAY)
@@ -200,7 +189,7 @@ class Connection:
         if not admission.admit_user(str(identity.user.pk)):
             error = CommandError(ErrorCode.TOO_MANY, "You have too many connections open.")
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
-        self._accept_identity(identity)
+        self._credential.accept(identity, now=self.runtime.loop.time())
         try:
             self.person = Person(_wire_id(self.user_id), identity.user.get_username())
             await self._subscribe_first()
@@ -208,7 +197,8 @@ class Connection:
             # As if nothing had been asked: the client may try again on this connection.
             await self._give_up_topics()
             admission.leave_user(str(self.user_id))
-            self.identity = self.person = None
+            self._credential.forget()
+            self.person = None
             raise
         if self._closing is not None:
             return  # it took too long
@@ -225,23 +215,9 @@ class Connection:
 
     async def _subscribe_first(self) -> None:
         """Subscribe to the user's own topic and then, reachable for what changes there, to all others."""
-        await self._join([runtimes.user_topic(self.user_id)])
+        await self._topics.join([runtimes.user_topic(self.user_id)])
         topics = await run_service(self._list_topics)
-        await self._join(topics[: settings.SUBSCRIPTIONS - 1])
-
-    async def _join(self, topics: list[str]) -> None:
-        """Subscribe to topics and appear on them.
-
-        Raises:
-            CloseConnection: the engine cannot be reached.
-        """
-        self._topics.update(topics)
-        try:
-            await self.runtime.subscribe_all(topics, self)
-        except EngineUnavailable:
-            raise try_later(ErrorCode.BUSY) from None
-        for topic in topics:
-            await self._settle(topic)
+        await self._topics.join(topics[: settings.SUBSCRIPTIONS - 1])
 
     def close(self, reason: CloseConnection) -> None:
         """Say why, write what waits, and end the connection; the first call decides."""
@@ -271,10 +247,7 @@ class Connection:
 
     async def _give_up_topics(self) -> None:
         linger = LINGER_AFTER_CLOSE if self._close_code in _FINAL_CODES else LINGER_AFTER_LOSS
-        topics, self._topics = self._topics, set()
-        for topic in topics:
-            self._disappear(topic, after=linger)
-            await self.runtime.unsubscribe(topic, self)
+        await self._topics.give_up(linger=linger)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -357,7 +330,7 @@ class Connection:
     @property
     def topics(self) -> frozenset[str]:
         """Return what this connection is subscribed to."""
-        return frozenset(self._topics)
+        return frozenset(self._topics.names)
 
     async def subscribe(self, topic: str, *, is_allowed: Callable[[], bool] | None = None) -> None:
         """Listen to a topic and appear on it.
@@ -369,87 +342,29 @@ class Connection:
         Raises:
             CommandError: `not_found`, `too_many`, or `busy` when the engine cannot be reached.
         """
-        if topic in self._topics or self._closing is not None:
-            return
-        if len(self._topics) >= settings.SUBSCRIPTIONS:
-            raise CommandError(ErrorCode.TOO_MANY, limit=settings.SUBSCRIPTIONS)
-        self._topics.add(topic)
-        try:
-            await self._reach(topic, is_allowed)
-        except Exception:
-            self._topics.discard(topic)
-            raise
-        await self._settle(topic)
-
-    async def _reach(self, topic: str, is_allowed: Callable[[], bool] | None) -> None:
-        if is_allowed is not None and not await run_service(is_allowed):
-            raise CommandError(ErrorCode.NOT_FOUND)
-        try:
-            await self.runtime.subscribe(topic, self)
-        except EngineUnavailable:
-            raise CommandError(ErrorCode.BUSY) from None
+        if self._closing is None:
+            await self._topics.subscribe(topic, is_allowed=is_allowed)
 
     async def unsubscribe(self, topic: str) -> None:
         """Stop listening to a topic and disappear from it."""
-        if topic in self._topics:
-            self._topics.discard(topic)
-            self._disappear(topic, after=0.0)
-            await self.runtime.unsubscribe(topic, self)
-
-    async def _settle(self, topic: str) -> None:
-        """Appear on a topic just subscribed to, or leave it if access or the connection was lost meanwhile."""
-        if topic in self._topics:
-            self._appear(topic)
-        else:
-            await self.runtime.unsubscribe(topic, self)
+        await self._topics.unsubscribe(topic)
 
     def _list_topics(self) -> list[str]:
         return list(self.consumer.topics())
-
-    def _appear(self, topic: str) -> None:
-        if self.person is not None and topic not in self._leases:
-            self._leases.add(topic)
-            change = self.runtime.presence.acquire(topic, self.person)
-            self.runtime.announce([change] if change else [])
-
-    def _disappear(self, topic: str, *, after: float) -> None:
-        """Give back the lease on a topic, now or when the person has had time to come back."""
-        runtime, person = self.runtime, self.person
-        if person is None or topic not in self._leases:
-            return
-        self._leases.discard(topic)
-
-        def release() -> None:
-            change = runtime.presence.release(topic, person)
-            runtime.announce([change] if change else [])
-
-        if after:
-            runtime.loop.call_later(after, release)
-        else:
-            release()
 
     # -- time ------------------------------------------------------------------------------------------------------
 
     def check(self, *, now: float) -> None:
         """Look at the deadlines; called once a second."""
-        reason = self.protocol.check(now=now)
-        if reason is None and self.identity is not None:
-            reason = self._check_credential(now)
+        reason = self.protocol.check(now=now) or self._credential.check(now=now)
         if reason is not None:
             self.close(reason)
-
-    def _check_credential(self, now: float) -> CloseConnection | None:
-        if self._credential_ends is not None:
-            left = self._credential_ends - now
-            if left <= -settings.TOKEN_LEEWAY:
-                return refusal(ErrorCode.TOKEN_EXPIRED, CloseCode.TOKEN_EXPIRED)
-            if left <= settings.TOKEN_WARNING and not self._warned:
-                self._warned = True
-                self.tell("auth.expiring", {"expires_in_ms": max(0, int(left * 1000))})
-        if now >= self._next_look:
-            self._plan_next_look(now)
+            return
+        left = self._credential.take_warning(now=now)
+        if left is not None:
+            self.tell("auth.expiring", {"expires_in_ms": int(left * 1000)})
+        if self._credential.take_look(now=now):
             self.runtime.loop.create_task(self.revalidate(ended_session=None))
-        return None
 
     async def revalidate(self, *, ended_session: str | None) -> None:
         """Look at the credential again and close if it is not good any more.
@@ -457,19 +372,14 @@ class Connection:
         Args:
             ended_session: digest of a session that has just ended; None to look at everything.
         """
-        identity = self.identity
-        if identity is None:
-            return
-        if ended_session is not None:
-            if ended_session == identity.session:
-                self.close(refusal(ErrorCode.REVOKED, CloseCode.REVOKED))
-            return
-        try:
-            await run_service(check_still_valid, identity)
-        except CloseConnection as reason:
+        reason = await self._credential.revalidate(ended_session=ended_session)
+        if reason is not None:
             self.close(reason)
-        except DATABASE_DOWN as error:
-            logger.warning("The credentials of a connection could not be checked: %r", error)
+
+    @property
+    def identity(self) -> Identity | None:
+        """Return who the actor is and how that is known; None until then."""
+        return self._credential.identity
 
     def replace_identity(self, identity: Identity) -> None:
         """Go on with a newer credential of the same user.
@@ -479,18 +389,7 @@ class Connection:
         """
         if identity.user.pk != self.user_id:
             raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
-        self._accept_identity(identity)
-
-    def _accept_identity(self, identity: Identity) -> None:
-        now = self.runtime.loop.time()
-        self.identity = identity
-        self._warned = False
-        self._credential_ends = None if identity.expires_in is None else now + identity.expires_in
-        self._plan_next_look(now)
-
-    def _plan_next_look(self, now: float) -> None:
-        # Spread, so that connections which came together do not ask the database together.
-        self._next_look = now + settings.REVALIDATE_INTERVAL * random.uniform(0.75, 1.0)  # noqa: S311
+        self._credential.accept(identity, now=self.runtime.loop.time())
 
 
 def _wire_id(primary_key: object) -> int | str:

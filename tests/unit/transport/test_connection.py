@@ -16,6 +16,7 @@ from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnav
 from djwsbridge.protocol.frames import Command
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport import connection as connections
+from djwsbridge.transport import credential as credentials
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.connection import Connection
@@ -609,7 +610,7 @@ async def test_a_look_at_the_credential_that_fails_changes_nothing(
     def fail(identity: object) -> None:
         raise OperationalError("server closed the connection")
 
-    monkeypatch.setattr(connections, "check_still_valid", fail)
+    monkeypatch.setattr(credentials, "check_still_valid", fail)
     client = new_client()
     await client.join()
     await only_member(node).revalidate(ended_session=None)

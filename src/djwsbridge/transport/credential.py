@@ -1,0 +1,92 @@
+"""The credential of one connection: when it ends, and when to look at it again."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.protocol.errors import CloseConnection
+from djwsbridge.threads import run_service
+from djwsbridge.transport.auth.identity import Identity, refusal
+from djwsbridge.transport.auth.revocation import check_still_valid
+from djwsbridge.transport.failures import DATABASE_DOWN
+
+__all__ = ["CredentialWatch"]
+
+logger = logging.getLogger("djwsbridge.connection")
+
+
+class CredentialWatch:
+    """What is known of the actor, and until when it may be believed. Times are the loop's seconds."""
+
+    __slots__ = ("_ends", "_next_look", "_warned", "identity")
+
+    def __init__(self) -> None:
+        # None until the actor is known.
+        self.identity: Identity | None = None
+        # None when the credential has no end.
+        self._ends: float | None = None
+        # Whether the client was told that the end is near.
+        self._warned = False
+        self._next_look = 0.0
+
+    def accept(self, identity: Identity, *, now: float) -> None:
+        """Go on with this credential."""
+        self.identity = identity
+        self._warned = False
+        self._ends = None if identity.expires_in is None else now + identity.expires_in
+        self._plan_next_look(now)
+
+    def forget(self) -> None:
+        """Go back to an unknown actor."""
+        self.identity = None
+
+    def check(self, *, now: float) -> CloseConnection | None:
+        """Return the reason to close a connection whose credential has ended."""
+        if self.identity is None or self._ends is None or self._ends - now > -settings.TOKEN_LEEWAY:
+            return None
+        return refusal(ErrorCode.TOKEN_EXPIRED, CloseCode.TOKEN_EXPIRED)
+
+    def take_warning(self, *, now: float) -> float | None:
+        """Return the seconds that are left when it is time to say so, once; else None."""
+        if self.identity is None or self._ends is None or self._warned:
+            return None
+        left = self._ends - now
+        if left > settings.TOKEN_WARNING:
+            return None
+        self._warned = True
+        return max(0.0, left)
+
+    def take_look(self, *, now: float) -> bool:
+        """Say whether it is time to `revalidate`, and plan the next time."""
+        if self.identity is None or now < self._next_look:
+            return False
+        self._plan_next_look(now)
+        return True
+
+    async def revalidate(self, *, ended_session: str | None) -> CloseConnection | None:
+        """Look at the credential again and return the reason to close if it is not good any more.
+
+        Args:
+            ended_session: digest of a session that has just ended; None to look at everything.
+        """
+        identity = self.identity
+        if identity is None:
+            return None
+        if ended_session is not None:
+            if ended_session == identity.session:
+                return refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+            return None
+        try:
+            await run_service(check_still_valid, identity)
+        except CloseConnection as reason:
+            return reason
+        except DATABASE_DOWN as error:
+            logger.warning("The credentials of a connection could not be checked: %r", error)
+        return None
+
+    def _plan_next_look(self, now: float) -> None:
+        # Spread, so that connections which came together do not ask the database together.
+        self._next_look = now + settings.REVALIDATE_INTERVAL * random.uniform(0.75, 1.0)  # noqa: S311

@@ -1,0 +1,118 @@
+"""What one connection listens to, and where it shows that its actor is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError, EngineUnavailable
+from djwsbridge.threads import run_service
+from djwsbridge.transport.failures import try_later
+
+if TYPE_CHECKING:
+    from djwsbridge.transport.connection import Connection
+
+__all__ = ["Topics"]
+
+
+class Topics:
+    """The subscriptions of one connection, and its leases of presence.
+
+    Args:
+        connection: whose; its `person` is known before anything is subscribed to.
+    """
+
+    __slots__ = ("_connection", "_leases", "names")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # What it is subscribed to, or about to be: whoever loses access meanwhile is taken off this set.
+        self.names: set[str] = set()
+        # The topics on which it holds a lease of presence.
+        self._leases: set[str] = set()
+
+    async def join(self, topics: list[str]) -> None:
+        """Subscribe to topics and appear on them.
+
+        Raises:
+            CloseConnection: the engine cannot be reached.
+        """
+        self.names.update(topics)
+        try:
+            await self._connection.runtime.subscribe_all(topics, self._connection)
+        except EngineUnavailable:
+            raise try_later(ErrorCode.BUSY) from None
+        for topic in topics:
+            await self._settle(topic)
+
+    async def subscribe(self, topic: str, *, is_allowed: Callable[[], bool] | None) -> None:
+        """Listen to a topic and appear on it; see `Connection.subscribe`."""
+        if topic in self.names:
+            return
+        if len(self.names) >= settings.SUBSCRIPTIONS:
+            raise CommandError(ErrorCode.TOO_MANY, limit=settings.SUBSCRIPTIONS)
+        self.names.add(topic)
+        try:
+            await self._reach(topic, is_allowed)
+        except Exception:
+            self.names.discard(topic)
+            raise
+        await self._settle(topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Stop listening to a topic and disappear from it."""
+        if topic in self.names:
+            self.names.discard(topic)
+            self._disappear(topic, after=0.0)
+            await self._connection.runtime.unsubscribe(topic, self._connection)
+
+    async def give_up(self, *, linger: float) -> None:
+        """Stop listening to everything.
+
+        Args:
+            linger: seconds for which the actor still seems to be here.
+        """
+        topics, self.names = self.names, set()
+        for topic in topics:
+            self._disappear(topic, after=linger)
+            await self._connection.runtime.unsubscribe(topic, self._connection)
+
+    async def _reach(self, topic: str, is_allowed: Callable[[], bool] | None) -> None:
+        if is_allowed is not None and not await run_service(is_allowed):
+            raise CommandError(ErrorCode.NOT_FOUND)
+        try:
+            await self._connection.runtime.subscribe(topic, self._connection)
+        except EngineUnavailable:
+            raise CommandError(ErrorCode.BUSY) from None
+
+    async def _settle(self, topic: str) -> None:
+        """Appear on a topic just subscribed to, or leave it if access or the connection was lost meanwhile."""
+        if topic in self.names:
+            self._appear(topic)
+        else:
+            await self._connection.runtime.unsubscribe(topic, self._connection)
+
+    def _appear(self, topic: str) -> None:
+        runtime, person = self._connection.runtime, self._connection.person
+        if person is not None and topic not in self._leases:
+            self._leases.add(topic)
+            change = runtime.presence.acquire(topic, person)
+            runtime.announce([change] if change else [])
+
+    def _disappear(self, topic: str, *, after: float) -> None:
+        """Give back the lease on a topic, now or when the person has had time to come back."""
+        runtime, person = self._connection.runtime, self._connection.person
+        if person is None or topic not in self._leases:
+            return
+        self._leases.discard(topic)
+
+        def release() -> None:
+            change = runtime.presence.release(topic, person)
+            runtime.announce([change] if change else [])
+
+        if after:
+            runtime.loop.call_later(after, release)
+        else:
+            release()
