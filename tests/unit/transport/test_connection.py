@@ -418,10 +418,14 @@ class GatedEngine(MemoryEngine):
 
 
 @pytest.fixture
-async def gated(node: Runtime) -> AsyncIterator[GatedEngine]:
+async def gated(
+    node: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[GatedEngine]:
     """Give the node an engine that waits where the test says so."""
     engine = GatedEngine()
-    node.engine = engine
+    monkeypatch.setattr(node.subscriptions, "_engine", engine)
+    # Without a log nobody can do without the engine.
+    monkeypatch.setattr(node.subscriptions, "_needs_engine", True)
     yield engine
     for gate in engine.gates.values():
         gate.set()
