@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.faults.rig import Plan, run
 
 def main() -> int:
     """Run what the command line names; the exit status says whether everything held."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("faults", nargs="*", metavar="fault", help="numbers; all unless told")
     parser.add_argument("--system", default="sqlite")

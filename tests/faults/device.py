@@ -18,7 +18,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.testing.workload import Journal
 
-__all__ = ["SmallDevice"]
+__all__ = ["CarelessDevice", "SmallDevice"]
 
 ANSWER_TIMEOUT = 10.0  # seconds; a connection that does not answer in this time is half open
 OPEN_TIMEOUT = 5.0  # seconds
@@ -227,3 +227,11 @@ class SmallDevice:
             sender=message["sender"]["id"],
             body=message["body"],
         )
+
+
+class CarelessDevice(SmallDevice):
+    """A client that forgets what it has shown, and reads everything again when it comes back."""
+
+    async def _serve(self, socket: ClientConnection) -> None:
+        self._cursors = dict.fromkeys(self._rooms, 0)
+        await super()._serve(socket)

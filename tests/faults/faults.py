@@ -333,7 +333,7 @@ async def slow_clients(system: System, chance: random.Random, history: History) 
     return "6 s"
 
 
-@fault("30", "all clients cut at once", pause=4.0)
+@fault("30", "all clients cut at once", pause=2.0)
 async def cut_everybody(system: System, chance: random.Random, history: History) -> str | None:
     return f"{sum(front.cut(reset=True) for front in system.fronts)} connections"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 
 import django
@@ -31,4 +32,7 @@ def prepare(people: int, rooms: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     django.setup()
+    from tests.faults.sabotage import PREPARATIONS
+
+    PREPARATIONS.get(os.environ.get("FAULTS_SABOTAGE", ""), lambda: None)()
     print(json.dumps(prepare(int(sys.argv[1]), int(sys.argv[2]))))  # noqa: T201

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from djwsbridge.testing.device import ClientDevice
 from djwsbridge.testing.history import Fault as Injected
 from djwsbridge.testing.history import History
 from djwsbridge.testing.workload import Device, Journal, Participant, Workload
-from tests.faults.device import SmallDevice
+from tests.faults.device import CarelessDevice, SmallDevice
 from tests.faults.faults import FAULTS, LEAVERS, Fault, heal
 from tests.faults.system import SYSTEMS, System, running_system
 
@@ -35,7 +36,7 @@ class Plan:
         seed: of everything that happens by chance.
         warm: seconds of load before the first fault.
         harm: seconds of faults under load.
-        settle: seconds in which everything must have been answered and shown after that.
+        settle: seconds in which everything must have been answered and shown after that; it ends when it is so.
         writers: how many people write and read.
         readers: how many others only read.
         rooms: how many rooms, with everybody in each.
@@ -43,7 +44,8 @@ class Plan:
         min_acks: with fewer acknowledged messages the verdict is unknown.
         min_faults: with fewer faults likewise.
         heartbeat: seconds between two signs of life of a client.
-        client: `library`, or `small`: the rig's own.
+        client: `library`, or `small`: the rig's own; `careless`: one that shows what it has shown.
+        sabotage: its key in `SABOTAGES`; none when empty.
     """
 
     fault: str
@@ -51,7 +53,7 @@ class Plan:
     seed: int = 1
     warm: float = 10.0
     harm: float = 40.0
-    settle: float = 20.0
+    settle: float = 40.0
     writers: int = 8
     readers: int = 4
     rooms: int = 4
@@ -60,6 +62,7 @@ class Plan:
     min_faults: int = 3
     heartbeat: float = 5.0
     client: str = "library"
+    sabotage: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,12 +105,14 @@ def run(plan: Plan, directory: Path) -> Result:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     fault = FAULTS[plan.fault]
-    env = {"FAULTS_HEARTBEAT": str(plan.heartbeat)}
+    env = {"FAULTS_HEARTBEAT": str(plan.heartbeat), **fault.env}
+    env["FAULTS_SABOTAGE"] = plan.sabotage
     history = History()
-    with running_system(SYSTEMS[plan.system], directory, seed=plan.seed, env=env) as system:
+    with (
+        _client_log(directory / "clients.log"),
+        running_system(SYSTEMS[plan.system], directory, seed=plan.seed, env=env) as system,
+    ):
         system.populate(plan.writers + plan.readers, plan.rooms)
-        for worker in system.workers:
-            worker.site.env.update(fault.env)
         asyncio.run(_run(plan, fault, system, history))
         system.database.read_rows(history, system.rooms)
     history.write(directory / "history.jsonl")
@@ -142,6 +147,24 @@ async def _run(plan: Plan, fault: Fault, system: System, history: History) -> No
             await supervisor
 
 
+@contextlib.contextmanager
+def _client_log(path: Path) -> Iterator[None]:
+    """Keep what the clients say in a file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(relativeCreated)d %(name)s %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("djwsbridge.client", "djwsbridge.testing")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.setLevel(logging.NOTSET)
+        handler.close()
+
+
 def _participants(
     plan: Plan, system: System, history: History, chance: random.Random
 ) -> Sequence[Participant]:
@@ -149,11 +172,12 @@ def _participants(
     for number, (user, token) in enumerate(zip(system.people, system.tokens, strict=True)):
         journal = Journal(history, f"device-{number}", user)
         url = system.urls[number % len(system.urls)]
-        device: Device = (
-            ClientDevice(url, token, system.rooms, journal)
-            if plan.client == "library"
-            else SmallDevice([url], token, system.rooms, journal, chance)
-        )
+        device: Device
+        if plan.client == "library":
+            device = ClientDevice(url, token, system.rooms, journal)
+        else:
+            kind = CarelessDevice if plan.client == "careless" else SmallDevice
+            device = kind([url], token, system.rooms, journal, chance)
         writes = number < plan.writers
         participants.append(Participant(journal, device, system.rooms, writes))
     assert plan.fault != "35" or plan.readers >= len(LEAVERS)
@@ -181,18 +205,11 @@ async def _harm(plan: Plan, fault: Fault, system: System, history: History) -> N
 
 
 async def _let_crash(plan: Plan, fault: Fault, system: System, history: History) -> None:
-    """Start the workers again with their crash point, and write down how often they die of it."""
-    for worker in system.workers:
-        worker.kill()
+    """Wait while workers die of their crash point, and write down how often they did."""
     await asyncio.sleep(plan.harm)
-    for worker in system.workers:
-        for name in fault.env:
-            worker.site.env.pop(name, None)
     for number, at, status in system.crashes:
         detail = f"worker {number} ended with {status}"
         history.add(Injected(name=fault.name, detail=detail, at=at, until=at))
-    for worker in system.workers:
-        worker.kill()  # the last ones that crash by themselves
 
 
 def _exceeded(fault: Fault, verdict: Verdict) -> list[str]:

@@ -3,6 +3,10 @@
 import os
 
 from config.settings import *  # noqa: F403
+from config.settings import INSTALLED_APPS
+
+if os.environ.get("FAULTS_SABOTAGE"):
+    INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.sabotage.SabotageConfig"]
 
 DJWSBRIDGE_SEND_RATE = DJWSBRIDGE_FRAME_RATE = (1_000_000, 1.0)
 DJWSBRIDGE_CONNECTIONS_PER_USER = DJWSBRIDGE_CONNECTIONS_PER_ADDRESS = None

@@ -172,8 +172,10 @@ class System:
         """Make people and rooms."""
         command = [sys.executable, "-m", "tests.faults.prepare", str(people), str(rooms)]
         env = child_environment({**self.env, "DATABASE_URL": self.database.url})
-        printed = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
-        made = json.loads(printed.stdout)
+        done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode(errors="replace"))
+        made = json.loads(done.stdout)
         self.people, self.tokens, self.rooms = made["users"], made["tokens"], made["rooms"]
 
     async def supervise(self) -> None:
@@ -235,7 +237,9 @@ def running_system(
             site.start()
         ports = [worker.site.port for worker in workers]
         fronts = [proxy.link(f"front-{number}", *ports) for number in range(FRONTS)]
-        yield System(layout, directory, proxy, database, redis, workers, fronts, settings)
+        yield System(
+            layout, directory, proxy, database, redis, workers, fronts, {**settings, **(env or {})}
+        )
 
 
 def _make_database(layout: Layout, directory: Path, stack: ExitStack) -> Database:

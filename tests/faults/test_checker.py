@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from djwsbridge.testing.checker import State, judge
+from djwsbridge.testing.checker import State, judge, measure
 from djwsbridge.testing.checks import CHECKS
 from djwsbridge.testing.history import (
+    Away,
     Fault,
     History,
     Member,
@@ -321,6 +322,20 @@ def test_what_is_wrong_outweighs_what_is_short(history: History) -> None:
     verdict = judge(spoilt)
     assert verdict.state is State.INVALID
     assert "acked_is_stored: 1 times" in str(verdict)
+
+
+def test_an_absence_counts_from_the_end_of_the_last_fault_in_it() -> None:
+    history = History(
+        [
+            Fault(name="kill", detail="", at=1.0, until=2.0),
+            Fault(name="kill", detail="", at=3.0, until=5.0),
+            Fault(name="kill", detail="", at=8.0, until=9.0),
+            Away(device="a", lost=1.0, back=7.0),
+            Away(device="b", lost=6.0, back=7.5),
+            Away(device="c", lost=1.0, back=None),
+        ]
+    )
+    assert measure(history).away == {"p50": 1.5, "p99": 2.0, "max": 2.0}
 
 
 def test_a_history_can_be_kept_and_judged_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -50,7 +50,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         faults: what was really done to the system.
         ack: from asking to the answer, worst and 99th percentile.
         delivery: from the acknowledgement to each appearance elsewhere.
-        away: from a lost connection to being online again.
+        away: from a lost connection, or the end of the last fault meanwhile, to being online again.
     """
 
     sent: int
@@ -138,10 +138,17 @@ def measure(history: History) -> Figures:
         delivery=_percentiles(
             max(0.0, one.at - acked_at[one.id]) for one in shown if one.id in acked_at
         ),
-        away=_percentiles(
-            away.back - away.lost for away in history.of(Away) if away.back is not None
-        ),
+        away=_percentiles(_absences(history)),
     )
+
+
+def _absences(history: History) -> Iterator[float]:
+    """Yield how long each device took to come back when it could."""
+    ends = [fault.until for fault in history.of(Fault)]
+    for away in history.of(Away):
+        if away.back is not None:
+            possible = (end for end in ends if away.lost <= end <= away.back)
+            yield away.back - max(possible, default=away.lost)
 
 
 def _percentiles(values: Iterable[float]) -> dict[str, float]:

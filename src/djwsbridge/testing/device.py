@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -22,6 +23,8 @@ from djwsbridge.client import (
 from djwsbridge.testing.workload import Journal
 
 __all__ = ["ClientDevice"]
+
+logger = logging.getLogger("djwsbridge.testing")
 
 PAGE = 500  # messages read at once
 
@@ -65,6 +68,7 @@ class ClientDevice:
         return (await self._client.send_message(room, body, client_message_id)).seq
 
     def _on_state(self, change: StateChange) -> None:
+        logger.info("%s: %s", self._journal.device, change)
         if change.state is State.ONLINE:
             self._journal.online()
         elif change.state is State.WAITING:

@@ -1,0 +1,29 @@
+"""Builds that break a promise are judged invalid, each by the check for that promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from djwsbridge.testing.checker import State
+from tests.faults.rig import Plan, run
+
+SHORT = {"warm": 1.0, "harm": 6.0, "settle": 5.0, "min_acks": 100, "min_faults": 1}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("plan", "checks"),
+    [
+        (Plan("26", "sqlite", sabotage="reply_before_commit", **SHORT), {"acked_is_stored"}),
+        (Plan("30", "sqlite", sabotage="no_unique_constraint", **SHORT), {"stored_once"}),
+        (Plan("35", "sqlite", sabotage="no_loss_of_access", **SHORT), {"shown_to_members"}),
+        (Plan("26", "sqlite", client="careless", **SHORT), {"shown_once", "shown_ascending"}),
+    ],
+    ids=["reply_before_commit", "no_unique_constraint", "no_loss_of_access", "careless_client"],
+)
+def test_a_broken_promise_is_noticed(plan: Plan, checks: set[str], tmp_path: Path) -> None:
+    verdict = run(plan, tmp_path).verdict
+    assert verdict.state is State.INVALID
+    assert checks <= {violation.check for violation in verdict.violations}
