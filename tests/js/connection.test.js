@@ -30,7 +30,7 @@ beforeEach(() => {
 });
 
 test("it connects, greets with credential and cursors, and is online when `connect` is answered", async () => {
-  await connect({ credential: () => ({ ticket: "t1" }), cursors: () => ({ "room.42": ["e", 7] }) });
+  await connect({ credential: () => ({ ticket: "t1" }), cursors: { "room.42": ["e", 7] } });
   assert.deepEqual(server.socket.protocols, ["djwsbridge.v1"]);
   assert.equal(server.socket.url, "wss://example.test/ws/bridge/");
   assert.deepEqual(server.socket.received, [{ id: 1, cmd: "connect", ticket: "t1", cursors: { "room.42": ["e", 7] } }]);
@@ -109,7 +109,7 @@ test("a handshake or a `connect` that is not answered is given up after fifteen 
   assert.equal(last().state, "waiting");
 });
 
-test("a heartbeat goes out when nothing else was sent for one period, jittered", async () => {
+test("a heartbeat goes out one period after the last reply, jittered", async () => {
   server.script.echo = { ok: {} };
   await connect();
   await clock.advance(24_000);
@@ -277,9 +277,78 @@ test("a `reconnect` push moves after its delay and stays online until then", asy
   await clock.advance(2999);
   assert.equal(connection.state, "online");
   await clock.advance(1);
-  assert.deepEqual([last().state, last().reason], ["waiting", "restart"]);
+  assert.deepEqual(states.slice(-3).map(({ state, reason, delayMs }) => [state, reason, delayMs]), [
+    ["waiting", "restart", 0], ["connecting", undefined, undefined], ["online", undefined, undefined],
+  ]);
+});
+
+test("what the connection itself acts on is no push for the application", async () => {
+  await connect();
+  const seen = [];
+  connection.addEventListener("push", ({ detail }) => seen.push(detail.type));
+  await server.push("reconnect", { topic: null, data: { after_ms: 60_000 } });
+  await server.push("error", { topic: null, data: { code: "busy", message: "" } });
+  assert.deepEqual(seen, []);
+});
+
+test("a topic that the application subscribed to is subscribed again on the next connection, and recovered", async () => {
+  const report = { epoch: "e", seq: 4, recovered: false };
+  server.script.subscribe = { ok: report };
+  server.script["topic.recover"] = { ok: { epoch: "e", seq: 5, recovered: true, events: [{ push: "price", topic: "shop.1", seq: 5, data: {} }] } };
+  await connect();
+  const seen = [];
+  for (const type of ["begin", "push"]) connection.addEventListener(type, ({ detail: { topic, seq } }) => seen.push([type, topic, seq]));
+  await connection.subscribe("shop.1");
+  assert.deepEqual(seen, [["begin", "shop.1", 4]]);
+  server.script.subscribe = { ok: {} };
+  await server.close(1006);
   await clock.advance(250);
-  assert.equal(last().state, "online");
+  assert.equal(server.received("subscribe").length, 2);
+  assert.deepEqual(server.received("topic.recover").map(({ epoch, seq }) => [epoch, seq]), [["e", 4]]);
+  assert.deepEqual(seen.at(-1), ["push", "shop.1", 5]);
+  assert.deepEqual(connection.cursors["shop.1"], ["e", 5]);
+  server.script.unsubscribe = { ok: {} };
+  await connection.unsubscribe("shop.1");
+  await server.close(1006);
+  await clock.advance(1000);
+  assert.equal(server.received("subscribe").length, 2);
+});
+
+test("receipts of a topic are told with its recovery", async () => {
+  const receipts = [{ user: 8, delivered_seq: 3, read_seq: 2 }];
+  server.script.connect = { ok: { ...SESSION, topics: { "room.42": { epoch: "e", seq: 3, recovered: false, receipts } } } };
+  const told = [];
+  connection = new Connection({ url: "wss://example.test/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
+  connection.addEventListener("receipts", ({ detail }) => told.push(detail));
+  connection.start();
+  await settle();
+  assert.deepEqual(told, [{ topic: "room.42", receipts }]);
+});
+
+test("a topic without a cursor, or without a log, begins with a snapshot on each connection that cannot say more", async () => {
+  const seen = [];
+  server.script.connect = { ok: { ...SESSION, topics: { "room.42": { epoch: "e", seq: 3, recovered: false }, "user.7": { recovered: false } } } };
+  connection = new Connection({ url: "wss://example.test/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
+  for (const type of ["begin", "reset"]) connection.addEventListener(type, ({ detail: { topic, seq } }) => seen.push([type, topic, seq]));
+  connection.start();
+  await settle();
+  assert.deepEqual(seen.splice(0), [["begin", "room.42", 3], ["begin", "user.7", null]]);
+  await server.close(1006);
+  server.script.connect.ok.topics["room.42"] = { epoch: "f", seq: 1, recovered: false, reason: "epoch_changed" };
+  await clock.advance(250);
+  assert.deepEqual(seen, [["reset", "room.42", 1], ["begin", "user.7", null]]);
+});
+
+test("no more than 200 cursors go with `connect`; the topics beyond are asked for", async () => {
+  const cursors = Object.fromEntries(Array.from({ length: 201 }, (_, id) => [`room.${id}`, ["e", 1]]));
+  const topics = Object.fromEntries(Object.keys(cursors).map((topic) => [topic, { epoch: "e", seq: 1, recovered: topic !== "room.0" }]));
+  topics["room.0"].seq = 2;
+  server.script.connect = { ok: { ...SESSION, topics } };
+  server.script["topic.recover"] = null;
+  await connect({ cursors });
+  assert.equal(Object.keys(server.received("connect")[0].cursors).length, 200);
+  await clock.advance(0);
+  assert.deepEqual(server.received("topic.recover").map(({ topic, seq }) => [topic, seq]), [["room.0", 1]]);
 });
 
 test("wake connects at once while waiting, and checks the link while online", async () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { ChatSession } from "djwsbridge/chat/state/session.js";
 import { Connection } from "djwsbridge/connection.js";
+import { MemoryStore } from "djwsbridge/outbox_store.js";
 import { ALICE, BOB, message, pageData, room } from "./chat_fixtures.js";
 import { FakeClock, settle } from "./fake_clock.js";
 import { FakeServer, SESSION } from "./fake_server.js";
@@ -29,23 +30,26 @@ function makeServer() {
   });
 }
 
-function open(fields = {}) {
+function open(fields = {}, options = {}) {
   let ids = 0;
   const connection = new Connection({ url: "ws://example.test/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
   const session = new ChatSession({
     data: pageData(fields), connection, api, clock, random: () => 0.5,
-    makeId: () => `own-${(ids += 1)}`, nowIso: () => "2026-01-01T10:00:00Z",
+    makeId: () => `own-${(ids += 1)}`, nowIso: () => "2026-01-01T10:00:00Z", ...options,
   });
   connection.start();
   return settle().then(() => session);
 }
 
+const sent = (seq) => ({ push: "message.sent", topic: "room.42", seq, data: message(seq) });
+const connected = (report, others = {}) => ({ ok: { ...SESSION, topics: { ...others, "room.42": report } } });
 const seqs = (session) => session.timeline.messages.map(({ seq }) => seq);
 
 beforeEach(() => {
   clock = new FakeClock();
   stored = [message(1), message(2), message(3)];
   server = makeServer();
+  server.script.connect = connected({ epoch: "e", seq: 3, recovered: false });
   api = { listRooms: async () => ({ rooms: [] }), listMessages: async () => ({ messages: [] }), openDirect: async () => room(42, { kind: "direct", peer: BOB }) };
 });
 
@@ -54,33 +58,72 @@ test("what came between the page and the connection is fetched", async () => {
   assert.deepEqual(seqs(await open()), [1, 2, 3, 4, 5]);
 });
 
-test("a gap is repaired before anything behind it is shown", async () => {
+test("a gap is recovered before anything behind it is shown", async () => {
   const session = await open();
-  stored.push(message(4), message(5), message(6));
-  server.script["message.list"] = null;
+  server.script["topic.recover"] = null;
   await server.push("message.sent", { seq: 6, data: message(6) });
+  await clock.advance(200);
   assert.deepEqual(seqs(session), [1, 2, 3]);
-  const [asked] = server.received("message.list").slice(-1);
-  assert.equal(asked.after, 3);
-  await server.reply(asked, { ok: { messages: [message(4), message(5)], last_seq: 5 } });
+  const [asked] = server.received("topic.recover");
+  assert.deepEqual([asked.topic, asked.epoch, asked.seq], ["room.42", "e", 3]);
+  await server.reply(asked, { ok: { epoch: "e", seq: 6, recovered: true, events: [4, 5, 6].map(sent) } });
   assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
 });
 
 test("after a lost connection nothing is missing and nothing double", async () => {
   const session = await open();
   await server.close(1006);
-  stored.push(message(4), message(5));
+  server.script.connect = connected({ epoch: "e", seq: 5, recovered: true, events: [4, 5].map(sent) });
   await clock.advance(1000);
   await server.push("message.sent", { seq: 5, data: message(5) });
   assert.deepEqual(seqs(session), [1, 2, 3, 4, 5]);
+  assert.equal(server.received("message.list").length, 1, "no snapshot was needed");
+  assert.deepEqual(server.received("connect")[1].cursors["room.42"], ["e", 3]);
 });
 
-test("a repair that fails for a moment is tried again", async () => {
+test("other events of the room take seqs, and leave no hole in the messages", async () => {
   const session = await open();
+  const carol = { id: 9, name: "carol" };
+  await server.push("member.joined", { seq: 4, data: { room: 42, user: carol } });
+  await server.push("message.sent", { seq: 5, data: message(5) });
+  assert.deepEqual([seqs(session), session.members.has(9), session.rooms.get(42).unread], [[1, 2, 3, 5], true, 1]);
+  session.markRead();
+  assert.equal(session.rooms.get(42).unread, 0);
+});
+
+test("a history that cannot be recovered is loaded anew, and what is pushed meanwhile comes after it", async () => {
+  const session = await open();
+  await server.close(1006);
+  server.script.connect = connected({ epoch: "f", seq: 5, recovered: false, reason: "epoch_changed" });
+  const { "message.list": list } = server.script;
+  server.script["message.list"] = null;
+  await clock.advance(1000);
+  await server.push("message.sent", { seq: 6, data: message(6) });
+  assert.deepEqual(seqs(session), [1, 2, 3], "nothing is shown behind a hole");
+  stored.push(message(4), message(5), message(6));
+  const [asked] = server.received("message.list").slice(-1);
+  await server.reply(asked, list(asked));
+  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
+});
+
+test("a snapshot that a lost connection cut off is loaded by the next one, though that recovers", async () => {
+  const { "message.list": list } = server.script;
+  server.script["message.list"] = null;
+  stored.push(message(4), message(5));
+  server.script.connect = connected({ epoch: "e", seq: 5, recovered: false });
+  const session = await open();
+  await server.close(1006);
+  server.script["message.list"] = list;
+  server.script.connect = connected({ epoch: "e", seq: 6, recovered: true, events: [sent(6)] });
+  await clock.advance(1000);
+  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
+});
+
+test("a snapshot that fails for a moment is tried again", async () => {
   stored.push(message(4), message(5));
   const { "message.list": list } = server.script;
   server.script["message.list"] = { error: { code: "busy", message: "", retryable: true } };
-  await server.push("message.sent", { seq: 5, data: message(5) });
+  const session = await open();
   server.script["message.list"] = list;
   await clock.advance(1000);
   assert.deepEqual(seqs(session), [1, 2, 3, 4, 5]);
@@ -88,6 +131,7 @@ test("a repair that fails for a moment is tried again", async () => {
 
 test("who was away for very long starts over with the newest messages", async () => {
   for (let seq = 4; seq <= 700; seq += 1) stored.push(message(seq));
+  server.script.connect = connected({ epoch: "e", seq: 700, recovered: false });
   const session = await open();
   assert.deepEqual([seqs(session)[0], seqs(session).at(-1)], [651, 700]);
   assert.equal(session.timeline.hasOlder, true);
@@ -105,44 +149,70 @@ test("older messages that arrive after such a start are dropped", async () => {
   assert.deepEqual(seqs(session), [90]);
 });
 
-test("a message shows at once, and is confirmed by the reply or by its own push, whichever is first", async () => {
+test("a message shows at once, is confirmed by its reply, and takes its place with its push", async () => {
   const session = await open();
+  server.script["message.send"] = null;
   session.send("hello");
-  assert.deepEqual(session.outbox.entries.map(({ state }) => state), ["sending"]);
   await settle();
-  assert.deepEqual([session.outbox.entries.length, seqs(session).at(-1)], [0, 4]);
+  assert.deepEqual(session.entries.map(({ state }) => state), ["sending"]);
+  const [asked] = server.received("message.send");
+  const own = message(5, { sender: ALICE, body: "hello", client_message_id: asked.client_message_id });
+  await server.reply(asked, { ok: own });
+  assert.deepEqual([session.entries, session.timeline.echoes.map(({ seq }) => seq), seqs(session)], [[], [5], [1, 2, 3]]);
+  await server.push("message.sent", { seq: 4, data: message(4) });
+  await server.push("message.sent", { seq: 5, data: own });
+  assert.deepEqual([session.timeline.echoes, seqs(session)], [[], [1, 2, 3, 4, 5]]);
+});
 
+test("its own push confirms a message whose reply never comes", async () => {
+  const session = await open();
   server.script["message.send"] = null;
   session.send("second");
-  const [asked] = server.received("message.send").slice(-1);
-  const own = message(5, { sender: ALICE, body: "second", client_message_id: asked.client_message_id });
-  await server.push("message.sent", { seq: 5, data: own });
-  assert.equal(session.outbox.entries.length, 0);
+  await settle();
+  const [asked] = server.received("message.send");
+  const own = message(4, { sender: ALICE, body: "second", client_message_id: asked.client_message_id });
+  await server.push("message.sent", { seq: 4, data: own });
+  assert.deepEqual([session.entries, seqs(session)], [[], [1, 2, 3, 4]]);
   await server.reply(asked, { ok: own });
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5]);
+  assert.deepEqual([session.timeline.echoes, seqs(session)], [[], [1, 2, 3, 4]]);
 });
 
 test("what was written without a connection goes out in order when it is back, each stored once", async () => {
   const session = await open();
   server.script["message.send"] = null;
   session.send("a"); // reaches the server, the reply is lost
+  await settle();
   stored.push(message(4, { sender: ALICE, body: "a", client_message_id: "own-1" }));
   await server.close(1006);
   session.send("b");
   session.send("c");
-  assert.deepEqual(session.outbox.entries.map(({ state }) => state), ["waiting", "waiting", "waiting"]);
+  assert.deepEqual(session.entries.map(({ state }) => state), ["queued", "queued", "queued"]);
   server.script["message.send"] = makeServer().script["message.send"];
+  server.script.connect = connected({ epoch: "e", seq: 3, recovered: true });
   await clock.advance(1000);
   assert.deepEqual(stored.slice(3).map(({ body }) => body), ["a", "b", "c"]);
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual([session.entries, session.timeline.echoes.map(({ seq }) => seq)], [[], [4, 5, 6]]);
 });
 
-test("when the connection stops for good, what waits is not sent and kept", async () => {
+test("when the connection stops for good, what waits is kept for the next page", async () => {
   const session = await open();
   server.script["message.send"] = null;
   session.send("a");
+  await settle();
   await server.close(4410);
-  assert.deepEqual(session.outbox.entries.map(({ state, body }) => [state, body]), [["failed", "a"]]);
+  assert.deepEqual(session.entries.map(({ state, body }) => [state, body]), [["queued", "a"]]);
+});
+
+test("what another page of the person has left is sent from here, and shown where it belongs", async () => {
+  const store = new MemoryStore();
+  const record = { lane: "direct 9", target: { peer: 9 }, body: "psst", created: "2026-01-01T10:00:00Z", order: 1, state: "queued", error: null };
+  await store.put({ client_message_id: "left-1", ...record });
+  api.openDirect = async () => room(77, { kind: "direct" });
+  const session = await open({}, { store });
+  await settle();
+  await settle();
+  assert.deepEqual(server.received("message.send").map((each) => [each.room, each.body, each.client_message_id]), [[77, "psst", "left-1"]]);
+  assert.deepEqual([session.room.id, session.entries], [42, []]);
 });
 
 test("the first private message makes the room", async () => {
@@ -175,6 +245,7 @@ test("presence: listed after connect, changed by pushes, one's own included", as
   assert.deepEqual(session.people, { online: [ALICE, BOB], offline: [], isAlone: false });
   await server.push("presence.changed", { data: { user: BOB, state: "offline" } });
   assert.deepEqual(session.people, { online: [ALICE], offline: [BOB], isAlone: true });
+  assert.equal(session.presence.lastSeen(BOB.id), "2026-01-01T10:00:00Z");
 });
 
 test("presence is asked for the open room first and for a bounded number of others", async () => {
@@ -206,12 +277,89 @@ test("other rooms count what is unread; a room joined elsewhere appears", async 
   assert.equal(session.rooms.rooms[0].id, 44);
 });
 
-test("after a reconnect the room list is fetched anew", async () => {
-  const session = await open();
-  api.listRooms = async () => ({ rooms: [room(42), room(50, { unread: 4 })] });
+test("the room list is fetched anew when a room has moved on unseen, and only then", async () => {
+  let listed = 0;
+  api.listRooms = async () => ((listed += 1), { rooms: [room(42, { last_seq: 3, read_seq: 3 }), room(50, { last_seq: 9, unread: 4 })] });
+  server.script.connect = connected({ epoch: "e", seq: 3, recovered: false }, { "room.50": { epoch: "e", seq: 5, recovered: false } });
+  const session = await open({ rooms: [room(42, { last_seq: 3 }), room(50, { last_seq: 5 })] });
+  assert.equal(listed, 0);
   await server.close(1012);
+  server.script.connect = connected({ epoch: "e", seq: 3, recovered: true }, { "room.50": { epoch: "e2", seq: 9, recovered: false } });
   await clock.advance(1000);
-  assert.equal(session.rooms.get(50).unread, 4);
+  assert.deepEqual([listed, session.rooms.get(50).unread], [1, 4]);
+});
+
+test("what the page has is acknowledged, the open room when its snapshot is there", async () => {
+  stored.push(message(4));
+  server.script.ack = { ok: {} };
+  server.script.connect = connected({ epoch: "e", seq: 4, recovered: false }, { "room.50": { epoch: "e", seq: 5, recovered: false } });
+  const session = await open({ rooms: [room(42, { last_seq: 3 }), room(50, { last_seq: 5 })] });
+  await clock.advance(2000);
+  const said = Object.assign({}, ...server.received("ack").map(({ seqs: each }) => each));
+  assert.deepEqual(said, { "room.42": 4, "room.50": 5 });
+  stored.push(message(5));
+  session.timeline.addEventListener("change", () => session.markRead());
+  await server.push("message.sent", { seq: 5, data: message(5) });
+  await clock.advance(5000);
+  assert.deepEqual(server.received("room.mark_read").map(({ seq }) => seq), [5]);
+  assert.equal(server.received("ack").some(({ seqs: each }) => each["room.42"] === 5), false, "reading says it already");
+});
+
+test("typing: said at most every three seconds, heard for six, and over with the message", async () => {
+  server.script["typing.set"] = { ok: {} };
+  const session = await open();
+  for (let key = 0; key < 50; key += 1) {
+    session.touchTyping();
+    await clock.advance(100);
+  }
+  assert.equal(server.received("typing.set").length, 2);
+  const typing = () => session.typing.users.map(({ name }) => name);
+  const push = (user, fields = {}) => server.push("typing", { data: { room: 42, user, ...fields } });
+  await push(BOB);
+  await push(ALICE);
+  await push({ id: 9, name: "carol" }, { room: 43 });
+  assert.deepEqual(typing(), ["bob"], "neither oneself nor other rooms");
+  await clock.advance(5999);
+  await push(BOB);
+  await clock.advance(5999);
+  assert.deepEqual(typing(), ["bob"]);
+  await clock.advance(1);
+  assert.deepEqual(typing(), []);
+  await push(BOB);
+  await server.push("message.sent", { seq: 4, data: message(4) });
+  assert.deepEqual(typing(), []);
+  await push(BOB);
+  await server.close(1006);
+  session.touchTyping();
+  assert.deepEqual([typing(), server.received("typing.set").length], [[], 2]);
+});
+
+test("receipts: one's own message is sent, delivered and read, as the slowest of its readers is", async () => {
+  const carol = { id: 9, name: "carol" };
+  const receipts = [{ user: 7, delivered_seq: 3, read_seq: 3 }, { user: 8, delivered_seq: 3, read_seq: 2 }, { user: 9, delivered_seq: 2 }];
+  server.script.connect = connected({ epoch: "e", seq: 3, recovered: false, receipts });
+  const session = await open({ members: [ALICE, BOB, carol] });
+  const states = () => [2, 3].map((seq) => session.receipts.stateOf(session.topic, seq, session.readers));
+  assert.deepEqual(states(), ["delivered", "sent"]);
+  await server.push("receipt", { data: { room: 42, user: 9, delivered_seq: 3, read_seq: 3 } });
+  assert.deepEqual(states(), ["read", "delivered"]);
+  await server.push("receipt", { data: { room: 42, user: 9, delivered_seq: 1 } });
+  await server.push("receipt", { data: { room: 42, user: 8, delivered_seq: 3, read_seq: 3 } });
+  assert.deepEqual(states(), ["read", "read"], "pointers only grow");
+});
+
+test("what was read on another device is read here, too", async () => {
+  const session = await open({ rooms: [room(42), room(43, { last_seq: 4, unread: 3, read_seq: 1 })] });
+  await server.push("receipt", { topic: "room.43", data: { room: 43, user: 7, delivered_seq: 4, read_seq: 4 } });
+  assert.equal(session.rooms.get(43).unread, 0);
+});
+
+test("the setting of read receipts goes to the server", async () => {
+  const saved = [];
+  api.updateMe = async (settings) => saved.push(settings);
+  const session = await open();
+  await session.setReadReceipts(false);
+  assert.deepEqual(saved, [{ read_receipts: false }]);
 });
 
 test("reading is said at once, then at most every two seconds, and again after a reconnect", async () => {

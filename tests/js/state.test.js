@@ -11,15 +11,30 @@ import { ALICE, BOB, message, room } from "./chat_fixtures.js";
 
 const seqs = (timeline) => timeline.messages.map(({ seq }) => seq);
 
-test("timeline: messages are ordered by seq, whatever order they come in, and shown once", () => {
+test("timeline: messages are ordered by seq and shown once; what comes while older ones are fetched waits", () => {
   const timeline = new Timeline({ messages: [message(3), message(2)], lastSeq: 3 });
+  timeline.hold();
+  timeline.receive(message(7));
+  timeline.receive(message(6));
+  assert.deepEqual(seqs(timeline), [2, 3]);
+  timeline.absorb([message(4)], { isAll: false });
+  timeline.absorb([message(5), message(6)]);
+  assert.deepEqual(seqs(timeline), [2, 3, 4, 5, 6, 7]);
+  timeline.receive(message(7));
+  timeline.receive(message(9));
+  assert.deepEqual(seqs(timeline), [2, 3, 4, 5, 6, 7, 9], "another event has 8");
+});
+
+test("timeline: one's own confirmed messages are shown after the others until their push is here", () => {
+  const timeline = new Timeline({ messages: [message(3)], lastSeq: 3 });
+  timeline.echo(message(6));
+  timeline.echo(message(5));
+  timeline.echo(message(5));
+  assert.deepEqual(timeline.echoes.map(({ seq }) => seq), [5, 6]);
+  timeline.receive(message(4));
   timeline.receive(message(5));
-  assert.deepEqual(seqs(timeline), [2, 3], "nothing is shown behind a gap");
-  assert.equal(timeline.hasGap, true);
-  timeline.receive(message(4));
-  timeline.receive(message(4));
-  timeline.absorb([message(4), message(5), message(6)]);
-  assert.deepEqual(seqs(timeline), [2, 3, 4, 5, 6]);
+  timeline.echo(message(5));
+  assert.deepEqual([seqs(timeline), timeline.echoes.map(({ seq }) => seq)], [[3, 4, 5], [6]]);
 });
 
 test("timeline: older messages go before the first, until there are none", () => {
@@ -37,7 +52,7 @@ test("timeline: it announces changes, and nothing else", () => {
   let changes = 0;
   timeline.addEventListener("change", () => (changes += 1));
   timeline.receive(message(1));
-  timeline.receive(message(3));
+  timeline.absorb([]);
   assert.equal(changes, 0);
   timeline.receive(message(2));
   assert.equal(changes, 1);
@@ -82,13 +97,20 @@ test("layout: a waiting message keeps its key when it is confirmed, and is never
 });
 
 test("layout: what waits behind another is on its way while online", () => {
-  const entry = { client_message_id: "id-7", body: "m7", created: "2026-01-01T10:00:00Z", state: "waiting", error: null };
+  const entry = { client_message_id: "id-7", body: "m7", created: "2026-01-01T10:00:00Z", state: "queued", error: null };
   const states = [true, false].map((isOnline) => layout({ entries: [entry], isOnline })[1].state);
-  assert.deepEqual(states, ["sending", "waiting"]);
+  assert.deepEqual(states, ["sending", "queued"]);
+});
+
+test("layout: one's own messages say how far they have come, confirmed ones that wait for their push come after", () => {
+  const own = (seq) => message(seq, { sender: ALICE });
+  const stateOf = (seq) => (seq <= 1 ? "read" : seq <= 2 ? "delivered" : "sent");
+  const items = layout({ messages: [own(1), message(2), own(2)], echoes: [own(4)], stateOf });
+  assert.deepEqual(items.slice(1).map(({ body, state }) => [body, state]), [["m1", "read"], ["m2", "sent"], ["m2", "delivered"], ["m4", "sent"]]);
 });
 
 test("layout: another person's message with the same client id is no confirmation", () => {
-  const entry = { client_message_id: "id-7", body: "mine", created: "2026-01-01T10:00:00Z", state: "waiting", error: null };
+  const entry = { client_message_id: "id-7", body: "mine", created: "2026-01-01T10:00:00Z", state: "queued", error: null };
   const items = layout({ messages: [message(7, { sender: BOB, client_message_id: "id-7" })], entries: [entry] });
   assert.deepEqual(shape(items), ["day", "first m7", "first mine"]);
 });
@@ -123,16 +145,16 @@ test("rooms: a new room comes first; a group that was left can be joined again, 
 
 test("presence: lists and changes by topic; a person is online while any topic has them", () => {
   const presence = new Presence();
-  presence.change("room.1", BOB, "online");
+  presence.change("room.1", { user: BOB, state: "online" });
   assert.deepEqual(presence.users(), [], "a change of an unknown list says nothing");
   presence.load("room.1", [BOB, ALICE]);
   presence.load("room.2", [BOB]);
   assert.deepEqual(presence.users("room.1").map(({ name }) => name), ["alice", "bob"]);
-  presence.change("room.1", BOB, "offline");
+  presence.change("room.1", { user: BOB, state: "offline" });
   assert.equal(presence.isOnline(BOB.id), true);
-  presence.change("room.2", BOB, "offline");
+  presence.change("room.2", { user: BOB, state: "offline" });
   assert.equal(presence.isOnline(BOB.id), false);
-  presence.change("room.2", BOB, "online");
+  presence.change("room.2", { user: BOB, state: "online" });
   assert.deepEqual(presence.users().map(({ name }) => name), ["alice", "bob"]);
   presence.keep(["room.2"]);
   assert.deepEqual(presence.users().map(({ name }) => name), ["bob"]);
@@ -142,9 +164,9 @@ test("status: every state has its words, and a final one says what to do", () =>
   const say = (detail, options = {}) => describeStatus(detail, { wasOnline: true, networkDown: false, ...options }).text;
   assert.equal(say({ state: "connecting" }, { wasOnline: false }), "Connecting…");
   assert.equal(say({ state: "online" }), "Connected");
-  assert.equal(say({ state: "waiting" }), "Reconnecting…");
+  assert.equal(say({ state: "queued" }), "Reconnecting…");
   assert.equal(say({ state: "connecting" }), "Reconnecting…");
-  assert.equal(say({ state: "waiting" }, { networkDown: true }), "Offline");
+  assert.equal(say({ state: "queued" }, { networkDown: true }), "Offline");
   for (const advice of ["login", "reload", "close_tabs", "contact", undefined]) {
     assert.match(describeStatus({ state: "stopped", advice }, { wasOnline: true, networkDown: false }).help, /\w+\.$/);
   }
@@ -184,8 +206,9 @@ test("api: addresses, the CSRF token, and errors with their code", async () => {
   await api.listMessages(42, 7, 50);
   await api.listRooms();
   await api.openDirect(8);
+  await api.updateMe({ read_receipts: false });
   assert.deepEqual(calls.map(([url, { method }]) => `${method} ${url}`), [
-    "GET /chat/api/rooms/42/messages/?before=7&limit=50", "GET /chat/api/rooms/", "POST /chat/api/direct/",
+    "GET /chat/api/rooms/42/messages/?before=7&limit=50", "GET /chat/api/rooms/", "POST /chat/api/direct/", "PATCH /chat/api/me/",
   ]);
   assert.deepEqual([calls[2][1].headers["X-CSRFToken"], calls[2][1].body], ["t", '{"user":8}']);
   assert.equal(calls[0][1].headers["X-CSRFToken"], undefined);

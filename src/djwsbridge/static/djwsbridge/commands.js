@@ -34,11 +34,12 @@ export class WaitingCommands {
     });
   }
 
-  /** Settle the command that a reply answers. @param {Reply} reply */
+  /** Settle the command that a reply answers. @param {Reply} reply @returns {boolean} whether there was one. */
   settle(reply) {
     const command = reply.id === null ? undefined : this.#take(reply.id);
     if (reply.error) command?.reject(new CommandError(reply.error));
     else command?.resolve(reply.ok);
+    return command !== undefined;
   }
 
   /** Fail every waiting command: the connection is gone. @param {number | null} closeCode */

@@ -7,53 +7,41 @@
  *      └──stop, or a ────┤  └──delay over, or wake── waiting ◀── closed, silent
  *         final code     └───────── closed ──────────▶ waiting
  *
- * Events: `state` (detail: StateDetail), `push` (detail: Push), `badframe` (detail: BadFrameError).
+ * Nothing that is published to a durable topic is missed, doubled or out of order: `recovery.js` sees to it.
+ *
+ * Events: `state` (StateDetail), `push` (Push), `begin` and `reset` (Beginning: load a snapshot of that topic), `receipts`
+ * (TopicReceipts), `badframe` (BadFrameError); each in the event's detail.
  */
-/** @import { Clock, Credential, Push, Session, StateDetail, WebSocketClass, WebSocketLike } from "djwsbridge/types.js" */
+/** @import { ConnectionOptions, Credential, Push, Session, StateDetail, WebSocketLike } from "djwsbridge/types.js" */
+import { Acks } from "djwsbridge/acks.js";
 import { Backoff } from "djwsbridge/backoff.js";
 import { systemClock } from "djwsbridge/clock.js";
-import { closeCodeRow } from "djwsbridge/codes.js";
 import { WaitingCommands } from "djwsbridge/commands.js";
 import { Heartbeat } from "djwsbridge/heartbeat.js";
 import {
   BadFrameError, BridgeError, CommandError, CommandTimeoutError,
   ConnectionLostError, SUBPROTOCOL, decodeFrame, encodeCommand,
 } from "djwsbridge/protocol.js";
+import { reactTo } from "djwsbridge/reaction.js";
+import { Recovery } from "djwsbridge/recovery.js";
+import { checkTransition } from "djwsbridge/states.js";
 
 const CONNECT_TIMEOUT = 15_000; // ms from opening the socket to the answer to `connect`; covers a slow phone network
 const COMMAND_TIMEOUT = 10_000; // ms; after that the outcome is unknown and a retry decides
 const HEARTBEAT_TIMEOUT = 10_000; // ms without an answer: the connection is half-open
 const STABLE_AFTER = 10_000; // ms online before the back-off starts anew, so that a server that fails late is spared
 
-/** Which state may follow which. @type {Readonly<Record<string, readonly string[]>>} */
-const TRANSITIONS = Object.freeze({
-  stopped: ["connecting"],
-  connecting: ["online", "waiting", "stopped"],
-  online: ["waiting", "stopped"],
-  waiting: ["connecting", "stopped"],
-});
-
-/**
- * @typedef {object} ConnectionOptions
- * @property {string} url  `wss://…` of the endpoint.
- * @property {(options: {fresh: boolean}) => Credential | Promise<Credential>} [credential]  Asked before each
- *   attempt; `fresh` after the server refused the last one. Leave it out where a cookie is enough; throw a
- *   BridgeError that is not retryable when the person has to log in again.
- * @property {() => Record<string, [string, number]>} [cursors]  What the client has of each topic.
- * @property {WebSocketClass} [WebSocket]
- * @property {Clock} [clock]
- * @property {() => number} [random]
- */
-
 export class Connection extends EventTarget {
   #url;
   #credential;
-  #cursors;
+  #isRenewable;
   #WebSocket;
   #clock;
   #backoff;
   #heartbeat;
   #commands;
+  #recovery;
+  #acks;
   /** @type {StateDetail["state"]} */
   #state = "stopped";
   /** The current socket; null unless connecting or online. @type {WebSocketLike | null} */
@@ -62,7 +50,9 @@ export class Connection extends EventTarget {
   #attempt = 0;
   /** The timer of the state: connect deadline, stability, or the delay while waiting. @type {unknown} */
   #timer = null;
-  /** Set by a `reconnect` push: the move to another node. @type {unknown} */
+  /** When to move to another node, as a `reconnect` push said; null when staying. @type {number | null} */
+  #moveAt = null;
+  /** @type {unknown} */
   #moveTimer = null;
   /** What the server's last `error` push said; null after a good connect. @type {Record<string, any> | null} */
   #lastError = null;
@@ -72,20 +62,35 @@ export class Connection extends EventTarget {
   #notBefore = 0;
 
   /** @param {ConnectionOptions} options */
-  constructor({ url, credential, cursors, WebSocket = globalThis.WebSocket, clock = systemClock, random = Math.random }) {
+  constructor({
+    url, credential, isRenewable = true, cursors = {}, WebSocket = globalThis.WebSocket, clock = systemClock, random = Math.random,
+  }) {
     super();
     this.#url = url;
     this.#credential = credential;
-    this.#cursors = cursors ?? (() => ({}));
+    this.#isRenewable = isRenewable;
     this.#WebSocket = WebSocket;
     this.#clock = clock;
     this.#backoff = new Backoff({ random });
     this.#heartbeat = new Heartbeat({ clock, random, beat: () => this.probe() });
     this.#commands = new WaitingCommands({ clock });
+    /** @param {string} cmd @param {Record<string, unknown>} fields */
+    const request = (cmd, fields) => this.request(cmd, fields);
+    this.#acks = new Acks({ request, clock });
+    this.#recovery = new Recovery({
+      request, clock, random, cursors,
+      tell: (type, detail) => this.dispatchEvent(new CustomEvent(type, { detail })),
+      advanced: (topic, seq) => this.#acks.note(topic, seq),
+    });
   }
 
   get state() {
     return this.#state;
+  }
+
+  /** What was told of each durable topic: epoch and seq, to be kept beside a snapshot. */
+  get cursors() {
+    return this.#recovery.cursors;
   }
 
   /** Connect, and stay connected until `stop`. */
@@ -113,9 +118,10 @@ export class Connection extends EventTarget {
   probe() {
     if (this.#state !== "online") return;
     const attempt = this.#attempt;
-    this.#ask("heartbeat", {}, HEARTBEAT_TIMEOUT).catch((error) => {
-      if (error instanceof CommandTimeoutError && attempt === this.#attempt) this.#closed(4421);
-    });
+    this.#ask("heartbeat", {}, HEARTBEAT_TIMEOUT).then(
+      ({ tips }) => tips && attempt === this.#attempt && this.#recovery.hearTips(tips),
+      (error) => error instanceof CommandTimeoutError && attempt === this.#attempt && this.#closed(4421),
+    );
   }
 
   /**
@@ -132,12 +138,30 @@ export class Connection extends EventTarget {
     return this.#ask(cmd, fields, timeoutMs);
   }
 
+  /** Listen to a topic, also after a reconnect. @param {string} topic @returns {Promise<void>} */
+  subscribe(topic) {
+    return this.#recovery.subscribe(topic);
+  }
+
+  /** Listen to a topic no more. @param {string} topic @returns {Promise<void>} */
+  unsubscribe(topic) {
+    return this.#recovery.unsubscribe(topic);
+  }
+
+  /**
+   * Note that a snapshot brought everything of a room up to a seq, so that its authors see it delivered.
+   * @param {string} topic
+   * @param {number} seq
+   * @param {{isSaid?: boolean}} [options]  Whether another command has told the server already, as `room.mark_read` does.
+   */
+  acknowledge(topic, seq, { isSaid = false } = {}) {
+    if (isSaid) this.#acks.imply(topic, seq);
+    else this.#acks.note(topic, seq);
+  }
+
   /** @param {string} cmd @param {object} fields @param {number} timeoutMs */
   #ask(cmd, fields, timeoutMs) {
-    return this.#commands.ask((id) => {
-      this.#socket?.send(encodeCommand(id, cmd, { ...fields }));
-      this.#heartbeat.touch();
-    }, timeoutMs);
+    return this.#commands.ask((id) => this.#socket?.send(encodeCommand(id, cmd, { ...fields })), timeoutMs);
   }
 
   async #open() {
@@ -167,11 +191,12 @@ export class Connection extends EventTarget {
   /** @param {Credential} credential */
   #greet(credential) {
     const attempt = this.#attempt;
-    this.#ask("connect", { ...credential, cursors: this.#cursors() }, CONNECT_TIMEOUT).then(
+    this.#ask("connect", { ...credential, cursors: this.#recovery.greet() }, CONNECT_TIMEOUT).then(
       (session) => attempt === this.#attempt && this.#welcome(/** @type {Session} */ (session)),
       (error) => {
-        // The server closes with the fitting code right after; the deadline covers one that does not.
-        if (error instanceof CommandError) this.#lastError = { code: error.code, message: error.message, ...error.details };
+        if (!(error instanceof CommandError) || attempt !== this.#attempt) return;
+        this.#lastError = { code: error.code, message: error.message, ...error.details };
+        if (error.retryable) this.#closed(null); // else the server closes with the fitting code right after
       },
     );
   }
@@ -183,6 +208,8 @@ export class Connection extends EventTarget {
     this.#enter({ state: "online", session });
     this.#timer = this.#clock.setTimeout(() => this.#backoff.reset(), STABLE_AFTER);
     this.#heartbeat.start(session.heartbeat_ms);
+    this.#acks.open();
+    this.#recovery.welcome(session.topics);
   }
 
   /** @param {unknown} text */
@@ -195,8 +222,8 @@ export class Connection extends EventTarget {
       this.dispatchEvent(new CustomEvent("badframe", { detail: error }));
       return;
     }
-    if (frame.kind === "reply") this.#commands.settle(frame);
-    else this.#pushed(frame);
+    if (frame.kind === "push") this.#pushed(frame);
+    else if (this.#commands.settle(frame)) this.#heartbeat.touch();
   }
 
   /** @param {Push} push */
@@ -204,14 +231,14 @@ export class Connection extends EventTarget {
     if (push.type === "error") this.#lastError = push.data;
     else if (push.type === "reconnect") this.#moveAfter(push.data.after_ms ?? 0);
     else if (push.type === "auth.expiring") this.#renew();
-    this.dispatchEvent(new CustomEvent("push", { detail: push }));
+    else this.#recovery.accept(push);
   }
 
   /** Go to another node before this one closes; until then stay online. @param {number} delayMs */
   #moveAfter(delayMs) {
-    const attempt = this.#attempt;
     this.#clock.clearTimeout(this.#moveTimer);
-    this.#moveTimer = this.#clock.setTimeout(() => attempt === this.#attempt && this.#closed(1012), delayMs);
+    this.#moveAt = this.#clock.now() + delayMs;
+    this.#moveTimer = this.#clock.setTimeout(() => this.#closed(1012), delayMs);
   }
 
   /** Bring a new token in-band; where there is none, the server closes with 4411 and the next attempt brings it. */
@@ -224,24 +251,22 @@ export class Connection extends EventTarget {
     }
   }
 
-  /** Decide what follows the end of a socket. @param {number | null} closeCode */
+  /** Come back after the end of a socket, unless it is final. @param {number | null} closeCode */
   #closed(closeCode) {
-    const error = this.#lastError;
-    // Daphne can send no 1009: it sends 1000, and the error push before it tells.
-    const meant = closeCode === 1000 && error?.code === "too_large" ? 1009 : closeCode;
-    const row = closeCodeRow(meant ?? 1006);
-    const renewable = row.reaction === "new_credential" && !this.#fresh;
-    this.#drop(meant);
+    const { detail, advice, stops, needsCredential, atLeastMs } = reactTo(closeCode, {
+      error: this.#lastError, isFresh: this.#fresh || !this.#isRenewable,
+    });
+    const moveMs = this.#moveAt === null ? null : Math.max(0, this.#moveAt - this.#clock.now());
+    this.#drop(detail.closeCode);
     this.#lastError = null;
-    const detail = { closeCode: meant, reason: row.name, message: error?.message };
-    if (row.reaction === "stop" || (row.reaction === "new_credential" && !renewable)) {
-      this.#enter({ state: "stopped", ...detail, advice: row.advice });
+    if (stops) {
+      this.#enter({ state: "stopped", ...detail, advice: advice ?? undefined });
       return;
     }
-    this.#fresh ||= renewable;
-    const atLeastMs = Math.max(row.minDelayMs ?? 0, Number(error?.retry_after_ms ?? 0));
-    const delayMs = atLeastMs + this.#backoff.next();
-    this.#notBefore = this.#clock.now() + atLeastMs;
+    this.#fresh ||= needsCredential;
+    const leastMs = Math.max(atLeastMs, moveMs ?? 0);
+    const delayMs = leastMs + (moveMs === null ? this.#backoff.next() : 0); // the time of a move is random already
+    this.#notBefore = this.#clock.now() + leastMs;
     this.#enter({ state: "waiting", ...detail, delayMs });
     this.#timer = this.#clock.setTimeout(() => this.#open(), delayMs);
   }
@@ -252,6 +277,9 @@ export class Connection extends EventTarget {
     this.#attempt += 1;
     this.#socket = null;
     this.#heartbeat.stop();
+    this.#acks.close();
+    this.#recovery.lose();
+    this.#moveAt = null;
     this.#clock.clearTimeout(this.#moveTimer);
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
@@ -262,9 +290,7 @@ export class Connection extends EventTarget {
 
   /** @param {StateDetail} detail */
   #enter(detail) {
-    if (!TRANSITIONS[this.#state].includes(detail.state)) {
-      throw new Error(`A connection cannot go from ${this.#state} to ${detail.state}.`);
-    }
+    checkTransition(this.#state, detail.state);
     this.#clock.clearTimeout(this.#timer);
     this.#state = detail.state;
     this.dispatchEvent(new CustomEvent("state", { detail }));

@@ -3,7 +3,7 @@
 
 const JITTER = 0.2; // of the period, so that clients which connected together do not beat together
 
-/** Says when to send a heartbeat: when nothing else was sent for one period, give or take the jitter. */
+/** Says when to send a heartbeat: one period, give or take the jitter, after the last proof that the server hears and is heard. */
 export class Heartbeat {
   /** Period in milliseconds; null while stopped.
    * @type {number | null} */
@@ -32,7 +32,7 @@ export class Heartbeat {
     this.#clock.clearTimeout(this.#timer);
   }
 
-  /** Note that something was sent: the next heartbeat is due one period from now. */
+  /** Note a reply: the next heartbeat is due one period from now. */
   touch() {
     this.#clock.clearTimeout(this.#timer);
     if (this.#periodMs === null) return;

@@ -5,7 +5,9 @@ export { systemClock } from "djwsbridge/clock.js";
 export { CLOSE_CODES, ERROR_CODES, RETRYABLE, closeCodeRow } from "djwsbridge/codes.js";
 export { Connection } from "djwsbridge/connection.js";
 export { Outbox, OutboxFullError } from "djwsbridge/outbox.js";
+export { LastingStore, MemoryStore } from "djwsbridge/outbox_store.js";
 export {
   BadFrameError, BridgeError, CommandError, CommandTimeoutError, ConnectionLostError, SUBPROTOCOL, uuid4,
 } from "djwsbridge/protocol.js";
+export { Tabs } from "djwsbridge/tabs.js";
 export { TopicLog } from "djwsbridge/topic.js";

@@ -1,29 +1,35 @@
 // @ts-check
 /**
- * What the person has sent and the server has not confirmed: kept in order, one in flight, the same
- * client_message_id on every retry. In memory: it lives as long as the page.
+ * What the person has sent and the server has not confirmed. It lies in a store that outlives the page and is shared by
+ * the person's tabs, of which one at a time sends. Messages of one lane (a room) leave one after the other, so that a
+ * retry cannot be overtaken; lanes do not wait for each other. The same client_message_id goes with every retry.
  *
- * Events: `change` (no detail), `sent` (detail: {entry, result}).
+ * Events: `change` (no detail), `sent` (detail: {entry, result}), `failed` (detail: {entry}).
  */
 /** @import { Clock } from "djwsbridge/types.js" */
-import { Backoff } from "djwsbridge/backoff.js";
+/** @import { OutboxStore } from "djwsbridge/outbox_store.js" */
 import { systemClock } from "djwsbridge/clock.js";
-import { BridgeError, CommandError, ConnectionLostError } from "djwsbridge/protocol.js";
+import { Lanes } from "djwsbridge/lanes.js";
+import { MemoryStore } from "djwsbridge/outbox_store.js";
+import { BridgeError, ConnectionLostError, retryAfter } from "djwsbridge/protocol.js";
+import { Tabs } from "djwsbridge/tabs.js";
 
 const LIMIT = 100; // entries; a full outbox refuses the next one, and the composer keeps its text
-const MAX_ATTEMPTS = 5; // with back-off about 10 s; then the person decides
+const MAX_ATTEMPTS = 12; // with back-off about a minute and a half of refusals; then the person decides
 const TOO_BIG = 1009;
-const PACE = 600; // ms between sends after a rate limit: 17 in 10 s, where the server's default allows 20
 
 /**
- * @typedef {object} OutboxEntry
+ * @typedef {object} OutboxRecord  What the store keeps of an entry.
  * @property {string} client_message_id
+ * @property {string} lane  Those of one lane keep their order.
+ * @property {Record<string, any>} target  Where it goes, for `send`.
  * @property {string} body
  * @property {string} created  ISO time of the click; the server's time replaces it.
- * @property {"waiting" | "sending" | "failed"} state
- * @property {number} attempts  How often it was handed to `send`.
- * @property {BridgeError | null} error  Why it failed; null unless failed.
+ * @property {number} order  Grows with each entry of the store.
+ * @property {"queued" | "failed"} state
+ * @property {{code: string, message: string} | null} error  Why it failed; null unless failed.
  */
+/** @typedef {Omit<OutboxRecord, "state"> & {state: "queued" | "sending" | "failed", attempts: number}} OutboxEntry  `attempts`: refusals. */
 
 export class OutboxFullError extends BridgeError {
   constructor() {
@@ -33,154 +39,256 @@ export class OutboxFullError extends BridgeError {
 
 export class Outbox extends EventTarget {
   #send;
+  #store;
+  #tabs;
   #clock;
-  #backoff;
-  /** @type {OutboxEntry[]} */
+  #lanes;
+  /** In order of sending. @type {OutboxEntry[]} */
   #entries = [];
-  /** Whether sending makes sense now. */
+  /** The last save of each entry that this tab has changed, by id; their number says when. @type {Map<string, {number: number, isDone: boolean}>} */
+  #saves = new Map();
+  #saveCount = 0;
+  /** Ids that are done with; an older copy of the store does not bring them back. @type {Set<string>} */
+  #gone = new Set();
   #online = false;
-  /** The entry in flight, or null. @type {OutboxEntry | null} */
-  #inFlight = null;
-  /** Timer of the pause before the next send; null when there is none. @type {unknown} */
-  #pause = null;
-  /** Whether the server found this outbox too fast: it goes slowly until it is empty. */
-  #isPaced = false;
+  /** Whether this tab waits for its turn. */
+  #isElecting = false;
+  /** Ends this tab's turn; null when it has none. @type {(() => void) | null} */
+  #endTurn = null;
+  /** @type {unknown} */
+  #timer = null;
 
-  /** @param {{send: (entry: OutboxEntry) => Promise<unknown>, clock?: Clock, random?: () => number}} options */
-  constructor({ send, clock = systemClock, random = Math.random }) {
+  /** @param {{send: (entry: OutboxEntry) => Promise<any>, store?: OutboxStore, tabs?: Tabs, clock?: Clock, random?: () => number}} options */
+  constructor({ send, store = new MemoryStore(), tabs = Tabs.alone(), clock = systemClock, random = Math.random }) {
     super();
     this.#send = send;
+    this.#store = store;
+    this.#tabs = tabs;
     this.#clock = clock;
-    this.#backoff = new Backoff({ random });
+    this.#lanes = new Lanes({ clock, random });
+    tabs.addEventListener("message", (event) => this.#heard(/** @type {CustomEvent} */ (event).detail));
   }
 
   /** What is not confirmed, in order of sending. @returns {readonly OutboxEntry[]} */
-  get entries() {
-    return this.#entries;
+  get entries() { return this.#entries; }
+
+  /** Whether what is here outlives the page. */
+  get isSafe() {
+    return this.#entries.length === 0 || (this.#store.isLasting && [...this.#saves.values()].every(({ isDone }) => isDone));
+  }
+
+  /** Take over what an earlier page has left, or another tab has changed. */
+  async open() {
+    await this.#refresh();
+    this.#pump();
   }
 
   /**
    * Queue a message and send it as soon as possible.
-   * @param {{client_message_id: string, body: string, created: string}} message
+   * @param {Pick<OutboxRecord, "client_message_id" | "lane" | "target" | "body" | "created">} message
    * @throws {OutboxFullError} when too many wait already.
    */
   add(message) {
     if (this.#entries.length >= LIMIT) throw new OutboxFullError();
-    this.#entries.push({ ...message, state: "waiting", attempts: 0, error: null });
+    /** @type {OutboxEntry} */
+    const entry = { ...message, order: this.#nextOrder(), state: "queued", attempts: 0, error: null };
+    this.#gone.delete(message.client_message_id);
+    this.#entries = [...this.#entries, entry];
+    this.#save(entry);
     this.#changed();
-    this.#drain();
+    this.#pump();
   }
 
-  /** Say whether the connection is there. @param {boolean} online */
-  setOnline(online) {
+  /** Say whether the connection is there, and if not, why. @param {boolean} online @param {{closeCode?: number | null}} [options] */
+  setOnline(online, { closeCode = null } = {}) {
     this.#online = online;
-    this.#resume();
+    this.#lanes.wake();
+    if (closeCode === TOO_BIG) this.#blameLargest();
     this.#changed();
-    if (online) this.#drain();
+    this.#pump();
   }
 
   /** Send a failed entry again, as the last one. @param {string} clientMessageId */
   retry(clientMessageId) {
-    const entry = this.#entries.find((each) => each.client_message_id === clientMessageId && each.state === "failed");
+    const entry = this.#failedEntry(clientMessageId);
     if (!entry) return;
+    Object.assign(entry, { state: "queued", attempts: 0, error: null, order: this.#nextOrder() });
     this.#entries = [...this.#entries.filter((each) => each !== entry), entry];
-    Object.assign(entry, { state: "waiting", attempts: 0, error: null });
+    this.#save(entry);
     this.#changed();
-    this.#drain();
+    this.#pump();
   }
 
   /** Forget a failed entry. @param {string} clientMessageId */
   discard(clientMessageId) {
-    this.#remove(clientMessageId, "failed");
+    if (this.#failedEntry(clientMessageId)) this.#remove(clientMessageId);
   }
 
-  /** Take the message as confirmed, by its reply or by its own push: the next one may go. @param {string} clientMessageId */
-  settle(clientMessageId) {
-    const wasInFlight = this.#inFlight?.client_message_id === clientMessageId;
-    if (wasInFlight) this.#inFlight = null;
+  /**
+   * Take a message as confirmed, by its reply or its own push: the next one may go.
+   * @param {string} clientMessageId
+   * @param {{room: number, body: string}} result  The message as the server stored it.
+   */
+  settle(clientMessageId, result) {
+    const entry = this.#entries.find((each) => each.client_message_id === clientMessageId);
+    const isSame = entry?.body === result.body && (entry.target.room ?? result.room) === result.room;
+    if (!entry || !isSame) return; // the id was used for another message: the server will refuse this one
+    this.dispatchEvent(new CustomEvent("sent", { detail: { entry, result } }));
     this.#remove(clientMessageId);
-    this.#isPaced &&= this.#entries.length > 0;
-    if (wasInFlight && this.#isPaced) this.#pauseFor(PACE);
-    this.#drain();
+    this.#lanes.confirm(entry, { isLast: this.#entries.length === 0 });
+    this.#pump();
   }
 
-  /** Give up on everything that waits: the connection will not come back by itself. @param {BridgeError} error */
-  failAll(error) {
-    for (const entry of this.#entries) if (entry.state !== "failed") this.#fail(entry, error);
+  /** Forget everything, here and in the store: the person logs out. */
+  async clear() {
+    for (const entry of this.#entries) {
+      this.#gone.add(entry.client_message_id);
+      this.#lanes.end(entry);
+    }
+    this.#entries = [];
     this.#changed();
+    await this.#store.clear().catch(() => {}); // a store that is closed by now keeps nothing that this page could reach
+    this.#tabs.tell({ type: "changed" });
+    this.#pump();
   }
 
-  async #drain() {
-    const entry = this.#entries.find((each) => each.state === "waiting");
-    if (!this.#online || this.#inFlight || this.#pause !== null || !entry) return;
-    this.#inFlight = entry;
+  /** Send what may leave; where it is not this tab's turn, wait for it. */
+  #pump() {
+    this.#clock.clearTimeout(this.#timer);
+    if (this.#endTurn) this.#launch();
+    else if (!this.#isElecting && this.#ready().length > 0) this.#takeTurn();
+    const delayMs = this.#online && !this.#isElecting ? this.#lanes.delay(this.#entries) : null;
+    if (delayMs !== null) this.#timer = this.#clock.setTimeout(() => this.#pump(), delayMs);
+  }
+
+  async #takeTurn() {
+    this.#isElecting = true;
+    await this.#tabs.alone(async () => {
+      await this.#refresh(); // another tab may have sent some of it
+      this.#isElecting = false;
+      await new Promise((resolve) => {
+        this.#endTurn = () => resolve(undefined);
+        this.#pump();
+      });
+    });
+    this.#pump(); // something may have come while the turn ended
+  }
+
+  /** Send what is ready, and give the turn away when nothing is in flight. */
+  #launch() {
+    for (const entry of this.#ready()) this.#attempt(entry);
+    if (this.#lanes.isBusy) return;
+    this.#endTurn?.();
+    this.#endTurn = null;
+  }
+
+  #ready() {
+    return this.#online ? this.#lanes.ready(this.#entries) : [];
+  }
+
+  /** @param {OutboxEntry} entry */
+  async #attempt(entry) {
+    this.#lanes.begin(entry);
     entry.state = "sending";
-    entry.attempts += 1;
     this.#changed();
     try {
       const result = await this.#send(entry);
-      this.#backoff.reset();
-      this.dispatchEvent(new CustomEvent("sent", { detail: { entry, result } }));
-      this.settle(entry.client_message_id);
+      if (!this.#lanes.has(entry)) return; // settled by its own push meanwhile
+      this.#tabs.tell({ type: "sent", id: entry.client_message_id, result });
+      this.settle(entry.client_message_id, result);
     } catch (error) {
-      this.#failed(entry, asBridgeError(error));
-    } finally {
-      if (this.#inFlight === entry) this.#inFlight = null;
+      if (!this.#lanes.end(entry)) return;
+      if (entry.state === "sending") this.#failed(entry, asBridgeError(error));
+      this.#pump();
     }
-    this.#drain();
   }
 
   /** @param {OutboxEntry} entry @param {BridgeError} error */
   #failed(entry, error) {
-    if (!this.#entries.includes(entry) || entry.state !== "sending") return; // settled or given up meanwhile
-    const tooBig = error instanceof ConnectionLostError && error.closeCode === TOO_BIG;
-    if (!error.retryable || tooBig || entry.attempts >= MAX_ATTEMPTS) {
-      this.#fail(entry, tooBig ? new BridgeError("too_large", "The message is too large.", { retryable: false }) : error);
-    } else {
-      entry.state = "waiting";
-      this.#isPaced ||= error.code === "rate_limited";
-      if (!(error instanceof ConnectionLostError)) this.#pauseFor(retryAfter(error) + this.#backoff.next());
+    const isLost = error instanceof ConnectionLostError;
+    if (!isLost) entry.attempts += 1;
+    if (!error.retryable || entry.attempts >= MAX_ATTEMPTS) {
+      this.#fail(entry, error);
+      return;
     }
+    entry.state = "queued";
+    if (!isLost) this.#lanes.pause(entry, retryAfter(error), { isTooFast: error.code === "rate_limited" });
     this.#changed();
   }
 
   /** @param {OutboxEntry} entry @param {BridgeError} error */
-  #fail(entry, error) {
-    entry.state = "failed";
-    entry.error = error;
-  }
-
-  /** Send nothing for a while. @param {number} delayMs */
-  #pauseFor(delayMs) {
-    this.#pause = this.#clock.setTimeout(() => {
-      this.#resume();
-      this.#drain();
-    }, delayMs);
-  }
-
-  #resume() {
-    this.#clock.clearTimeout(this.#pause);
-    this.#pause = null;
-  }
-
-  /** @param {string} clientMessageId @param {OutboxEntry["state"]} [onlyState] */
-  #remove(clientMessageId, onlyState) {
-    const index = this.#entries.findIndex(
-      (each) => each.client_message_id === clientMessageId && (!onlyState || each.state === onlyState),
-    );
-    if (index < 0) return;
-    this.#entries = this.#entries.filter((_, at) => at !== index);
+  #fail(entry, { code, message }) {
+    Object.assign(entry, { state: "failed", error: { code, message } });
+    this.dispatchEvent(new CustomEvent("failed", { detail: { entry } }));
+    this.#save(entry);
     this.#changed();
+  }
+
+  /** The server closed because a frame was too big: it was the largest of those in flight. */
+  #blameLargest() {
+    const [largest] = this.#entries.filter(({ state }) => state === "sending").sort((a, b) => b.body.length - a.body.length);
+    if (largest) this.#fail(largest, new BridgeError("too_large", "The message is too large.", { retryable: false }));
+  }
+
+  /** @param {any} message */
+  #heard(message) {
+    if (message?.type === "sent") this.settle(message.id, message.result);
+    else if (message?.type === "changed") this.open();
+  }
+
+  /** Take what the store has, but for what this tab is about to save or has in flight. */
+  async #refresh() {
+    const before = this.#saveCount;
+    const stored = await this.#store.load().catch(() => null);
+    if (!stored) return;
+    const known = new Map(this.#entries.map((entry) => [entry.client_message_id, entry]));
+    const isOurs = (/** @type {OutboxEntry} */ { state, client_message_id: id }) => {
+      const save = this.#saves.get(id);
+      return state === "sending" || (save !== undefined && (!save.isDone || save.number > before));
+    };
+    const merged = stored.filter(({ client_message_id: id }) => !this.#gone.has(id)).map((record) => {
+      const entry = known.get(record.client_message_id);
+      known.delete(record.client_message_id);
+      return !entry ? { ...record, attempts: 0 } : isOurs(entry) ? entry : Object.assign(entry, record);
+    });
+    this.#entries = [...merged, ...[...known.values()].filter(isOurs)].sort((a, b) => a.order - b.order);
+    this.#changed();
+  }
+
+  /** @param {OutboxEntry} entry */
+  async #save({ attempts: _, ...entry }) {
+    const save = { number: (this.#saveCount += 1), isDone: false };
+    this.#saves.set(entry.client_message_id, save);
+    try {
+      await this.#store.put({ ...entry, state: entry.state === "failed" ? "failed" : "queued" });
+      save.isDone = true;
+      this.#tabs.tell({ type: "changed" });
+    } catch {
+      // It stays in memory, and `isSafe` says so.
+    }
+  }
+
+  /** @param {string} clientMessageId */
+  #remove(clientMessageId) {
+    this.#gone.add(clientMessageId);
+    this.#saves.delete(clientMessageId);
+    this.#entries = this.#entries.filter((each) => each.client_message_id !== clientMessageId);
+    this.#store.remove(clientMessageId).then(() => this.#tabs.tell({ type: "changed" }), () => {});
+    this.#changed();
+  }
+
+  /** @param {string} clientMessageId */
+  #failedEntry(clientMessageId) {
+    return this.#entries.find((each) => each.client_message_id === clientMessageId && each.state === "failed");
+  }
+
+  #nextOrder() {
+    return Math.max(Date.now(), (this.#entries.at(-1)?.order ?? 0) + 1); // the tabs of one browser share a clock
   }
 
   #changed() {
     this.dispatchEvent(new CustomEvent("change"));
   }
-}
-
-/** How long the server asks to wait. @param {BridgeError} error */
-function retryAfter(error) {
-  return error instanceof CommandError ? Number(error.details.retry_after_ms ?? 0) : 0;
 }
 
 /** @param {unknown} error @returns {BridgeError} */

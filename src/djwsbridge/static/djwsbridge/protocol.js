@@ -58,6 +58,11 @@ export class BadFrameError extends BridgeError {
   }
 }
 
+/** How many milliseconds the server asks to wait before a retry. @param {unknown} error */
+export function retryAfter(error) {
+  return error instanceof CommandError ? Number(error.details.retry_after_ms ?? 0) : 0;
+}
+
 /**
  * Encode one command.
  * @param {number} id  Unique on this connection.
@@ -104,8 +109,8 @@ function parse(text) {
   }
 }
 
-/** @param {Record<string, any>} frame @returns {Push} */
-function decodePush(frame) {
+/** Read a push that is an object already, as in a recovery. @param {Record<string, any>} frame @returns {Push} */
+export function decodePush(frame) {
   return { kind: "push", type: frame.push, topic: frame.topic ?? null, seq: frame.seq ?? null, data: frame.data ?? {} };
 }
 

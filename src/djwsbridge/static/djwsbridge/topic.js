@@ -7,14 +7,17 @@ const MAX_HELD = 500; // beyond this, recovery brings them anyway
  * @template T
  */
 export class TopicLog {
+  /** The life of the log that the seqs belong to; empty until the server has said which. */
+  epoch;
   /** The last seq given out. */
   #last;
   /** What arrived ahead of a gap, by seq. @type {Map<number, T>} */
   #held = new Map();
 
-  /** @param {{last?: number}} [options] */
-  constructor({ last = 0 } = {}) {
+  /** @param {{last?: number, epoch?: string}} [options] */
+  constructor({ last = 0, epoch = "" } = {}) {
     this.#last = last;
+    this.epoch = epoch;
   }
 
   get last() {
@@ -51,8 +54,37 @@ export class TopicLog {
       this.#held.delete(seq);
       ready.push(item);
     }
+    return [...ready, ...this.#skip()];
+  }
+
+  /**
+   * Go on after a part that cannot be recovered.
+   * @param {string} epoch
+   * @param {number} seq
+   * @returns {T[]} what was held and comes directly after it.
+   */
+  restart(epoch, seq) {
+    this.epoch = epoch;
+    this.#last = seq;
+    return this.#skip();
+  }
+
+  /** Give out what is held, gaps and all: the topic turned out to have no log. @returns {T[]} */
+  drain() {
+    const items = [...this.#held].sort(([a], [b]) => a - b).map(([, item]) => item);
+    this.forget();
+    return items;
+  }
+
+  /** Drop what is held: the connection that brought it is gone, and the next one recovers it. */
+  forget() {
+    this.#held.clear();
+  }
+
+  /** @returns {T[]} */
+  #skip() {
     for (const seq of this.#held.keys()) if (seq <= this.#last) this.#held.delete(seq);
-    return [...ready, ...this.#release()];
+    return this.#release();
   }
 
   /** @returns {T[]} */

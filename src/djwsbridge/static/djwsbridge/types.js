@@ -33,7 +33,35 @@
  * @property {string} connection_id
  * @property {User} user
  * @property {number} heartbeat_ms
- * @property {Record<string, {recovered: boolean}>} topics
+ * @property {Record<string, TopicReport>} topics  All that this connection listens to.
+ */
+
+/**
+ * @typedef {object} TopicReport  What the server says of a topic when a client comes back to it.
+ * @property {boolean} recovered  Whether `events` is all that was missed, or its first page.
+ * @property {string} [epoch]  The life of the topic's log; missing when it has none. Empty before the first event.
+ * @property {number} [seq]  The newest event's number.
+ * @property {Array<Record<string, any>>} [events]  The missed pushes, ascending.
+ * @property {boolean} [more]  Whether there are further ones.
+ * @property {string | null} [reason]  Why nothing was recovered, if the server says.
+ * @property {Receipt[]} [receipts]  Of a room: what its members have.
+ */
+
+/**
+ * @typedef {object} Receipt
+ * @property {UserId} user
+ * @property {number} delivered_seq
+ * @property {number} [read_seq]  Missing when that person does not tell.
+ */
+/** @typedef {{topic: string, receipts: Receipt[]}} TopicReceipts */
+
+/**
+ * @typedef {object} Beginning  Pushes of a topic go on after `seq`; for what was before, load a snapshot. `begin` on first
+ *   contact, and on each connection for a topic without a log; `reset` when what was missed cannot be said.
+ * @property {string} topic
+ * @property {string | null} epoch  Null when the topic has no log.
+ * @property {number | null} seq
+ * @property {string | null} reason  Of a reset, if the server says.
  */
 
 /** @typedef {{ticket?: string, token?: string}} Credential  Empty when a cookie or header already says who it is. */
@@ -47,6 +75,19 @@
  * @property {string} [reason]  When waiting or stopped: the name of the close code.
  * @property {string} [message]  When waiting or stopped: the server's own sentence, if it sent one.
  * @property {string} [advice]  When stopped: what a person can do.
+ */
+
+/**
+ * @typedef {object} ConnectionOptions
+ * @property {string} url  `wss://…` of the endpoint.
+ * @property {(options: {fresh: boolean}) => Credential | Promise<Credential>} [credential]  Asked before each
+ *   attempt; `fresh` after the server refused the last one. Leave it out where a cookie is enough; throw a
+ *   BridgeError that is not retryable when the person has to log in again.
+ * @property {boolean} [isRenewable]  False when there is no other credential than the first.
+ * @property {Record<string, [string, number]>} [cursors]  What the application has of each topic: epoch and seq.
+ * @property {WebSocketClass} [WebSocket]
+ * @property {Clock} [clock]
+ * @property {() => number} [random]
  */
 
 export {};

@@ -6,16 +6,24 @@
 /** @import { ChatRoomsElement } from "djwsbridge/chat/elements/chat_rooms.js" */
 /** @import { ChatStatusElement } from "djwsbridge/chat/elements/chat_status.js" */
 /** @import { ChatTimelineElement } from "djwsbridge/chat/elements/chat_timeline.js" */
+/** @import { ChatTypingElement } from "djwsbridge/chat/elements/chat_typing.js" */
 /** @import { PageData } from "djwsbridge/chat/state/types.js" */
 import { Connection } from "djwsbridge/connection.js";
+import { LastingStore } from "djwsbridge/outbox_store.js";
 import { BridgeError, uuid4 } from "djwsbridge/protocol.js";
+import { Tabs } from "djwsbridge/tabs.js";
 import { Drawers } from "djwsbridge/chat/elements/drawers.js";
 import { find, setText } from "djwsbridge/chat/elements/dom.js";
+import { clearOnLogout } from "djwsbridge/chat/elements/logout.js";
+import { formatAgo } from "djwsbridge/chat/elements/time.js";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
 import { ChatSession } from "djwsbridge/chat/state/session.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
 import { checkBody } from "djwsbridge/chat/state/text.js";
+
+const BANNER_AFTER = 1500; // ms; most reconnects are shorter, and need no words
+const MINUTE = 60_000; // ms; what the page says of time is as exact
 
 /** The whole page: makes the session from the server's data, hands state down to the elements, and hears them. */
 export class ChatAppElement extends HTMLElement {
@@ -29,6 +37,8 @@ export class ChatAppElement extends HTMLElement {
   #wasOnline = false;
   /** The last state of the connection. @type {StateDetail} */
   #connectionState = { state: "connecting" };
+  /** The timer of the banner; null while it is shown or not needed. @type {number | null} */
+  #bannerTimer = null;
   /** The title without the unread count. */
   #title = "";
 
@@ -39,6 +49,7 @@ export class ChatAppElement extends HTMLElement {
     this.#readSeq = data.room && data.room.unread > 0 ? data.room.read_seq : null;
     this.#session = this.#makeSession(data);
     new Drawers(this, this.#listening.signal);
+    clearOnLogout(this.querySelector(".logout"), this.#session.outbox, this.#listening.signal);
     this.#listenToSession(this.#session, this.#listening.signal);
     this.#listenToElements(this.#session, this.#listening.signal);
     this.#listenToPage(this.#session, this.#listening.signal);
@@ -53,11 +64,14 @@ export class ChatAppElement extends HTMLElement {
 
   /** @param {PageData} data */
   #makeSession(data) {
+    const outboxName = `djwsbridge outbox ${data.socket_path} ${data.user.id}`; // nobody else's texts are ever sent
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     return new ChatSession({
       data,
       connection: new Connection({ url: `${scheme}//${location.host}${data.socket_path}` }),
       api: new ChatApi({ base: data.api, csrfToken: this.dataset.csrfToken ?? "" }),
+      store: new LastingStore({ name: outboxName }),
+      tabs: new Tabs({ name: outboxName }),
       makeId: () => uuid4(crypto.getRandomValues(new Uint8Array(16))),
     });
   }
@@ -66,6 +80,8 @@ export class ChatAppElement extends HTMLElement {
   #listenToSession(session, signal) {
     session.timeline.addEventListener("change", () => this.#renderTimeline(), { signal });
     session.outbox.addEventListener("change", () => this.#renderTimeline(), { signal });
+    session.receipts.addEventListener("change", () => this.#renderTimeline(), { signal });
+    session.typing.addEventListener("change", () => this.#renderTyping(), { signal });
     session.rooms.addEventListener("change", () => this.#renderRooms(), { signal });
     session.presence.addEventListener("change", () => this.#renderPeople(), { signal });
     session.addEventListener("room", () => this.#roomChanged(), { signal });
@@ -86,6 +102,8 @@ export class ChatAppElement extends HTMLElement {
     hear("chat-discard", ({ detail }) => session.outbox.discard(detail));
     hear("chat-older", () => session.loadOlder().catch(() => this.#timeline?.failOlder()));
     hear("chat-seen", () => this.#seen());
+    hear("chat-write", () => session.touchTyping());
+    hear("chat-setting", ({ detail: { name, value, save } }) => name === "read_receipts" && save(session.setReadReceipts(value)));
   }
 
   /** @param {ChatSession} session @param {AbortSignal} signal */
@@ -100,9 +118,11 @@ export class ChatAppElement extends HTMLElement {
         return;
       }
       connection.wake();
-      this.#seen();
+      this.#returned();
     }, { signal });
-    addEventListener("beforeunload", (event) => outbox.entries.length > 0 && event.preventDefault(), { signal });
+    addEventListener("beforeunload", (event) => !outbox.isSafe && event.preventDefault(), { signal });
+    const tick = setInterval(() => this.#renderPeople(), MINUTE);
+    signal.addEventListener("abort", () => clearInterval(tick));
   }
 
   /** @param {CustomEvent<string>} event */
@@ -129,6 +149,14 @@ export class ChatAppElement extends HTMLElement {
     this.#timeline?.scrollToEnd();
   }
 
+  /** The person looks at the page again: mark where they had stopped reading. */
+  #returned() {
+    const room = this.#session?.room;
+    if (room && room.unread > 0) this.#readSeq = room.read_seq;
+    this.#renderTimeline();
+    this.#seen();
+  }
+
   #seen() {
     if (document.visibilityState === "visible" && this.#timeline?.atBottom) this.#session?.markRead();
   }
@@ -143,11 +171,17 @@ export class ChatAppElement extends HTMLElement {
   #renderTimeline() {
     const session = this.#session;
     if (!session || !this.#timeline) return;
+    const { timeline, entries, user, receipts, topic, readers } = session;
     const items = layoutTimeline({
-      messages: session.timeline.messages, entries: session.outbox.entries, user: session.user,
-      isOnline: this.#connectionState.state === "online", readSeq: this.#readSeq,
+      messages: timeline.messages, echoes: timeline.echoes, entries, user, readSeq: this.#readSeq,
+      isOnline: this.#connectionState.state === "online", stateOf: (seq) => receipts.stateOf(topic, seq, readers),
     });
-    this.#timeline.render(items, { hasOlder: session.timeline.hasOlder });
+    this.#timeline.render(items, { hasOlder: timeline.hasOlder });
+  }
+
+  #renderTyping() {
+    const line = /** @type {ChatTypingElement | null} */ (this.querySelector("chat-typing"));
+    if (line && this.#session) line.users = this.#session.typing.users;
   }
 
   #renderRooms() {
@@ -161,9 +195,10 @@ export class ChatAppElement extends HTMLElement {
   #renderPeople() {
     if (!this.#session) return;
     const { people, user, presence, peer } = this.#session;
-    /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render(people, user);
+    /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render(people, user, presence);
     const line = this.querySelector(".peer-state");
-    if (line && peer) setText(line, presence.isOnline(peer.id) ? "Online" : "Offline");
+    const lastSeen = peer && presence.lastSeen(peer.id);
+    if (line && peer) setText(line, presence.isOnline(peer.id) ? "Online" : lastSeen ? `Last seen ${formatAgo(lastSeen)}` : "Offline");
     this.#renderRooms();
   }
 
@@ -175,7 +210,22 @@ export class ChatAppElement extends HTMLElement {
     notice.hidden = status.tone !== "stopped";
     setText(find(notice, ".notice-text"), status.help);
     setText(find(notice, "a"), status.action);
-    if (status.tone !== "stopped") this.#say(status.help);
+    this.#renderBanner(status.tone === "stopped" ? "" : status.help);
+  }
+
+  /** Say below the header, over what is there, what it means that there is no connection. @param {string} text */
+  #renderBanner(text) {
+    const banner = find(this, ".banner");
+    if (text && (!banner.hidden || this.#bannerTimer !== null)) return;
+    clearTimeout(this.#bannerTimer ?? undefined);
+    this.#bannerTimer = null;
+    banner.hidden = true;
+    if (!text) return;
+    this.#bannerTimer = setTimeout(() => {
+      this.#bannerTimer = null;
+      setText(banner, text);
+      banner.hidden = false;
+    }, BANNER_AFTER);
   }
 
   /** The open room came to be, or the person joined or left it, perhaps in another tab. */
@@ -189,6 +239,7 @@ export class ChatAppElement extends HTMLElement {
       composer.note = "You have left this room. Choose another one, or open it again to join.";
     }
     this.#renderPeople();
+    this.#renderTimeline();
   }
 
   /** @param {string} text */

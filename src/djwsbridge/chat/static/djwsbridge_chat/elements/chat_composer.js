@@ -4,7 +4,8 @@ import { find, setText } from "djwsbridge/chat/elements/dom.js";
 /**
  * Where the person writes. Keeps an unfinished text through a reload of the tab.
  *
- * Events: `chat-send` (detail: the text; a listener that calls preventDefault refuses it, and the text stays).
+ * Events: `chat-send` (detail: the text; a listener that calls preventDefault refuses it, and the text stays),
+ * `chat-write` (the person is typing).
  */
 export class ChatComposerElement extends HTMLElement {
   /** @type {AbortController | null} */
@@ -15,7 +16,7 @@ export class ChatComposerElement extends HTMLElement {
     const { signal } = this.#listening;
     find(this, "form").addEventListener("submit", (event) => this.#submitted(event), { signal });
     this.#field.addEventListener("keydown", (event) => this.#keyPressed(event), { signal });
-    this.#field.addEventListener("input", () => this.#edited(), { signal });
+    this.#field.addEventListener("input", () => this.#typed(), { signal });
     find(this, "button").removeAttribute("disabled");
     if (!this.#field.value) this.#field.value = sessionStorage.getItem(this.#draftKey) ?? "";
     this.#fit();
@@ -67,6 +68,11 @@ export class ChatComposerElement extends HTMLElement {
     if (accepted) this.#field.value = "";
     this.#edited();
     this.#field.focus({ preventScroll: true });
+  }
+
+  #typed() {
+    this.#edited();
+    if (this.#field.value.trim()) this.dispatchEvent(new CustomEvent("chat-write", { bubbles: true }));
   }
 
   #edited() {

@@ -1,40 +1,44 @@
 // @ts-check
 /** @import { User } from "djwsbridge/types.js" */
+/** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 import { find, make, reconcile, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
+import { formatAgo } from "djwsbridge/chat/elements/time.js";
 import { initials } from "djwsbridge/chat/state/text.js";
 
-/** The people: who is online, and which members are not. */
+/** The people: who is online, and which members are not and when they were. */
 export class ChatOnlineElement extends HTMLElement {
-  /** @param {{online: User[], offline: User[], isAlone: boolean}} people @param {User} user */
-  render({ online, offline, isAlone }, user) {
-    this.#fill("online", online, user);
-    this.#fill("away", offline, user);
+  /** @param {{online: User[], offline: User[], isAlone: boolean}} people @param {User} user @param {Presence} presence */
+  render({ online, offline, isAlone }, user, presence) {
+    this.#fill("online", online, (person) => (person.id === user.id ? "you" : ""));
+    this.#fill("away", offline, ({ id }) => {
+      const lastSeen = presence.lastSeen(id);
+      return lastSeen ? `Last seen ${formatAgo(lastSeen)}` : "";
+    });
     find(this, ".people-alone").hidden = !isAlone;
   }
 
-  /** @param {string} name @param {User[]} people @param {User} user */
-  #fill(name, people, user) {
+  /** @param {string} name @param {User[]} people @param {(person: User) => string} note */
+  #fill(name, people, note) {
     const section = find(this, `[data-people=${name}]`);
     reconcile(find(section, "ul"), people, {
       key: ({ id }) => String(id),
-      create: (person) => this.#create(person, { isSelf: person.id === user.id }),
+      create: (person) => this.#create(person),
+      update: (element, person) => setText(find(element, ".person-note"), note(person)),
     });
     setText(find(section, ".count"), people.length ? String(people.length) : "");
     if (name === "away") section.hidden = people.length === 0;
   }
 
-  /** @param {User} person @param {{isSelf: boolean}} options */
-  #create(person, { isSelf }) {
-    const link = make(
+  /** @param {User} person */
+  #create(person) {
+    return make("li", {}, make(
       "a", { class: "person", href: `${this.dataset.directUrl}${encodeURIComponent(person.name)}/` },
       make(
         "span", { class: `avatar small ${toneOf(person.id)}`, "aria-hidden": "true" },
         make("span", {}, initials(person.name)), make("span", { class: "presence-dot" }),
       ),
-      make("span", { class: "person-name", dir: "auto" }, person.name),
-    );
-    link.title = isSelf ? "Notes to yourself" : `Write to ${person.name}`;
-    if (isSelf) link.append(make("span", { class: "person-note" }, "you"));
-    return make("li", {}, link);
+      make("span", { class: "person-name", dir: "auto" }, person.name), " ",
+      make("span", { class: "person-note" }),
+    ));
   }
 }

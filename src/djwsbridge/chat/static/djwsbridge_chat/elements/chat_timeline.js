@@ -5,6 +5,7 @@ import { createMessage, updateMessage } from "djwsbridge/chat/elements/message_v
 import { formatDay } from "djwsbridge/chat/elements/time.js";
 
 const AT_BOTTOM = 48; // px from the end that still count as the end: about one line
+const ABOVE_UNREAD = 72; // px: enough of what was read already to know where one is
 const LOAD_OLDER_WITHIN = 600; // px from the start: older messages are there before the reader is
 
 /**
@@ -20,6 +21,8 @@ export class ChatTimelineElement extends HTMLElement {
   #resizes = null;
   /** Whether the reader is at the end, and stays there when something arrives. */
   #atBottom = true;
+  /** Whether the reader has a place yet: a room opens at its first unread message. */
+  #isPlaced = false;
   /** The last confirmed seq shown. */
   #lastSeq = 0;
   /** Messages of others that arrived below what is in sight. */
@@ -60,10 +63,20 @@ export class ChatTimelineElement extends HTMLElement {
     find(this, ".log-empty").hidden = items.length > 0;
     find(this, ".log-start").hidden = items.length === 0;
     if (anchor) this.#log.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
-    else this.scrollToEnd();
+    else this.#place(items.length > 0);
     this.#showPill();
     this.#log.removeAttribute("aria-busy");
     this.#scrolled();
+  }
+
+  /** Go to the first unread message when the room has just been opened, else to the end. @param {boolean} hasItems */
+  #place(hasItems) {
+    const mark = this.#isPlaced ? null : this.#items.querySelector(".unread-mark");
+    this.#isPlaced ||= hasItems;
+    this.scrollToEnd();
+    if (!mark) return;
+    const above = this.#log.getBoundingClientRect().top + ABOVE_UNREAD - mark.getBoundingClientRect().top;
+    if (above > 0) this.#log.scrollTop -= above; // all of it is in sight otherwise
   }
 
   /** Say that older messages did not come. */
@@ -149,7 +162,7 @@ export class ChatTimelineElement extends HTMLElement {
 /** @param {TimelineItem} item */
 function create(item) {
   if (item.kind === "message") return createMessage(item);
-  if (item.kind === "unread") return make("div", { class: "divider unread-mark" }, make("span", {}, "New"));
+  if (item.kind === "unread") return make("div", { class: "divider unread-mark" }, make("span", {}, "New messages"));
   return make("div", { class: "divider day-mark" }, make("time", {}));
 }
 

@@ -17,6 +17,25 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
+ * Draw a small picture of lines; its look is the style sheet's.
+ * @param {string} viewBox
+ * @param {Record<string, string>} paths  By class.
+ * @returns {SVGSVGElement}
+ */
+export function draw(viewBox, paths) {
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  picture.setAttribute("viewBox", viewBox);
+  picture.setAttribute("aria-hidden", "true");
+  for (const [name, d] of Object.entries(paths)) {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("class", name);
+    path.setAttribute("d", d);
+    picture.append(path);
+  }
+  return picture;
+}
+
+/**
  * Set an element's text, and touch nothing when it is there already.
  * @param {Element} element
  * @param {string} text

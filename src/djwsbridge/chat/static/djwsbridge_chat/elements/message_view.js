@@ -1,7 +1,7 @@
 // @ts-check
 /** One message on the page. */
 /** @import { MessageItem } from "djwsbridge/chat/state/layout.js" */
-import { find, make, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
+import { draw, find, make, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { formatFull, formatTime } from "djwsbridge/chat/elements/time.js";
 import { initials, splitLinks } from "djwsbridge/chat/state/text.js";
 
@@ -13,10 +13,21 @@ const FAILURES = /** @type {Record<string, string>} */ ({
   busy: "The server is busy.",
 });
 
+/** How far one's own message has come, in words. */
+const MARKS = /** @type {Record<string, string>} */ ({
+  queued: "Waiting to be sent", sending: "Sending", failed: "Not sent", sent: "Sent", delivered: "Delivered", read: "Read",
+});
+const MARK_PATHS = Object.freeze({
+  clock: "M9 1.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9M9 3.6V6l1.7 1",
+  first: "M1.5 6.6 4.6 9.7 11 2.6",
+  second: "M7.4 9.1 8 9.7 14.4 2.6",
+});
+
 /** @param {MessageItem} item @returns {HTMLElement} */
 export function createMessage(item) {
   const body = make("div", { class: "message-body" }, ...linked(item.body));
   const time = make("time", { class: "message-time", datetime: item.created });
+  const meta = make("span", { class: "message-meta" }, time, ...(item.own ? [createMark()] : []));
   const avatar = make("span", { class: `avatar ${toneOf(item.authorId)}`, "aria-hidden": "true" }, initials(item.author));
   return make(
     "div", { class: "message" },
@@ -24,7 +35,7 @@ export function createMessage(item) {
     make(
       "div", { class: "message-main" },
       make("div", { class: "message-author", dir: "auto" }, item.own ? "You" : item.author),
-      make("div", { class: "message-row" }, make("div", { class: "bubble", dir: "auto" }, body, time), make("div", { class: "message-state" })),
+      make("div", { class: "message-row" }, make("div", { class: "bubble", dir: "auto" }, body, meta), make("div", { class: "message-state" })),
     ),
   );
 }
@@ -39,17 +50,27 @@ export function updateMessage(element, item) {
   time.dateTime = item.created;
   time.title = formatFull(item.created);
   setText(time, formatTime(item.created));
+  if (item.own) showMark(find(element, ".mark"), item.state);
   showState(find(element, ".message-state"), item);
+}
+
+/** A picture with a name: its change is no news that a screen reader would have to tell. */
+function createMark() {
+  return make("span", { class: "mark", role: "img" }, draw("0 0 16 12", MARK_PATHS));
+}
+
+/** @param {HTMLElement} mark @param {MessageItem["state"]} state */
+function showMark(mark, state) {
+  if (mark.dataset.state === state) return;
+  mark.dataset.state = state;
+  mark.title = MARKS[state];
+  mark.setAttribute("aria-label", MARKS[state]);
 }
 
 /** @param {HTMLElement} place @param {MessageItem} item */
 function showState(place, item) {
-  if (place.dataset.state === item.state) return;
-  place.dataset.state = item.state;
-  place.replaceChildren();
-  if (item.state === "sending") place.append("Sending…");
-  if (item.state === "waiting") place.append("Waiting…");
-  if (item.state === "failed") place.append(...failure(item));
+  const isFailed = item.state === "failed";
+  if (isFailed !== place.hasChildNodes()) place.replaceChildren(...(isFailed ? failure(item) : []));
 }
 
 /** @param {MessageItem} item */

@@ -6,7 +6,9 @@ const fullTime = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeSty
 const thisYear = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const otherYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
-const DAY = 86_400_000; // ms
+const MINUTE = 60_000; // ms
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 /** @param {string} iso */
 export const formatTime = (iso) => clockTime.format(new Date(iso));
@@ -20,6 +22,16 @@ export function formatDay(iso, now = new Date()) {
   const days = Math.round((startOfDay(now) - startOfDay(date)) / DAY);
   if (days === 0 || days === 1) return capitalize(relative.format(-days, "day"));
   return (date.getFullYear() === now.getFullYear() ? thisYear : otherYear).format(date);
+}
+
+/** Say how long ago somebody was here, as roughly as people do. @param {string} iso @param {Date} [now] */
+export function formatAgo(iso, now = new Date()) {
+  const ms = Math.max(0, now.getTime() - Date.parse(iso));
+  if (ms < MINUTE) return "just now";
+  if (ms < HOUR) return relative.format(-Math.floor(ms / MINUTE), "minute");
+  if (ms < DAY) return relative.format(-Math.floor(ms / HOUR), "hour");
+  if (ms < 7 * DAY) return relative.format(-Math.floor(ms / DAY), "day");
+  return otherYear.format(new Date(iso));
 }
 
 /** @param {Date} date */

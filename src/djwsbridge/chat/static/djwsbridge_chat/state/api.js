@@ -37,6 +37,11 @@ export class ChatApi {
     return this.#call("POST", "direct/", { user: userId });
   }
 
+  /** Change the person's own settings. @param {{read_receipts: boolean}} settings @returns {Promise<unknown>} */
+  updateMe(settings) {
+    return this.#call("PATCH", "me/", settings);
+  }
+
   /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
   async #call(method, path, body) {
     /** @type {Record<string, string>} */

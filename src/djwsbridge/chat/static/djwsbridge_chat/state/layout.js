@@ -17,7 +17,7 @@ const GROUP_WITHIN = 5 * 60_000; // ms; a longer pause starts a new group, so th
  * @property {string} created
  * @property {number | null} seq  Null until confirmed.
  * @property {string} clientMessageId
- * @property {"sent" | OutboxEntry["state"]} state
+ * @property {OutboxEntry["state"] | "sent" | "delivered" | "read"} state  Of somebody else's message always `sent`.
  * @property {{code: string, message: string} | null} error
  */
 /** @typedef {{kind: "day", key: string, created: string}} DayItem */
@@ -29,17 +29,22 @@ const GROUP_WITHIN = 5 * 60_000; // ms; a longer pause starts a new group, so th
  * An item keeps its key when its message is confirmed, so that nothing on the page is replaced.
  * @param {object} options
  * @param {readonly Message[]} options.messages
+ * @param {readonly Message[]} [options.echoes]  One's own that are confirmed, but whose turn has not come.
  * @param {readonly OutboxEntry[]} options.entries
  * @param {User} options.user
  * @param {boolean} options.isOnline  Whether what waits is on its way.
  * @param {number | null} options.readSeq  What was read when the room was opened; null for no mark.
+ * @param {(seq: number) => "sent" | "delivered" | "read"} [options.stateOf]  How far one's own message has come.
  * @param {(iso: string) => string} [options.dayOf]
  * @returns {TimelineItem[]}
  */
-export function layoutTimeline({ messages, entries, user, isOnline, readSeq, dayOf = localDay }) {
-  const confirmed = new Set(messages.filter((each) => each.sender.id === user.id).map((each) => each.client_message_id));
+export function layoutTimeline({
+  messages, echoes = [], entries, user, isOnline, readSeq, stateOf = () => "sent", dayOf = localDay,
+}) {
+  const stored = [...messages, ...echoes];
+  const confirmed = new Set(stored.filter((each) => each.sender.id === user.id).map((each) => each.client_message_id));
   const all = [
-    ...messages.map((message) => fromMessage(message, user)),
+    ...stored.map((message) => fromMessage(message, user, stateOf)),
     ...entries.filter((entry) => !confirmed.has(entry.client_message_id)).map((entry) => fromEntry(entry, user, isOnline)),
   ];
   /** @type {TimelineItem[]} */
@@ -69,18 +74,19 @@ function sameGroup(before, after) {
     && Math.abs(Date.parse(after.created) - Date.parse(before.created)) < GROUP_WITHIN;
 }
 
-/** @param {Message} message @param {User} user @returns {MessageItem} */
-function fromMessage(message, user) {
+/** @param {Message} message @param {User} user @param {(seq: number) => "sent" | "delivered" | "read"} stateOf @returns {MessageItem} */
+function fromMessage(message, user, stateOf) {
   const { sender, seq, body, created, client_message_id: clientMessageId } = message;
+  const own = sender.id === user.id;
   return {
-    kind: "message", key: `${sender.id} ${clientMessageId}`, own: sender.id === user.id, first: true,
-    authorId: sender.id, author: sender.name, body, created, seq, clientMessageId, state: "sent", error: null,
+    kind: "message", key: `${sender.id} ${clientMessageId}`, own, first: true, authorId: sender.id, author: sender.name,
+    body, created, seq, clientMessageId, state: own ? stateOf(seq) : "sent", error: null,
   };
 }
 
 /** @param {OutboxEntry} entry @param {User} user @param {boolean} isOnline @returns {MessageItem} */
-function fromEntry({ client_message_id: clientMessageId, body, created, state: queued, error }, user, isOnline) {
-  const state = queued === "waiting" && isOnline ? "sending" : queued;
+function fromEntry({ client_message_id: clientMessageId, body, created, state: stored, error }, user, isOnline) {
+  const state = stored === "queued" && isOnline ? "sending" : stored;
   return {
     kind: "message", key: `${user.id} ${clientMessageId}`, own: true, first: true,
     authorId: user.id, author: user.name, body, created, seq: null, clientMessageId, state, error,

@@ -9,6 +9,15 @@
 export class Presence extends EventTarget {
   /** Online users by id, by topic. @type {Map<string, Map<UserId, User>>} */
   #topics = new Map();
+  /** When people who are not online were, as far as the server tells; ISO. @type {Map<UserId, string>} */
+  #lastSeen = new Map();
+  #nowIso;
+
+  /** @param {{nowIso?: () => string}} [options] */
+  constructor({ nowIso = () => new Date().toISOString() } = {}) {
+    super();
+    this.#nowIso = nowIso;
+  }
 
   /** Take the whole list of a topic. @param {string} topic @param {User[]} users */
   load(topic, users) {
@@ -16,13 +25,24 @@ export class Presence extends EventTarget {
     this.#changed();
   }
 
-  /** Take a change; one of a topic that was not loaded yet says nothing. @param {string} topic @param {User} user @param {string} state */
-  change(topic, user, state) {
+  /** Take a change; one of a topic that was not loaded yet says nothing. @param {string} topic @param {{user: User, state: string}} change */
+  change(topic, { user, state }) {
     const users = this.#topics.get(topic);
     if (!users) return;
-    if (state === "offline") users.delete(user.id);
-    else users.set(user.id, user);
+    if (state === "offline" && users.delete(user.id)) this.#lastSeen.set(user.id, this.#nowIso());
+    else if (state !== "offline") users.set(user.id, user);
     this.#changed();
+  }
+
+  /** Take when people were last online. @param {Array<{id: UserId, last_seen: string | null}>} people */
+  loadLastSeen(people) {
+    for (const { id, last_seen: iso } of people) if (iso && iso > (this.#lastSeen.get(id) ?? "")) this.#lastSeen.set(id, iso);
+    this.#changed();
+  }
+
+  /** When somebody was last online; null when they are, and when nobody knows. @param {UserId} id */
+  lastSeen(id) {
+    return this.isOnline(id) ? null : this.#lastSeen.get(id) ?? null;
   }
 
   /** Forget every topic but these. @param {string[]} topics */

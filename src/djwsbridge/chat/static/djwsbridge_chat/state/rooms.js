@@ -10,6 +10,8 @@
 export class RoomList extends EventTarget {
   /** By id, in the order of the server; new ones come first. @type {Map<number, Room>} */
   #rooms = new Map();
+  /** The unread count of each room as the server gave it, and the seqs of others' messages since. @type {Map<number, {room: Room, since: number[]}>} */
+  #counts = new Map();
   #user;
 
   /** @param {{rooms: Room[], user: User}} options */
@@ -45,6 +47,7 @@ export class RoomList extends EventTarget {
     const known = this.#rooms.has(room.id);
     this.#rooms = new Map(known ? [...this.#rooms] : [[room.id, room], ...this.#rooms]);
     this.#rooms.set(room.id, room);
+    this.#counts.set(room.id, { room, since: [] });
     this.#changed();
   }
 
@@ -61,8 +64,9 @@ export class RoomList extends EventTarget {
   receive(message) {
     const room = this.#rooms.get(message.room);
     if (!room || message.seq <= room.last_seq) return;
-    const readSeq = message.sender.id === this.#user.id ? message.seq : room.read_seq;
-    this.#update({ ...room, last_seq: message.seq, last_message: message }, readSeq);
+    const isOwn = message.sender.id === this.#user.id; // whoever writes has read
+    if (!isOwn) this.#counts.get(room.id)?.since.push(message.seq);
+    this.#update({ ...room, last_seq: message.seq, last_message: message }, isOwn ? message.seq : room.read_seq);
   }
 
   /** Note how far the person has read. @param {number} id @param {number} seq */
@@ -73,14 +77,22 @@ export class RoomList extends EventTarget {
 
   /** @param {Room} room @param {number} readSeq */
   #update(room, readSeq) {
-    const unread = Math.max(0, room.last_seq - readSeq);
-    this.#rooms.set(room.id, { ...room, read_seq: readSeq, unread });
+    this.#rooms.set(room.id, { ...room, read_seq: readSeq, unread: this.#countUnread(room.id, readSeq) });
     this.#changed();
+  }
+
+  /** Count messages, not seqs: other events of a room have seqs too. @param {number} id @param {number} readSeq */
+  #countUnread(id, readSeq) {
+    const count = this.#counts.get(id);
+    if (!count) return 0;
+    count.since = count.since.filter((seq) => seq > readSeq);
+    return Math.min(count.room.unread, Math.max(0, count.room.last_seq - readSeq)) + count.since.length;
   }
 
   /** @param {Room[]} rooms */
   #fill(rooms) {
     this.#rooms = new Map(rooms.map((room) => [room.id, room]));
+    this.#counts = new Map(rooms.map((room) => [room.id, { room, since: [] }]));
   }
 
   #changed() {

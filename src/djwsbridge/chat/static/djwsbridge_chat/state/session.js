@@ -14,10 +14,12 @@
 /** @import { Message, PageData, Room } from "djwsbridge/chat/state/types.js" */
 import { systemClock } from "djwsbridge/clock.js";
 import { Outbox } from "djwsbridge/outbox.js";
+import { listPeople } from "djwsbridge/chat/state/people.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
 import { PresenceLoader } from "djwsbridge/chat/state/presence_loader.js";
 import { ReadPointer } from "djwsbridge/chat/state/read_pointer.js";
 import { Receipts } from "djwsbridge/chat/state/receipts.js";
+import { RoomListLoader } from "djwsbridge/chat/state/room_list_loader.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
 import { Snapshot } from "djwsbridge/chat/state/snapshot.js";
 import { Timeline } from "djwsbridge/chat/state/timeline.js";
@@ -28,8 +30,6 @@ const OLDER_PAGE = 50; // messages; about three screens
 export class ChatSession extends EventTarget {
   /** How often the page has been online. */
   #connections = 0;
-  /** Whether the list of rooms is being fetched. */
-  #isListing = false;
   /** The direct rooms on their way, by person. @type {Map<UserId, Promise<Room>>} */
   #opening = new Map();
   #api;
@@ -39,6 +39,7 @@ export class ChatSession extends EventTarget {
   #notice;
   #snapshot;
   #presenceLoader;
+  #roomListLoader;
 
   /**
    * @param {object} options
@@ -75,6 +76,7 @@ export class ChatSession extends EventTarget {
     this.#nowIso = nowIso;
     this.#snapshot = new Snapshot({ connection, timeline: this.timeline, clock, random });
     this.#presenceLoader = new PresenceLoader({ connection, presence: this.presence });
+    this.#roomListLoader = new RoomListLoader({ connection, api, rooms: this.rooms });
     this.#readPointer = new ReadPointer({ say: (room, seq) => this.#sayRead(room, seq), said: data.room?.read_seq ?? 0, clock });
     this.#notice = new TypingNotice({ say: () => this.#sayTyping(), clock });
     this.#listen();
@@ -96,20 +98,11 @@ export class ChatSession extends EventTarget {
     return this.outbox.entries.filter(({ lane }) => lane === this.#lane);
   }
 
-  /**
-   * The people of the open room, or of all of the person's rooms where none is open. Nobody is called offline before
-   * the server has said who is online.
-   * @returns {{online: User[], offline: User[], isAlone: boolean}}
-   */
+  /** Who is online, and who of the members is not. */
   get people() {
-    const open = this.room?.is_member && !this.peer ? this.topic : null;
-    const others = this.presence.users(open).filter(({ id }) => id !== this.user.id && (!this.peer || this.members.has(id)));
-    const isHere = this.connection.state === "online" || this.presence.isOnline(this.user.id);
-    const online = isHere ? [this.user, ...others] : others;
-    if (!this.presence.isKnown(open)) return { online, offline: [], isAlone: false };
-    const present = new Set(online.map(({ id }) => id));
-    const offline = [...this.members.values()].filter(({ id }) => !present.has(id)).sort((a, b) => a.name.localeCompare(b.name));
-    return { online, offline, isAlone: isHere && others.length === 0 && this.peer?.id !== this.user.id };
+    const { user, peer, members, presence, connection } = this;
+    const topic = this.room?.is_member && !peer ? this.topic : null;
+    return listPeople({ user, peer, topic, members, presence, isConnected: connection.state === "online" });
   }
 
   /** Send a message; it shows at once and is confirmed later. @param {string} body @throws {OutboxFullError} */
@@ -169,7 +162,8 @@ export class ChatSession extends EventTarget {
 
   /** @param {OutboxEntry} entry */
   async #deliver({ target, body, client_message_id }) {
-    const room = target.room ?? (await this.#openDirect(target.peer)).id;
+    const open = target.peer === this.peer?.id ? this.room?.id : undefined; // made since by an earlier message
+    const room = target.room ?? open ?? (await this.#openDirect(target.peer)).id;
     return this.connection.request("message.send", { room, body, client_message_id });
   }
 
@@ -206,6 +200,8 @@ export class ChatSession extends EventTarget {
       return;
     }
     this.sayRead();
+    this.#snapshot.resume();
+    this.#roomListLoader.resume();
     const { topics } = /** @type {Session} */ (detail.session);
     this.#presenceLoader.loadAll(Object.keys(topics).filter((topic) => topic.startsWith("room.")), this.topic);
   }
@@ -213,24 +209,10 @@ export class ChatSession extends EventTarget {
   /** Pushes of a topic go on from here; what the page has of it may be older. @param {Beginning} beginning */
   #began({ topic, seq }) {
     const id = Number(topic.replace(/^room\./, ""));
-    if (topic === this.topic) this.#snapshot.load(this.room?.id ?? id, seq ?? 0);
-    else if (seq === null || Number.isNaN(id)) this.#connections > 1 && this.#listRooms();
-    else if (seq > (this.rooms.get(id)?.last_seq ?? 0)) this.#listRooms();
+    if (topic === this.topic) this.#snapshot.load(id, seq ?? 0);
+    else if (seq === null || Number.isNaN(id)) this.#connections > 1 && this.#roomListLoader.expire();
+    else if (seq > (this.rooms.get(id)?.last_seq ?? 0)) this.#roomListLoader.expire();
     else this.connection.acknowledge(topic, seq);
-  }
-
-  async #listRooms() {
-    if (this.#isListing) return;
-    this.#isListing = true;
-    try {
-      const { rooms } = await this.#api.listRooms();
-      this.rooms.replace(rooms);
-      for (const { id, is_member, last_seq: seq } of rooms) if (is_member && id !== this.room?.id) this.connection.acknowledge(`room.${id}`, seq);
-    } catch {
-      // The counts stay as they are until the next connection.
-    } finally {
-      this.#isListing = false;
-    }
   }
 
   /** @param {Push} push */

@@ -29,7 +29,7 @@ export function describeStatus(detail, { wasOnline, networkDown }) {
     const other = { text: "Disconnected", help: "The connection has ended. Reload this page to connect again.", action: "Reload" };
     return { tone: "stopped", ...(STOPPED[detail.advice ?? ""] ?? other) };
   }
-  const help = "Not connected. What you send waits here.";
+  const help = "No connection right now. What you write is kept, and sent when it is back.";
   if (networkDown) return { tone: "offline", text: "Offline", help, action: "" };
   if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", action: "" };
   return { tone: "busy", text: "Reconnecting…", help, action: "" };

@@ -33,10 +33,14 @@
  */
 
 /**
+ * @typedef {User & {read_receipts?: boolean}} Me  `read_receipts`: whether others see what this person has read.
+ */
+
+/**
  * @typedef {object} PageData  What the server writes into the page.
  * @property {string} socket_path
  * @property {string} api
- * @property {User} user
+ * @property {Me} user
  * @property {Room | null} room
  * @property {Room[]} rooms
  * @property {User | null} peer  The other one of a private conversation, whether its room exists or not.

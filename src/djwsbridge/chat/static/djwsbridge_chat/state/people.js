@@ -1,0 +1,25 @@
+// @ts-check
+/** @import { User, UserId } from "djwsbridge/types.js" */
+/** @import { Presence } from "djwsbridge/chat/state/presence.js" */
+
+/**
+ * List the people of the open room, or of all of the person's rooms where none is open. Nobody is called offline before
+ * the server has said who is online.
+ * @param {object} options
+ * @param {User} options.user
+ * @param {User | null} options.peer  The other one of a private conversation.
+ * @param {string | null} options.topic  Of the open group; null where none is open.
+ * @param {Map<UserId, User>} options.members
+ * @param {Presence} options.presence
+ * @param {boolean} options.isConnected
+ * @returns {{online: User[], offline: User[], isAlone: boolean}}
+ */
+export function listPeople({ user, peer, topic, members, presence, isConnected }) {
+  const others = presence.users(topic).filter(({ id }) => id !== user.id && (!peer || members.has(id)));
+  const isHere = isConnected || presence.isOnline(user.id);
+  const online = isHere ? [user, ...others] : others;
+  if (!presence.isKnown(topic)) return { online, offline: [], isAlone: false };
+  const present = new Set(online.map(({ id }) => id));
+  const offline = [...members.values()].filter(({ id }) => !present.has(id)).sort((a, b) => a.name.localeCompare(b.name));
+  return { online, offline, isAlone: isHere && others.length === 0 && peer?.id !== user.id };
+}

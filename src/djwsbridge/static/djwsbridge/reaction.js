@@ -1,0 +1,35 @@
+// @ts-check
+/** @import { CloseCodeRow } from "djwsbridge/codes.js" */
+import { closeCodeRow } from "djwsbridge/codes.js";
+
+/**
+ * @typedef {object} Ending  How a socket ended, and what follows.
+ * @property {{closeCode: number | null, reason: string, message?: string}} detail  What is told of it.
+ * @property {CloseCodeRow["advice"] | null} advice  What a person can do; null when the client goes on by itself.
+ * @property {boolean} stops
+ * @property {boolean} needsCredential  Whether the next attempt must bring a new one.
+ * @property {number} atLeastMs  How long the server asks to wait.
+ */
+
+/**
+ * Decide what follows the end of a socket.
+ * @param {number | null} closeCode  Null when the socket was simply dropped.
+ * @param {object} context
+ * @param {Record<string, any> | null} context.error  The server's last `error` push.
+ * @param {boolean} context.isFresh  Whether the credential was a new one already.
+ * @returns {Ending}
+ */
+export function reactTo(closeCode, { error, isFresh }) {
+  // Daphne can send no 1009: it sends 1000, and the error push before it tells.
+  const meant = closeCode === 1000 && error?.code === "too_large" ? 1009 : closeCode;
+  const row = closeCodeRow(meant ?? 1006);
+  const isRefused = row.reaction === "new_credential";
+  const stops = row.reaction === "stop" || (isRefused && isFresh);
+  return {
+    detail: { closeCode: meant, reason: row.name, message: error?.message },
+    advice: stops ? row.advice : null,
+    stops,
+    needsCredential: isRefused,
+    atLeastMs: Math.max(row.minDelayMs ?? 0, Number(error?.retry_after_ms ?? 0)),
+  };
+}

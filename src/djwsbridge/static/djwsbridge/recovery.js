@@ -1,0 +1,264 @@
+// @ts-check
+/**
+ * What this client has of every topic, and how it gets what it missed. Pushes of a durable topic leave in seq order,
+ * each once; one that comes behind a gap is held until the gap is filled, by the missing push if that was only late,
+ * else by `topic.recover`. Pushes without a seq, and those of topics without a log, pass as they come.
+ *
+ * Tells: `push` (Push), `begin` and `reset` (Beginning), `receipts` (TopicReceipts).
+ */
+/** @import { Clock, Push, TopicReport } from "djwsbridge/types.js" */
+import { Backoff } from "djwsbridge/backoff.js";
+import { BridgeError, decodePush, retryAfter } from "djwsbridge/protocol.js";
+import { TopicLog } from "djwsbridge/topic.js";
+
+const GAP_PATIENCE = 200; // ms; two nodes may deliver neighbours in the wrong order
+const MAX_EARLY = 1000; // pushes before the answer to `connect`; what is beyond comes with the recovery
+const MAX_CURSORS = 200; // the server takes no more with `connect`; the other topics are asked for one by one
+
+/**
+ * @typedef {object} RecoveryOptions
+ * @property {(cmd: string, fields: Record<string, unknown>) => Promise<Record<string, any>>} request
+ * @property {(type: "push" | "begin" | "reset" | "receipts", detail: any) => void} tell
+ * @property {(topic: string, seq: number) => void} advanced  Called when everything up to seq has been told.
+ * @property {Clock} clock
+ * @property {() => number} random
+ * @property {Record<string, [string, number]>} cursors  What the application has already, by topic.
+ */
+
+export class Recovery {
+  #request;
+  #tell;
+  #advanced;
+  #clock;
+  #backoff;
+  /** By topic; the one that moved last comes last. @type {Map<string, TopicLog<Push>>} */
+  #logs;
+  /** Topics that have no log on this server. @type {Set<string>} */
+  #passing = new Set();
+  /** Topics that the application subscribed to, so that each new connection must. @type {Set<string>} */
+  #subscribed = new Set();
+  /** Durable pushes that came before the answer to `connect`; null when it is here. @type {Push[] | null} */
+  #early = null;
+  /** Topics whose cursor went with the last `connect`. @type {Set<string>} */
+  #sent = new Set();
+  /** The newest seq by topic that the last heartbeat told. @type {Map<string, number>} */
+  #tips = new Map();
+  /** When to ask for what is missing, by topic. @type {Map<string, number>} */
+  #due = new Map();
+  /** No question before this time. */
+  #notBefore = 0;
+  /** The timer of the next question. @type {unknown} */
+  #timer = null;
+  /** Whether a question waits for its answer: the server counts them, so one at a time. */
+  #isAsking = false;
+  /** Grows with each lost connection, so that a late answer is recognised. */
+  #life = 0;
+
+  /** @param {RecoveryOptions} options */
+  constructor({ request, tell, advanced, clock, random, cursors }) {
+    this.#request = request;
+    this.#tell = tell;
+    this.#advanced = advanced;
+    this.#clock = clock;
+    this.#backoff = new Backoff({ random });
+    this.#logs = new Map(Object.entries(cursors).map(([topic, [epoch, last]]) => [topic, new TopicLog({ epoch, last })]));
+  }
+
+  /** What this client has of each topic that has a log, the one that moved last coming last. @returns {Record<string, [string, number]>} */
+  get cursors() {
+    const known = [...this.#logs].filter(([, log]) => log.epoch !== "");
+    return Object.fromEntries(known.map(([topic, log]) => [topic, [log.epoch, log.last]]));
+  }
+
+  /** Give the cursors that go with `connect`, and hold what is pushed until its answer is here. */
+  greet() {
+    const cursors = Object.entries(this.cursors).slice(-MAX_CURSORS);
+    this.#early = [];
+    this.#sent = new Set(cursors.map(([topic]) => topic));
+    return Object.fromEntries(cursors);
+  }
+
+  /** Take the answer to `connect`: what was missed of each topic, then what came meanwhile. @param {Record<string, TopicReport>} reports */
+  welcome(reports) {
+    const early = (this.#early ?? []).sort((a, b) => Number(a.seq) - Number(b.seq));
+    this.#early = null;
+    for (const [topic, report] of Object.entries(reports)) this.#apply(topic, report, this.#sent.has(topic));
+    for (const push of early) this.accept(push);
+    for (const topic of this.#subscribed) if (!(topic in reports)) this.subscribe(topic).catch(() => {});
+  }
+
+  /** Forget what only the connection made true. */
+  lose() {
+    this.#life += 1;
+    this.#isAsking = false;
+    this.#early = null;
+    this.#due.clear();
+    this.#tips.clear();
+    this.#passing.clear();
+    this.#clock.clearTimeout(this.#timer);
+    for (const log of this.#logs.values()) log.forget();
+  }
+
+  /** Take a push that has just come. @param {Push} push */
+  accept(push) {
+    const { topic, seq } = push;
+    if (topic === null || seq === null || this.#passing.has(topic)) this.#tell("push", push);
+    else if (this.#early) this.#early.length < MAX_EARLY && this.#early.push(push);
+    // One that the server has added begins with its first push.
+    else this.#release(topic, (this.#logs.get(topic) ?? this.#setLog(topic, "", seq - 1)).accept(seq, push));
+  }
+
+  /** Compare what is here with what the server says is the newest; ask when it differs twice running. @param {Record<string, number>} tips */
+  hearTips(tips) {
+    for (const [topic, tip] of Object.entries(tips)) {
+      const last = this.#logs.get(topic)?.last;
+      const earlier = this.#tips.get(topic);
+      this.#tips.set(topic, tip);
+      if (last === undefined || earlier === undefined) continue;
+      if (last < Math.min(earlier, tip) || last > Math.max(earlier, tip)) this.#want(topic);
+    }
+  }
+
+  /** Listen to a topic, on this connection and on those after it. @param {string} topic */
+  async subscribe(topic) {
+    this.#subscribed.add(topic);
+    const report = await this.#request("subscribe", { topic });
+    if (report.epoch !== undefined) this.#apply(topic, /** @type {TopicReport} */ (report), false);
+    else if (this.#logs.has(topic)) this.#want(topic);
+  }
+
+  /** Listen no more. @param {string} topic */
+  async unsubscribe(topic) {
+    this.#forget(topic);
+    await this.#request("unsubscribe", { topic });
+  }
+
+  /** @param {string} topic @param {TopicReport} report @param {boolean} wasSent  Whether it answers to a cursor. */
+  #apply(topic, report, wasSent) {
+    if (report.receipts) this.#tell("receipts", { topic, receipts: report.receipts });
+    const { epoch, seq, recovered } = report;
+    if (epoch === undefined || seq === undefined) {
+      this.#pass(topic);
+      this.#tell("begin", { topic, epoch: null, seq: null, reason: null });
+      return;
+    }
+    const log = this.#logs.get(topic);
+    this.#passing.delete(topic);
+    if (!log) this.#begin(topic, epoch, seq);
+    else if (recovered) this.#absorb(topic, log, report);
+    else if (log.epoch === "" || (log.epoch === epoch && !wasSent && log.last <= seq)) {
+      log.epoch = epoch; // no cursor was sent, so none was answered to
+      if (log.last < seq) this.#want(topic);
+    } else this.#reset(topic, log, report);
+  }
+
+  /** @param {string} topic @param {string} epoch @param {number} seq */
+  #begin(topic, epoch, seq) {
+    this.#setLog(topic, epoch, seq);
+    this.#tell("begin", { topic, epoch, seq, reason: null });
+  }
+
+  /** @param {string} topic @param {TopicLog<Push>} log @param {TopicReport} report */
+  #absorb(topic, log, { events = [], more = false }) {
+    const missed = events.map(decodePush);
+    this.#release(topic, log.absorb(missed.map((push) => [Number(push.seq), push])));
+    if (more) this.#want(topic);
+  }
+
+  /** @param {string} topic @param {TopicLog<Push>} log @param {TopicReport} report */
+  #reset(topic, log, { epoch = "", seq = 0, reason = null }) {
+    const held = log.restart(epoch, seq);
+    this.#tell("reset", { topic, epoch, seq, reason });
+    this.#release(topic, held);
+  }
+
+  /** @param {string} topic @param {Push[]} pushes */
+  #release(topic, pushes) {
+    const log = this.#logs.get(topic);
+    if (log && pushes.length > 0) {
+      this.#logs.delete(topic);
+      this.#logs.set(topic, log);
+    }
+    for (const push of pushes) this.#tell("push", push);
+    if (log && pushes.length > 0) this.#advanced(topic, log.last);
+    if (log?.epoch === "" && pushes.length > 0) this.#want(topic); // which life of the log they are of
+    if (log?.hasGap) this.#want(topic, GAP_PATIENCE);
+    else if ((this.#due.get(topic) ?? 0) > this.#clock.now()) this.#due.delete(topic);
+  }
+
+  /** Let the pushes of a topic through as they come. @param {string} topic */
+  #pass(topic) {
+    this.#passing.add(topic);
+    this.#due.delete(topic);
+    for (const push of this.#logs.get(topic)?.drain() ?? []) this.#tell("push", push);
+    this.#logs.delete(topic);
+  }
+
+  /** @param {string} topic */
+  #forget(topic) {
+    this.#subscribed.delete(topic);
+    this.#logs.delete(topic);
+    this.#due.delete(topic);
+    this.#tips.delete(topic);
+  }
+
+  /** @param {string} topic @param {number} [delayMs] */
+  #want(topic, delayMs = 0) {
+    const due = this.#clock.now() + delayMs;
+    this.#due.set(topic, Math.min(due, this.#due.get(topic) ?? due));
+    this.#schedule();
+  }
+
+  #schedule() {
+    this.#clock.clearTimeout(this.#timer);
+    if (this.#isAsking || this.#due.size === 0) return;
+    const at = Math.max(this.#notBefore, Math.min(...this.#due.values()));
+    this.#timer = this.#clock.setTimeout(() => this.#ask(), Math.max(0, at - this.#clock.now()));
+  }
+
+  async #ask() {
+    const [topic, due] = [...this.#due].sort(([, a], [, b]) => a - b)[0] ?? [];
+    const log = topic === undefined ? undefined : this.#logs.get(topic);
+    if (topic === undefined || due === undefined || !log) return;
+    if (due > this.#clock.now()) { // the one that the timer was for has come by itself
+      this.#schedule();
+      return;
+    }
+    const life = this.#life;
+    this.#due.delete(topic);
+    this.#isAsking = true;
+    try {
+      const report = await this.#request("topic.recover", { topic, epoch: log.epoch, seq: log.last });
+      if (life === this.#life) this.#answered(topic, /** @type {TopicReport} */ (report), log.epoch !== "");
+    } catch (error) {
+      if (life === this.#life) this.#refused(topic, error);
+    }
+  }
+
+  /** @param {string} topic @param {TopicReport} report @param {boolean} wasSent */
+  #answered(topic, report, wasSent) {
+    this.#isAsking = false;
+    this.#backoff.reset();
+    if (this.#logs.has(topic)) this.#apply(topic, report, wasSent);
+    this.#schedule();
+  }
+
+  /** @param {string} topic @param {unknown} error */
+  #refused(topic, error) {
+    this.#isAsking = false;
+    if (error instanceof BridgeError && error.retryable) {
+      this.#notBefore = this.#clock.now() + retryAfter(error) + this.#backoff.next();
+      this.#want(topic);
+    } else if (error instanceof BridgeError && error.code === "not_found") this.#forget(topic);
+    else this.#pass(topic);
+    this.#schedule();
+  }
+
+  /** @param {string} topic @param {string} epoch @param {number} last */
+  #setLog(topic, epoch, last) {
+    /** @type {TopicLog<Push>} */
+    const log = new TopicLog({ epoch, last });
+    this.#logs.set(topic, log);
+    return log;
+  }
+}
