@@ -227,7 +227,7 @@ test("the first private message makes the room", async () => {
   assert.deepEqual(opened, [8]);
   assert.equal(session.room.id, 42);
   assert.deepEqual(session.rooms.rooms.map(({ id }) => id), [42]);
-  assert.deepEqual(session.timeline.messages.map(({ body }) => body), ["psst", "again"]);
+  assert.deepEqual(session.timeline.echoes.map(({ body }) => body), ["psst", "again"]);
 });
 
 test("a private room that the other one makes is taken over", async () => {
