@@ -69,6 +69,8 @@ class Settings:
     # Addresses of the proxies whose X-Forwarded-For is believed.
     TRUSTED_PROXIES = Setting[Sequence[str]](())
 
+    LOG_DAYS = Setting(30.0)  # days that events are kept in the log; messages are kept for ever
+
     FRAME_BYTES = Setting(65_536)
     CONNECT_TIMEOUT = Setting(5.0)  # seconds
     HEARTBEAT_INTERVAL = Setting(25.0)  # seconds; told to the client
@@ -80,12 +82,12 @@ class Settings:
     CONNECTIONS_PER_ADDRESS = Setting[int | None](50)  # per node
     SUBSCRIPTIONS = Setting(1_000)  # per connection
     CURSORS = Setting(200)  # in one `connect`
-    SEND_QUEUE_BYTES = Setting(
-        1_048_576
-    )  # waiting for one connection; beyond it is slow and is closed
+    # Waiting for one connection; beyond it is slow and is closed.
+    SEND_QUEUE_BYTES = Setting(1_048_576)
 
-    # The chat: whether a new user's name may look like an existing one (`pаypal` with a Cyrillic а).
+    # The chat: whether a new user's name may look like an existing one (one Cyrillic letter in `paypal`).
     REFUSE_LOOKALIKE_NAMES = Setting(default=True)
+    DIRECT_RATE = Setting((20, 3600.0))  # private conversations that a user begins, seconds
 
     SERVICE_THREADS = Setting(8)  # in which services talk to the database
 

@@ -85,6 +85,12 @@ class DurableLog(Protocol):
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq of each topic that has a log."""
 
+    def prune(self) -> int:
+        """Delete what is older than the project wants to keep; return how many events there were."""
+
+    def weaknesses(self) -> list[str]:
+        """Return a sentence for each setting of the database by which an acknowledged message can be lost."""
+
     def recent_tips(self) -> dict[str, int]:
         """Return the newest seq of each topic with an event of the last half minute."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Iterable, Mapping
 
 from djwsbridge.durable import DurableLog
@@ -21,6 +22,7 @@ logger = logging.getLogger("djwsbridge.reconciler")
 INTERVAL = (
     2.0  # seconds between two looks; a reader is at most this late when the engine loses a push
 )
+PRUNE_INTERVAL = 3_600.0  # seconds
 REORDER_WINDOW = 0.1  # seconds in which an earlier push may still arrive by itself
 
 Deliver = Callable[[str, str], None]
@@ -42,6 +44,8 @@ class Reconciler:
         self._suspicion = asyncio.Event()
         # Whether the next look is at every topic, not only at those that have lately changed.
         self._look_at_all = False
+        # Whether the durability of the database was looked at.
+        self._inspected = False
 
     def receive(self, topic: str, text: str) -> None:
         """Take a push from the engine: deliver it when its turn has come, once."""
@@ -72,6 +76,20 @@ class Reconciler:
         """Look at every topic as soon as possible: the engine may have lost anything."""
         self._look_at_all = True
         self._suspicion.set()
+
+    async def tend(self) -> None:
+        """Say at the start how safe the log is, and delete what is too old once an hour, until cancelled."""
+        while True:
+            try:
+                if not self._inspected:
+                    for weakness in await run_service(self._log.weaknesses):
+                        logger.warning("%s", weakness)
+                    self._inspected = True
+                await run_service(self._log.prune)
+            except Exception as error:  # noqa: BLE001  the database may be down; an hour is soon enough
+                logger.warning("The log could not be tended: %r", error)
+            # Not all nodes at once.
+            await asyncio.sleep(PRUNE_INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""

@@ -187,7 +187,7 @@ class Runtime:
         await self.subscriptions.keep(CONTROL_TOPIC)
         works = [self.outbox.run, self._gossip, self._watch, self.subscriptions.run]
         if self.reconciler is not None:
-            works.append(self.reconciler.run)
+            works += [self.reconciler.run, self.reconciler.tend]
         for work in works:
             task = self.loop.create_task(work(), name=f"djwsbridge {work.__name__}")
             task.add_done_callback(_log_failure)

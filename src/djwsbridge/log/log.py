@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from django.db import transaction
 
+from djwsbridge.conf import settings
 from djwsbridge.durable import Appended, NewEvent, Recovery
 from djwsbridge.log import store
+from djwsbridge.log.durability import weaknesses
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.sequencer import seq_of
@@ -19,6 +21,7 @@ __all__ = ["Log"]
 
 RECENT = 30.0  # seconds; longer than any transaction that appends may take
 NOTHING = ("", 0)  # the cursor of who was there before the first event
+PRUNED_AT_ONCE = 1_000  # events; a short lock each
 PAGE = 500  # events in one answer; further ones are asked for page by page
 
 
@@ -79,6 +82,27 @@ class Log:
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq of each topic that has a log."""
         return {name: position.seq for name, position in store.positions(topics).items()}
+
+    def prune(self, age: dt.timedelta | None = None) -> int:
+        """Delete events older than `age` (DJWSBRIDGE_LOG_DAYS unless told), a few at a time; return how many."""
+        age = dt.timedelta(days=settings.LOG_DAYS) if age is None else age
+        total = 0
+        while deleted := store.delete_before(age, limit=PRUNED_AT_ONCE):
+            total += deleted
+        return total
+
+    def scrub(self, topic: str, seqs: Iterable[int]) -> int:
+        """Erase the payloads of events and keep their numbers; return how many there were."""
+        frames = {
+            seq: encode_push(type_, topic=topic, seq=seq, data={"scrubbed": True})
+            for seq, type_ in store.types_of(topic, seqs).items()
+        }
+        store.replace_payloads(topic, frames)
+        return len(frames)
+
+    def weaknesses(self) -> list[str]:
+        """Return a sentence for each setting of the database by which an acknowledged message can be lost."""
+        return weaknesses()
 
     def recent_tips(self) -> dict[str, int]:
         """Return the newest seq of each topic with an event of the last half minute."""

@@ -28,6 +28,7 @@ __all__ = [
     "recent_tips",
     "renew_epoch",
     "replace_payloads",
+    "types_of",
     "using",
 ]
 
@@ -122,13 +123,18 @@ def read(topic_id: int, *, after: int, up_to: int, limit: int) -> list[str]:
     return list(events.order_by("seq").values_list("payload", flat=True)[:limit])
 
 
-def delete_before(moment: dt.datetime, *, limit: int) -> int:
-    """Delete at most `limit` events that are older than a moment; return how many there were."""
-    old = Event.objects.filter(created__lt=moment).order_by("created")
-    deleted, _ = Event.objects.filter(
-        pk__in=list(old.values_list("pk", flat=True)[:limit])
-    ).delete()
+def delete_before(age: dt.timedelta, *, limit: int) -> int:
+    """Delete at most `limit` events that are older than `age`; return how many there were."""
+    old = Event.objects.filter(created__lt=Now() - age).order_by("created")
+    keys = list(old.values_list("pk", flat=True)[:limit])
+    deleted, _ = Event.objects.filter(pk__in=keys).delete()
     return deleted
+
+
+def types_of(topic: str, seqs: Iterable[int]) -> dict[int, str]:
+    """Return the types of events that are in the log, by seq."""
+    events = Event.objects.filter(topic__name=topic, seq__in=list(seqs))
+    return dict(events.values_list("seq", "type"))
 
 
 def replace_payloads(topic: str, frames: Mapping[int, str]) -> None:

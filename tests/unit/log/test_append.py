@@ -7,6 +7,7 @@ import json
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connections, transaction
@@ -22,12 +23,12 @@ EVENTS = 200  # by each writer
 TURNS = 40  # transactions in which a writer appends them
 
 
-class Rollback(Exception):  # noqa: N818
+class Rollback(Exception):
     """Raised on purpose."""
 
 
 def event(topic: str, value: object = None) -> NewEvent:
-    return NewEvent(topic, "thing.done", lambda seq, now: {"value": value, "n": seq})
+    return NewEvent(topic, "thing.done", lambda seq, _now: {"value": value, "n": seq})
 
 
 @pytest.mark.django_db
@@ -49,7 +50,7 @@ def test_an_append_returns_what_goes_over_the_wire():
 
 @pytest.mark.django_db
 def test_an_append_costs_one_statement_per_topic_and_one_for_the_events(
-    django_assert_num_queries,
+    django_assert_num_queries: Any,
 ):
     with transaction.atomic():
         Log().append([event("room.1"), event("room.2")])
@@ -78,7 +79,7 @@ def test_racing_writers_give_dense_seqs_in_the_order_of_commits(rolled_back: flo
                 with transaction.atomic():
                     appended = Log().append([event("room.1", writer) for _ in range(size)])
                     if dice.random() < rolled_back:
-                        raise Rollback
+                        raise Rollback  # noqa: TRY301
                     with guard:  # still inside: nobody else can have the lock of the topic
                         committed.extend(each.seq for each in appended)
             except (Rollback, OperationalError):
