@@ -314,6 +314,17 @@ async def cut_clients(system: System, chance: random.Random, history: History) -
     return kind
 
 
+@fault("26b", "replies lost, then RST", systems=SMALL_TOO)
+async def lose_replies(system: System, chance: random.Random, history: History) -> str | None:
+    """Let what clients send arrive, and nothing come back, until their connections are reset."""
+    front = chance.choice(system.fronts)
+    front.set(down=BLACK)
+    await lasting(chance.uniform(0.2, 1.0))
+    count = front.cut(reset=True)
+    front.heal()
+    return f"RST for {count}" if count else None
+
+
 @fault("27", "clients hear and are not heard, or the reverse", limits={("away", "max"): 60.0})
 async def deafen_clients(system: System, chance: random.Random, history: History) -> str | None:
     front, up = chance.choice(system.fronts), chance.random() < 0.5
@@ -333,7 +344,7 @@ async def slow_clients(system: System, chance: random.Random, history: History) 
     return "6 s"
 
 
-@fault("30", "all clients cut at once", pause=2.0)
+@fault("30", "all clients cut at once", pause=1.0)
 async def cut_everybody(system: System, chance: random.Random, history: History) -> str | None:
     return f"{sum(front.cut(reset=True) for front in system.fronts)} connections"
 

@@ -55,6 +55,8 @@ def drop_unique_constraint() -> None:
     from djwsbridge.chat.models import Message  # noqa: PLC0415
 
     once = next(one for one in Message._meta.constraints if one.name == "djwsbridge_message_once")
+    # SQLite makes the table anew, as the model describes it.
+    Message._meta.constraints = [one for one in Message._meta.constraints if one is not once]
     with connection.schema_editor() as editor:
         editor.remove_constraint(Message, once)
 
