@@ -123,7 +123,7 @@ def test_history_loads_on_scrolling_up_and_stays_where_it_was(
     for number in range(1, 121):
         ann.say(f"Entry {number}")
     ann.expect_message("Entry 120")
-    expect(ann.page.get_by_text("Sending…")).to_have_count(0)
+    expect(ann.page.get_by_role("img", name="Sending", exact=True)).to_have_count(0)
 
     ann.page.reload()
     ann.expect_message("Entry 120")

@@ -1,5 +1,6 @@
 // @ts-check
 /** @import { Connection } from "djwsbridge/connection.js" */
+/** @import { MemberSeen } from "djwsbridge/chat/state/types.js" */
 /** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 
 const MAX_TOPICS = 20; // the open room and the first of the others; a sixth of the frames allowed a minute
@@ -29,6 +30,16 @@ export class PresenceLoader {
       this.#presence.load(topic, users);
     } catch {
       // Nobody is shown until the next connection; messages do not depend on it.
+    }
+  }
+
+  /** Ask who the members of a room are, and when those were here who are not. @param {number} room @returns {Promise<MemberSeen[] | null>} */
+  async members(room) {
+    try {
+      const { members } = await this.#connection.request("room.members", { room });
+      return members;
+    } catch {
+      return null; // those that the page knows stay
     }
   }
 }

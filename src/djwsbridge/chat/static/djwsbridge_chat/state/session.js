@@ -14,6 +14,7 @@
 /** @import { Message, PageData, Room } from "djwsbridge/chat/state/types.js" */
 import { systemClock } from "djwsbridge/clock.js";
 import { Outbox } from "djwsbridge/outbox.js";
+import { DirectRooms } from "djwsbridge/chat/state/direct_rooms.js";
 import { listPeople } from "djwsbridge/chat/state/people.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
 import { PresenceLoader } from "djwsbridge/chat/state/presence_loader.js";
@@ -30,8 +31,6 @@ const OLDER_PAGE = 50; // messages; about three screens
 export class ChatSession extends EventTarget {
   /** How often the page has been online. */
   #connections = 0;
-  /** The direct rooms on their way, by person. @type {Map<UserId, Promise<Room>>} */
-  #opening = new Map();
   #api;
   #makeId;
   #nowIso;
@@ -40,6 +39,7 @@ export class ChatSession extends EventTarget {
   #snapshot;
   #presenceLoader;
   #roomListLoader;
+  #directRooms;
 
   /**
    * @param {object} options
@@ -76,6 +76,7 @@ export class ChatSession extends EventTarget {
     this.#nowIso = nowIso;
     this.#snapshot = new Snapshot({ connection, timeline: this.timeline, clock, random });
     this.#presenceLoader = new PresenceLoader({ connection, presence: this.presence });
+    this.#directRooms = new DirectRooms({ api });
     this.#roomListLoader = new RoomListLoader({ connection, api, rooms: this.rooms });
     this.#readPointer = new ReadPointer({ say: (room, seq) => this.#sayRead(room, seq), said: data.room?.read_seq ?? 0, clock });
     this.#notice = new TypingNotice({ say: () => this.#sayTyping(), clock });
@@ -83,7 +84,6 @@ export class ChatSession extends EventTarget {
     this.outbox.open();
   }
 
-  /** The topic of the open room, or null. */
   get topic() {
     return this.room && `room.${this.room.id}`;
   }
@@ -169,15 +169,9 @@ export class ChatSession extends EventTarget {
 
   /** Make the private room with the first message. @param {UserId} peerId @returns {Promise<Room>} */
   async #openDirect(peerId) {
-    const opening = this.#opening.get(peerId) ?? this.#api.openDirect(peerId);
-    this.#opening.set(peerId, opening);
-    try {
-      const room = await opening;
-      if (peerId === this.peer?.id && !this.room) this.#adopt(room);
-      return room;
-    } finally {
-      this.#opening.delete(peerId);
-    }
+    const room = await this.#directRooms.open(peerId);
+    if (peerId === this.peer?.id && !this.room) this.#adopt(room);
+    return room;
   }
 
   /** @param {number} room @param {number} seq */
@@ -204,6 +198,17 @@ export class ChatSession extends EventTarget {
     this.#roomListLoader.resume();
     const { topics } = /** @type {Session} */ (detail.session);
     this.#presenceLoader.loadAll(Object.keys(topics).filter((topic) => topic.startsWith("room.")), this.topic);
+    this.#loadMembers();
+  }
+
+  /** Take the members anew, and when they were last here: who is not online pushes nothing. */
+  async #loadMembers() {
+    if (!this.room?.is_member) return;
+    const members = await this.#presenceLoader.members(this.room.id);
+    if (!members) return;
+    this.members = new Map(members.map(({ id, name }) => [id, { id, name }]));
+    this.presence.loadLastSeen(members);
+    this.#roomChanged();
   }
 
   /** Pushes of a topic go on from here; what the page has of it may be older. @param {Beginning} beginning */
@@ -219,7 +224,7 @@ export class ChatSession extends EventTarget {
   #pushed({ type, topic, data }) {
     if (type === "message.sent") this.#received(data);
     else if (type === "typing") this.#heardTyping(data);
-    else if (type === "receipt" && topic) this.#receipts(topic, [data]);
+    else if (type === "receipt") this.#receipts(`room.${data.room}`, [data]); // of one's own devices on another topic
     else if (type === "presence.changed" && topic) this.presence.change(topic, data);
     else if (type === "room.joined") this.#joined(data.room);
     else if (type === "room.left") this.#left(data.room);

@@ -49,6 +49,7 @@
  * @property {User[]} members
  */
 
+/** @typedef {{id: UserId, name: string, online: boolean, last_seen: string | null}} MemberSeen */
 /** @typedef {{messages: Message[], last_seq: number}} MessagePage */
 
 export {};
