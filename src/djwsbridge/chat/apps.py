@@ -30,11 +30,17 @@ class ChatConfig(AppConfig):
         checks.register(check_log, checks.Tags.compatibility)
         registry.register_command(commands.SendMessage, handlers.send_message, counts_as_send=True)
         registry.register_command(commands.ListMessages, handlers.list_messages)
+        registry.register_command(commands.Acknowledge, handlers.acknowledge)
         registry.register_command(commands.MarkRead, handlers.mark_read)
+        registry.register_command(commands.SetTyping, handlers.set_typing)
+        registry.register_command(commands.ListMembers, handlers.list_members)
         registry.register_routes(_routes)
         registry.register_topics(lambda user: services.list_topics(actor=user))
         registry.register_topic_rule(
             "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)
+        )
+        registry.register_topic_state(
+            "room", lambda user, topics: services.describe_topics(actor=user, topics=topics)
         )
 
 

@@ -7,11 +7,18 @@ from typing import Annotated
 
 import msgspec
 
-from djwsbridge.protocol.frames import MAX_INTEGER, Command, ObjectId
+from djwsbridge.protocol.frames import MAX_INTEGER, Command, ObjectId, Topic
 
-__all__ = ["ListMessages", "MarkRead", "SendMessage"]
+__all__ = [
+    "Acknowledge",
+    "ListMembers",
+    "ListMessages",
+    "MarkRead",
+    "SendMessage",
+    "SetTyping",
+]
 
-#: A number of a message in its room; 0 stands before the first.
+#: A number of an event in its room; 0 stands before the first.
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
 
@@ -45,8 +52,18 @@ class ListMessages(Command, frozen=True, kw_only=True, tag="message.list"):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)] = 50
 
 
+class Acknowledge(Command, frozen=True, kw_only=True, tag="ack"):
+    """Say that this device has everything of some rooms up to a seq.
+
+    Attributes:
+        seqs: topic → seq, at most 200; topics that are no rooms of the user are passed over.
+    """
+
+    seqs: dict[Topic, Seq]
+
+
 class MarkRead(Command, frozen=True, kw_only=True, tag="room.mark_read"):
-    """Say that everything up to a seq was read.
+    """Say that everything up to a seq was read, and so has arrived.
 
     Attributes:
         room: the id of a room that the reader is a member of.
@@ -55,3 +72,23 @@ class MarkRead(Command, frozen=True, kw_only=True, tag="room.mark_read"):
 
     room: ObjectId
     seq: Seq
+
+
+class SetTyping(Command, frozen=True, kw_only=True, tag="typing.set"):
+    """Say that the user is writing in a room; to be repeated every 3 s as long as they do.
+
+    Attributes:
+        room: the id of a room that the user is a member of.
+    """
+
+    room: ObjectId
+
+
+class ListMembers(Command, frozen=True, kw_only=True, tag="room.members"):
+    """Ask who is in a room, who of them is online, and when the others were last seen.
+
+    Attributes:
+        room: the id of a room that the asker is a member of.
+    """
+
+    room: ObjectId

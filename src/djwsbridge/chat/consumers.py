@@ -17,6 +17,7 @@ import msgspec
 from django.urls import re_path
 
 from djwsbridge.chat import services
+from djwsbridge.chat.node import node_of
 from djwsbridge.chat.values import RoomView, UserRef
 from djwsbridge.consumers import ASGIApplication, UserConsumer
 from djwsbridge.protocol.codec import decode_push
@@ -153,13 +154,13 @@ class RoomConsumer(UserConsumer):
         if command == PRIVATE_PREFIX:
             await self._send_private(rest)
         else:
-            await run_service(
-                services.send_message,
+            outgoing = services.Outgoing(
                 actor=self.user,
                 room_id=self.room.id,
                 body=message.body,
                 client_message_id=uuid.uuid4(),
             )
+            await node_of(self.connection.runtime).sends.submit(outgoing)
 
     async def _send_private(self, rest: str) -> None:
         target, _, text = rest.strip(" ").partition(" ")

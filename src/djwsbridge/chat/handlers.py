@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from djwsbridge.chat import services
-from djwsbridge.chat.commands import ListMessages, MarkRead, SendMessage
-from djwsbridge.chat.values import MessagePage, MessageView, ReadView
-from djwsbridge.runtime import Runtime
+from djwsbridge.chat.commands import (
+    Acknowledge,
+    ListMembers,
+    ListMessages,
+    MarkRead,
+    SendMessage,
+    SetTyping,
+)
+from djwsbridge.chat.node import node_of
+from djwsbridge.chat.values import LastSeen, MembersSeen, MessagePage, MessageView, ReadView
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
 from djwsbridge.threads import run_service
-from djwsbridge.transport.group_commit import GroupCommit
 
 if TYPE_CHECKING:
     from djwsbridge.transport.connection import Connection
 
-__all__ = ["list_messages", "mark_read", "send_message"]
-
-
-_groups: WeakKeyDictionary[Runtime, GroupCommit[services.Outgoing, MessageView]]
-_groups = WeakKeyDictionary()
-
-
-def _sends(connection: Connection) -> GroupCommit[services.Outgoing, MessageView]:
-    """Return what gathers the messages of this node's connections into transactions."""
-    runtime = connection.runtime
-    if runtime not in _groups:
-        _groups[runtime] = GroupCommit(services.send_messages)
-    return _groups[runtime]
+__all__ = [
+    "acknowledge",
+    "list_members",
+    "list_messages",
+    "mark_read",
+    "send_message",
+    "set_typing",
+]
 
 
 async def send_message(connection: Connection, command: SendMessage) -> MessageView:
@@ -38,7 +41,7 @@ async def send_message(connection: Connection, command: SendMessage) -> MessageV
         body=command.body,
         client_message_id=command.client_message_id,
     )
-    return await _sends(connection).submit(outgoing)
+    return await node_of(connection.runtime).sends.submit(outgoing)
 
 
 async def list_messages(connection: Connection, command: ListMessages) -> MessagePage:
@@ -53,8 +56,41 @@ async def list_messages(connection: Connection, command: ListMessages) -> Messag
     )
 
 
+async def acknowledge(connection: Connection, command: Acknowledge) -> Mapping[str, object]:
+    """Answer `ack`."""
+    changes = await run_service(services.acknowledge, actor=connection.user, seqs=command.seqs)
+    node_of(connection.runtime).tell_receipts(changes)
+    return {}
+
+
 async def mark_read(connection: Connection, command: MarkRead) -> ReadView:
     """Answer `room.mark_read`."""
-    return await run_service(
+    read_seq, changes = await run_service(
         services.mark_read, actor=connection.user, room_id=command.room, seq=command.seq
     )
+    node_of(connection.runtime).tell_receipts(changes)
+    return ReadView(read_seq)
+
+
+async def set_typing(connection: Connection, command: SetTyping) -> Mapping[str, object]:
+    """Answer `typing.set`; who is subscribed to a room is a member, and no database is asked."""
+    topic = services.room_topic(command.room)
+    if topic not in connection.topics and not await run_service(
+        services.may_subscribe, actor=connection.user, topic=topic
+    ):
+        raise CommandError(ErrorCode.NOT_FOUND)
+    notice = services.typing_notice(actor=connection.user, room_id=command.room)
+    node_of(connection.runtime).tell_typing(notice)
+    return {}
+
+
+async def list_members(connection: Connection, command: ListMembers) -> MembersSeen:
+    """Answer `room.members`."""
+    found = await run_service(services.list_last_seen, actor=connection.user, room_id=command.room)
+    presence, topic = connection.runtime.presence, services.room_topic(command.room)
+    members = []
+    for user, last_seen in found:
+        online = presence.is_online(topic, user.id)
+        seen = None if online else last_seen
+        members.append(LastSeen(id=user.id, name=user.name, online=online, last_seen=seen))
+    return MembersSeen(members)

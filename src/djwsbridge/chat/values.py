@@ -9,17 +9,25 @@ from datetime import datetime
 import msgspec
 
 __all__ = [
+    "Audience",
+    "LastSeen",
+    "Me",
     "MemberChange",
     "Members",
+    "MembersSeen",
     "MessagePage",
     "MessageView",
     "PageView",
     "ReadView",
+    "Receipt",
+    "ReceiptChange",
+    "ReceiptMoved",
     "RoomJoined",
     "RoomKind",
     "RoomLeft",
     "RoomList",
     "RoomView",
+    "Typing",
     "UserRef",
 ]
 
@@ -36,6 +44,14 @@ class UserRef(msgspec.Struct, frozen=True):
 
     id: int | str | None
     name: str
+
+
+class Me(msgspec.Struct, frozen=True):
+    """A user as they see themselves; `read_receipts`: whether others see how far they have read."""
+
+    id: int | str | None
+    name: str
+    read_receipts: bool
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,10 +94,67 @@ class ReadView(msgspec.Struct, frozen=True):
     read_seq: int
 
 
+class Receipt(msgspec.Struct, frozen=True):
+    """What a member of a room has; `read_seq` is left out when it is not for the reader's eyes."""
+
+    user: int | str | None
+    delivered_seq: int
+    read_seq: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class ReceiptMoved(msgspec.Struct, frozen=True):
+    """For a room's members, or a user's own devices: a member has got further."""
+
+    room: int
+    user: int | str | None
+    delivered_seq: int
+    read_seq: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Audience(enum.Enum):
+    """Who is told that a member has got further."""
+
+    ROOM = "room"  # all members, of both pointers
+    DELIVERED = "delivered"  # all members of what was delivered, own devices of what was read
+    OWN = "own"  # own devices: nobody asks for the receipts of a large room
+
+
+class ReceiptChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A member's pointers after they were moved, and who is to be told."""
+
+    room: int
+    user: int | str | None
+    delivered_seq: int
+    read_seq: int
+    audience: Audience
+
+
+class Typing(msgspec.Struct, frozen=True):
+    """For a room's members: this user is writing; not worth remembering after a few seconds."""
+
+    room: int
+    user: UserRef
+
+
 class Members(msgspec.Struct, frozen=True):
     """The members of a room."""
 
     members: list[UserRef]
+
+
+class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a room; `last_seen` is None for who is online, or was never seen to leave."""
+
+    id: int | str | None
+    name: str
+    online: bool
+    last_seen: datetime | None
+
+
+class MembersSeen(msgspec.Struct, frozen=True):
+    """The members of a room and when they were last here."""
+
+    members: list[LastSeen]
 
 
 class RoomList(msgspec.Struct, frozen=True):
@@ -93,7 +166,7 @@ class RoomList(msgspec.Struct, frozen=True):
 class PageView(msgspec.Struct, frozen=True, kw_only=True):
     """What a page of the chat is opened with; `room` is None on the list of rooms."""
 
-    user: UserRef
+    user: Me
     rooms: list[RoomView]
     room: RoomView | None
     messages: list[MessageView]

@@ -11,9 +11,16 @@ import pytest
 from django.contrib.auth.models import User
 
 from djwsbridge import runtime
+from djwsbridge.chat.api import limits
 
 Pushed = list[tuple[str, dict[str, Any]]]
 Capture = Callable[[], AbstractContextManager[Pushed]]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_sent_too_much() -> None:
+    """Forget what earlier tests have counted; their users have the same keys."""
+    limits._counters.clear()
 
 
 @pytest.fixture

@@ -165,6 +165,52 @@ class TestMessages:
         answer = client.get(f"/chat/api/rooms/{room.id}/messages/?limit=1000000&after=99")
         assert answer.json() == {"messages": [], "last_seq": 1}
 
+    def test_are_limited_as_on_a_socket(
+        self, client: Client, room: RoomView, settings: Any
+    ) -> None:
+        settings.DJWSBRIDGE_SEND_RATE = (2, 60.0)
+
+        def send() -> Any:
+            body = {"body": "hello", "client_message_id": str(uuid.uuid4())}
+            return post(client, f"rooms/{room.id}/messages/", body)
+
+        assert [send().status_code for _ in range(2)] == [201, 201]
+        refused = send()
+        assert error_of(refused) == (429, "rate_limited")
+        assert 0 < refused.json()["error"]["retry_after_ms"] <= 60_001
+        assert refused.json()["error"]["retryable"] is True
+        assert Message.objects.count() == 2
+
+
+class TestMe:
+    def test_is_shown_and_changed(self, client: Client, alice: User) -> None:
+        shown: Any = client.get("/chat/api/me/")
+        assert shown.json() == {"id": alice.pk, "name": "alice", "read_receipts": True}
+        for is_on in (False, True):
+            changed = self.patch(client, {"read_receipts": is_on})
+            assert changed.status_code == 200
+            again: Any = client.get("/chat/api/me/")
+            assert again.json() == changed.json()
+            assert changed.json()["read_receipts"] is is_on
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            ({}, "bad_field"),
+            ({"read_receipts": 1}, "bad_field"),
+            ({"read_receipts": None}, "bad_field"),
+            ({"read_receipts": False, "last_seen": None}, "unknown_field"),
+            ({"read_receipts": False, "id": 1}, "unknown_field"),
+        ],
+    )
+    def test_takes_nothing_else(self, client: Client, body: Any, code: str) -> None:
+        assert error_of(self.patch(client, body)) == (400, code)
+        shown: Any = client.get("/chat/api/me/")
+        assert shown.json()["read_receipts"] is True
+
+    def patch(self, client: Client, body: Any) -> Any:
+        return client.patch("/chat/api/me/", json.dumps(body), content_type="application/json")
+
 
 class TestForm:
     @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ from django.contrib.auth.models import User
 
 from djwsbridge import runtime as runtimes
 from djwsbridge.chat import handlers, services
-from djwsbridge.chat.commands import ListMessages, MarkRead, SendMessage
+from djwsbridge.chat.commands import (
+    Acknowledge,
+    ListMembers,
+    ListMessages,
+    MarkRead,
+    SendMessage,
+    SetTyping,
+)
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport import registry
 
@@ -36,6 +43,8 @@ async def test_each_command_reaches_its_service() -> None:
     assert page.messages == [sent]
     read = await handlers.mark_read(asking, MarkRead(id=3, room=room.id, seq=1))  # type: ignore[arg-type]
     assert read.read_seq == 1
+    acked = Acknowledge(id=4, seqs={f"room.{room.id}": 1})
+    assert await handlers.acknowledge(asking, acked) == {}  # type: ignore[arg-type]
 
 
 def test_the_app_has_registered_them() -> None:
@@ -43,6 +52,9 @@ def test_the_app_has_registered_them() -> None:
         (SendMessage(id=1, room=1, body="", client_message_id=uuid.uuid4()), handlers.send_message),
         (ListMessages(id=1, room=1), handlers.list_messages),
         (MarkRead(id=1, room=1, seq=1), handlers.mark_read),
+        (Acknowledge(id=1, seqs={}), handlers.acknowledge),
+        (SetTyping(id=1, room=1), handlers.set_typing),
+        (ListMembers(id=1, room=1), handlers.list_members),
     ):
         assert registry.handler_of(command) is handler
     assert registry.counts_as_send(
@@ -59,5 +71,7 @@ def test_the_app_has_registered_topics_rule_and_route(alice: User, bob: User) ->
     assert rule is not None
     assert rule(alice, topic)
     assert not rule(bob, topic)
+    states = registry.topic_states(alice, [topic, "user.1"])
+    assert states.keys() == {topic}
     routes = [route for route in registry.routes() if route.resolve("ws/chat/a room/")]
     assert len(routes) == 1

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership, Room
@@ -131,10 +133,41 @@ def test_outlives_the_other_persons_account(alice: User, bob: User) -> None:
     assert left.last_message.body == "bye"
 
 
+class TestRate:
+    @pytest.fixture(autouse=True)
+    def _two_an_hour(self, settings: Any) -> None:
+        settings.DJWSBRIDGE_DIRECT_RATE = (2, 3600.0)
+
+    def test_stops_who_writes_to_everybody(self, alice: User) -> None:
+        peers = [User.objects.create(username=f"peer{number}") for number in range(3)]
+        for peer in peers[:2]:
+            services.open_direct(actor=alice, user_id=peer.pk)
+        with pytest.raises(CommandError) as caught:
+            services.open_direct(actor=alice, user_id=peers[2].pk)
+        assert caught.value.code is ErrorCode.RATE_LIMITED
+        assert 3_590_000 < caught.value.details["retry_after_ms"] <= 3_600_001
+        assert Room.objects.count() == 2
+
+    def test_old_conversations_go_on(self, alice: User) -> None:
+        peers = [User.objects.create(username=f"peer{number}") for number in range(3)]
+        for peer in peers[:2]:
+            services.open_direct(actor=alice, user_id=peer.pk)
+        services.open_direct(actor=alice, user_id=peers[0].pk)
+        Room.objects.update(created=timezone.now() - timedelta(hours=1))
+        services.open_direct(actor=alice, user_id=peers[2].pk)
+
+    def test_counts_what_one_has_begun_oneself(self, alice: User) -> None:
+        peers = [User.objects.create(username=f"peer{number}") for number in range(3)]
+        for peer in peers:
+            services.open_direct(actor=peer, user_id=alice.pk)
+        services.create_room(actor=alice, title="General")
+        services.open_direct(actor=alice, user_id=alice.pk)
+
+
 def test_queries(alice: User, bob: User, django_assert_num_queries: Any) -> None:
-    # The peer, the look-up, a savepoint, the room and its members, what both of them see, and an
+    # The peer, the look-up, what was made lately, a savepoint, the room and its members, what both of them see, and an
     # event for each, the first on its topic.
-    with django_assert_num_queries(23):
+    with django_assert_num_queries(24):
         services.open_direct(actor=alice, user_id=bob.pk)
     with django_assert_num_queries(7):
         services.open_direct(actor=alice, user_id=bob.pk)

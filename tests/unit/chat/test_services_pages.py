@@ -20,7 +20,7 @@ def test_a_member_gets_messages_and_members(
         services.send_message(
             actor=bob, room_id=room.id, body=str(number), client_message_id=uuid.uuid4()
         )
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         page = services.load_page(actor=alice, room=room)
     assert page.user.name == "alice"
     assert [message.seq for message in page.messages] == list(range(12, 62))

@@ -24,6 +24,11 @@ def refusal(function: Any, **fields: Any) -> ErrorCode:
     return caught.value.code
 
 
+def roles(room_id: int) -> dict[str, str]:
+    rows = Membership.objects.filter(room_id=room_id)
+    return {row.user.get_username(): row.role for row in rows.select_related("user")}
+
+
 class TestCreateRoom:
     def test_makes_a_group_that_its_maker_owns_and_hears(
         self, alice: User, capture_pushes: Capture
@@ -202,9 +207,9 @@ class TestJoinRoom:
 
     def test_queries(self, alice: User, bob: User, django_assert_num_queries: Any) -> None:
         room = services.create_room(actor=alice, title="General")
-        # Two savepoints, the room and its seq, the look-up and the membership, the room as it is seen,
+        # Two savepoints, the room and its seq, the look-up, the membership and who owns, the room as seen,
         # and one event for the user and one for the room, each the first on its topic.
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(20):
             services.join_room(actor=bob, room_id=room.id)
 
 
@@ -230,6 +235,41 @@ class TestLeaveRoom:
         assert gone[1]["push"] == "member.left"
         assert gone[1]["data"] == {"room": room.id, "user": {"id": bob.pk, "name": "bob"}}
 
+    def test_the_longest_member_succeeds_the_last_owner(
+        self, alice: User, bob: User, carol: User
+    ) -> None:
+        room = services.create_room(actor=alice, title="General")
+        for actor in (bob, carol):
+            services.join_room(actor=actor, room_id=room.id)
+        services.leave_room(actor=alice, room_id=room.id)
+        assert roles(room.id) == {"bob": Role.OWNER, "carol": Role.MEMBER}
+
+    def test_an_admin_goes_before_the_longest_member(
+        self, alice: User, bob: User, carol: User
+    ) -> None:
+        room = services.create_room(actor=alice, title="General")
+        for actor in (bob, carol):
+            services.join_room(actor=actor, room_id=room.id)
+        Membership.objects.filter(user=carol).update(role=Role.ADMIN)
+        services.leave_room(actor=alice, room_id=room.id)
+        assert roles(room.id) == {"bob": Role.MEMBER, "carol": Role.OWNER}
+
+    def test_another_owner_is_enough(self, alice: User, bob: User, carol: User) -> None:
+        room = services.create_room(actor=alice, title="General")
+        for actor in (bob, carol):
+            services.join_room(actor=actor, room_id=room.id)
+        Membership.objects.filter(user=carol).update(role=Role.OWNER)
+        services.leave_room(actor=alice, room_id=room.id)
+        assert roles(room.id) == {"bob": Role.MEMBER, "carol": Role.OWNER}
+
+    def test_who_joins_an_empty_room_owns_it(self, alice: User, bob: User) -> None:
+        room = services.create_room(actor=alice, title="General")
+        services.leave_room(actor=alice, room_id=room.id)
+        assert roles(room.id) == {}
+        services.join_room(actor=bob, room_id=room.id)
+        services.join_room(actor=alice, room_id=room.id)
+        assert roles(room.id) == {"bob": Role.OWNER, "alice": Role.MEMBER}
+
     def test_is_for_members_of_groups(self, alice: User, bob: User) -> None:
         room = services.create_room(actor=alice, title="General")
         private = services.open_direct(actor=alice, user_id=bob.pk)
@@ -243,7 +283,7 @@ class TestLeaveRoom:
     def test_queries(self, alice: User, bob: User, django_assert_num_queries: Any) -> None:
         room = services.create_room(actor=alice, title="General")
         services.join_room(actor=bob, room_id=room.id)
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(9):
             services.leave_room(actor=bob, room_id=room.id)
 
 

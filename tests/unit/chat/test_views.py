@@ -44,7 +44,7 @@ class TestIndex:
         data = chat_data(answer)
         assert data["socket_path"] == "/ws/bridge/"
         assert data["api"] == "/chat/api/"
-        assert data["user"] == {"id": alice.pk, "name": "alice"}
+        assert data["user"] == {"id": alice.pk, "name": "alice", "read_receipts": True}
         assert len(data["rooms"]) == 2
         assert (data["room"], data["peer"], data["messages"], data["last_seq"]) == (
             None,

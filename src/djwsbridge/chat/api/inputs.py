@@ -13,7 +13,16 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import MAX_INTEGER
 
-__all__ = ["CreateRoom", "Input", "ListMessages", "Nothing", "OpenDirect", "SendMessage", "read"]
+__all__ = [
+    "ChangeMe",
+    "CreateRoom",
+    "Input",
+    "ListMessages",
+    "Nothing",
+    "OpenDirect",
+    "SendMessage",
+    "read",
+]
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
@@ -29,6 +38,12 @@ Fields = TypeVar("Fields", bound=Input)
 
 class Nothing(Input, frozen=True, kw_only=True):
     """A request that says everything by its address."""
+
+
+class ChangeMe(Input, frozen=True, kw_only=True):
+    """Let others see how far the user has read, or not."""
+
+    read_receipts: bool
 
 
 class CreateRoom(Input, frozen=True, kw_only=True):

@@ -10,5 +10,6 @@ urlpatterns = [
     path("rooms/<int:room_id>/leave/", views.LeaveView.as_view(), name="api-leave"),
     path("rooms/<int:room_id>/messages/", views.MessagesView.as_view(), name="api-messages"),
     path("rooms/<int:room_id>/members/", views.MembersView.as_view(), name="api-members"),
+    path("me/", views.MeView.as_view(), name="api-me"),
     path("direct/", views.DirectView.as_view(), name="api-direct"),
 ]

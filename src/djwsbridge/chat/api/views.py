@@ -18,6 +18,7 @@ from djwsbridge.chat import services
 from djwsbridge.chat.api import inputs
 from djwsbridge.chat.api.errors import describe, status_of, to_command_error
 from djwsbridge.chat.api.formats import StrictJSONParser, StructRenderer
+from djwsbridge.chat.api.limits import count_send
 from djwsbridge.chat.values import RoomLeft, RoomList
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "DirectView",
     "JoinView",
     "LeaveView",
+    "MeView",
     "MembersView",
     "MessagesView",
     "RoomsView",
@@ -122,6 +124,7 @@ class MessagesView(ChatAPIView):
 
     def post(self, request: Request, room_id: int) -> Response:
         """Send a message."""
+        count_send(self.actor)
         body = self.read_body(inputs.SendMessage)
         message = services.send_message(
             actor=self.actor,
@@ -148,3 +151,17 @@ class DirectView(ChatAPIView):
         """Open it; it is made when there is none."""
         body = self.read_body(inputs.OpenDirect)
         return Response(services.open_direct(actor=self.actor, user_id=body.user))
+
+
+class MeView(ChatAPIView):
+    """The user, as they see themselves."""
+
+    def get(self, request: Request) -> Response:
+        """Show what they have chosen."""
+        self.read_query(inputs.Nothing)
+        return Response(services.view_me(actor=self.actor))
+
+    def patch(self, request: Request) -> Response:
+        """Change it."""
+        body = self.read_body(inputs.ChangeMe)
+        return Response(services.set_read_receipts(actor=self.actor, is_on=body.read_receipts))

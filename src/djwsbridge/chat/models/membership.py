@@ -36,6 +36,10 @@ class Membership(models.Model):
 
         constraints = (
             models.UniqueConstraint(fields=("room", "user"), name="djwsbridge_member_once"),
+            models.CheckConstraint(
+                condition=models.Q(read_seq__lte=models.F("delivered_seq")),
+                name="djwsbridge_read_is_delivered",
+            ),
         )
 
     def __str__(self) -> str:

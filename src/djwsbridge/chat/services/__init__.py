@@ -6,11 +6,23 @@ from djwsbridge.chat.services.direct import find_direct, open_direct
 from djwsbridge.chat.services.messages import (
     Outgoing,
     list_messages,
-    mark_read,
     send_message,
     send_messages,
 )
 from djwsbridge.chat.services.pages import load_page
+from djwsbridge.chat.services.people import (
+    list_last_seen,
+    record_seen,
+    set_read_receipts,
+    typing_notice,
+    view_me,
+)
+from djwsbridge.chat.services.receipts import (
+    acknowledge,
+    describe_topics,
+    list_receipts,
+    mark_read,
+)
 from djwsbridge.chat.services.rooms import (
     create_room,
     find_room,
@@ -25,22 +37,30 @@ from djwsbridge.chat.services.rooms import (
 
 __all__ = [
     "Outgoing",
+    "acknowledge",
     "check_username",
     "create_room",
+    "describe_topics",
     "find_direct",
     "find_room",
     "find_topic",
     "join_room",
     "leave_room",
+    "list_last_seen",
     "list_members",
     "list_messages",
+    "list_receipts",
     "list_rooms",
     "list_topics",
     "load_page",
     "mark_read",
     "may_subscribe",
     "open_direct",
+    "record_seen",
     "room_topic",
     "send_message",
     "send_messages",
+    "set_read_receipts",
+    "typing_notice",
+    "view_me",
 ]

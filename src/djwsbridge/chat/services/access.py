@@ -8,7 +8,7 @@ import msgspec
 
 from djwsbridge.chat import store
 from djwsbridge.chat.values import RoomJoined, RoomView
-from djwsbridge.durable import NewEvent, installed_log
+from djwsbridge.durable import NewEvent
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.publish import subscribe_user
@@ -39,8 +39,7 @@ def user_topic(user_id: object) -> str:
 
 def room_seq(room_id: int) -> int:
     """Return the number of the newest event of a room."""
-    topic, log = room_topic(room_id), installed_log()
-    return log.tips([topic]).get(topic, 0) if log is not None else 0
+    return store.room_seqs([room_id]).get(room_id, 0)
 
 
 def require_member(actor: AbstractBaseUser, room_id: int) -> store.Access:

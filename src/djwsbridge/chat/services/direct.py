@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from djwsbridge.chat import store
 from djwsbridge.chat.services.access import enter_room, view_room
 from djwsbridge.chat.values import RoomView, UserRef
+from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.publish import publish_events
@@ -23,13 +26,15 @@ def open_direct(*, actor: AbstractBaseUser, user_id: int | str | None) -> RoomVi
     """Return the actor's direct room with a user (or with themselves); make it if there is none.
 
     Raises:
-        CommandError: `not_found` when there is no such active user.
+        CommandError: `not_found` when there is no such active user, `rate_limited` when the actor
+            has begun too many conversations lately.
     """
     peer = store.find_user(user_id)
     if peer is None:
         raise CommandError(ErrorCode.NOT_FOUND)
     room_id = store.find_direct(actor, peer)
     if room_id is None:
+        _check_rate(actor)
         try:
             return _make(actor, peer)
         except IntegrityError:  # the other one was faster
@@ -49,6 +54,21 @@ def find_direct(*, actor: AbstractBaseUser, username: str) -> tuple[UserRef, Roo
     room_id = store.find_direct(actor, peer)
     room = None if room_id is None else store.room_view(actor, room_id)
     return store.user_ref(peer), room
+
+
+def _check_rate(actor: AbstractBaseUser) -> None:
+    """Stop who writes to everybody; of requests at once a few more may come through.
+
+    Raises:
+        CommandError: `rate_limited`.
+    """
+    count, seconds = settings.DIRECT_RATE
+    now, window = timezone.now(), timedelta(seconds=seconds)
+    made = store.recent_directs(actor, after=now - window, limit=count)
+    if len(made) >= count:
+        wait = made[-1] + window - now
+        milliseconds = int(wait / timedelta(milliseconds=1)) + 1
+        raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds)
 
 
 @transaction.atomic

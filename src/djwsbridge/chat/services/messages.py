@@ -1,4 +1,4 @@
-"""Messages: send, list, mark as read."""
+"""Messages: send, list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 
 from djwsbridge.chat import store
 from djwsbridge.chat.services.access import require_member, room_seq, room_topic
-from djwsbridge.chat.values import MessagePage, MessageView, ReadView
+from djwsbridge.chat.values import MessagePage, MessageView
 from djwsbridge.durable import NewEvent
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
@@ -25,7 +25,6 @@ __all__ = [
     "PAGE_LIMIT",
     "Outgoing",
     "list_messages",
-    "mark_read",
     "send_message",
     "send_messages",
 ]
@@ -182,19 +181,3 @@ def list_messages(
     if messages:  # one may have come in between the two queries
         last_seq = max(last_seq, messages[-1].seq)
     return MessagePage(messages=messages, last_seq=last_seq)
-
-
-def mark_read(*, actor: AbstractBaseUser, room_id: int, seq: int) -> ReadView:
-    """Move the actor's read pointer of a room forward; it never goes back.
-
-    Raises:
-        CommandError: `not_found` when the actor is no member, `bad_field` for a negative seq,
-            `bad_ack` for one that does not exist yet.
-    """
-    if seq < 0:
-        raise CommandError(ErrorCode.BAD_FIELD, field="seq")
-    access = require_member(actor, room_id)
-    if seq > room_seq(room_id):
-        raise CommandError(ErrorCode.BAD_ACK)
-    store.raise_read_seq(access, seq)
-    return ReadView(read_seq=max(access.read_seq, seq))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
 from djwsbridge.chat.services.messages import list_messages
+from djwsbridge.chat.services.people import view_me
 from djwsbridge.chat.services.rooms import MEMBERS_LISTED, list_rooms
 from djwsbridge.chat.values import MessagePage, PageView, RoomView
 
@@ -23,7 +24,7 @@ def load_page(*, actor: AbstractBaseUser, room: RoomView | None) -> PageView:
         page = list_messages(actor=actor, room_id=room.id)
         members = store.list_members(room.id, limit=MEMBERS_LISTED)
     return PageView(
-        user=store.user_ref(actor),
+        user=view_me(actor=actor),
         rooms=list_rooms(actor=actor),
         room=room,
         messages=page.messages,

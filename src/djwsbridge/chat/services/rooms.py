@@ -17,7 +17,7 @@ from djwsbridge.chat.services.access import (
     user_topic,
     view_room,
 )
-from djwsbridge.chat.values import MemberChange, Members, RoomKind, RoomLeft, RoomView
+from djwsbridge.chat.values import MemberChange, Members, RoomLeft, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.publish import publish_events, unsubscribe_user
@@ -86,15 +86,16 @@ def list_rooms(*, actor: AbstractBaseUser) -> list[RoomView]:
 
 @transaction.atomic
 def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
-    """Become a member of a group; nothing happens to one who is.
+    """Become a member of a group, its owner if nobody is there; nothing happens to one who is.
 
     Raises:
         CommandError: `not_found` when there is no such group.
     """
-    if not store.is_group(room_id):
+    if not store.lock_group(room_id):
         raise CommandError(ErrorCode.NOT_FOUND)
     if not store.add_member(actor, room_id, last_seq=room_seq(room_id)):
         return view_room(actor, room_id)
+    store.pass_on_ownership(room_id)
     room, joined = enter_room(actor, room_id)
     change = MemberChange(room_id, store.user_ref(actor))
     publish_events([joined, event(room_topic(room_id), "member.joined", change)])
@@ -105,13 +106,17 @@ def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
 def leave_room(*, actor: AbstractBaseUser, room_id: int) -> None:
     """Give up the membership of a group; the actor's devices stop listening to it.
 
+    When the last owner leaves, the first admin becomes one, else who is there for longest.
+
     Raises:
         CommandError: `not_found` when the actor is no member, `forbidden` for a direct room.
     """
+    is_group = store.lock_group(room_id)
     access = require_member(actor, room_id)
-    if access.kind is RoomKind.DIRECT:
+    if not is_group:
         raise CommandError(ErrorCode.FORBIDDEN)
     store.remove_member(access)
+    store.pass_on_ownership(room_id)
     unsubscribe_user(actor.pk, room_topic(room_id))
     change = MemberChange(room_id, store.user_ref(actor))
     publish_events(

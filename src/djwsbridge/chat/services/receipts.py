@@ -1,0 +1,119 @@
+"""Receipts: what was delivered to members, and how far they have read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from djwsbridge.chat import store
+from djwsbridge.chat.services.access import room_seq, room_topic
+from djwsbridge.chat.values import Audience, Receipt, ReceiptChange
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+__all__ = ["LARGE_ROOM", "acknowledge", "describe_topics", "list_receipts", "mark_read"]
+
+LARGE_ROOM = 100  # members; in a larger room a message would cost as many pushes as it has readers
+MAX_ACKS = 200  # topics of one `ack`, as many as a `connect` may have cursors
+
+
+def acknowledge(*, actor: AbstractBaseUser, seqs: Mapping[str, int]) -> list[ReceiptChange]:
+    """Note that a device of the actor has everything of some rooms up to a seq.
+
+    Topics that are no rooms of the actor are passed over: one may have been left a moment ago.
+
+    Args:
+        actor: whose pointers move; never back.
+        seqs: topic → seq.
+
+    Returns:
+        What has changed; the caller tells it to those whom it concerns.
+
+    Raises:
+        CommandError: `too_many`, or `bad_ack` when one of the rooms is not there yet; nothing moves.
+    """
+    if len(seqs) > MAX_ACKS:
+        raise CommandError(ErrorCode.TOO_MANY, limit=MAX_ACKS)
+    wanted = {_room_id(topic): seq for topic, seq in seqs.items()}
+    found = store.find_pointers(actor, wanted, large=LARGE_ROOM)
+    tips = store.room_seqs(found)
+    if any(wanted[room_id] > tips.get(room_id, 0) for room_id in found):
+        raise CommandError(ErrorCode.BAD_ACK)
+    moved = {
+        room_id: pointers
+        for room_id, pointers in found.items()
+        if wanted[room_id] > pointers.delivered_seq
+    }
+    if moved:
+        store.raise_delivered({one.membership_id: wanted[key] for key, one in moved.items()})
+    return [
+        _change(actor, key, one, delivered_seq=wanted[key], read_seq=one.read_seq)
+        for key, one in moved.items()
+    ]
+
+
+def mark_read(
+    *, actor: AbstractBaseUser, room_id: int, seq: int
+) -> tuple[int, list[ReceiptChange]]:
+    """Move the actor's read pointer of a room forward, and the delivered pointer with it; never back.
+
+    Returns:
+        How far the actor has read, and what has changed; the caller tells it.
+
+    Raises:
+        CommandError: `not_found` when the actor is no member, `bad_field` for a negative seq,
+            `bad_ack` for one that does not exist yet.
+    """
+    if seq < 0:
+        raise CommandError(ErrorCode.BAD_FIELD, field="seq")
+    pointers = store.find_pointers(actor, [room_id], large=LARGE_ROOM).get(room_id)
+    if pointers is None:
+        raise CommandError(ErrorCode.NOT_FOUND)
+    if seq <= pointers.read_seq:
+        return pointers.read_seq, []
+    if seq > room_seq(room_id):
+        raise CommandError(ErrorCode.BAD_ACK)
+    store.raise_read(pointers.membership_id, seq)
+    delivered_seq = max(pointers.delivered_seq, seq)
+    change = _change(actor, room_id, pointers, delivered_seq=delivered_seq, read_seq=seq)
+    return seq, [change]
+
+
+def list_receipts(*, actor: AbstractBaseUser, room_ids: Iterable[int]) -> dict[int, list[Receipt]]:
+    """Return the receipts of all members by room, of those of the actor's rooms that are not large."""
+    return store.list_receipts(actor, room_ids, large=LARGE_ROOM)
+
+
+def describe_topics(
+    *, actor: AbstractBaseUser, topics: Sequence[str]
+) -> dict[str, dict[str, object]]:
+    """Return what a client that connects is told of its rooms besides what it has missed."""
+    found = list_receipts(actor=actor, room_ids=[_room_id(topic) for topic in topics])
+    return {room_topic(room_id): {"receipts": receipts} for room_id, receipts in found.items()}
+
+
+def _room_id(topic: str) -> int:
+    """Return the room of a topic; 0, which is none, for a topic of something else."""
+    number = topic.removeprefix("room.")
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
+def _change(
+    actor: AbstractBaseUser,
+    room_id: int,
+    pointers: store.Pointers,
+    *,
+    delivered_seq: int,
+    read_seq: int,
+) -> ReceiptChange:
+    audience = Audience.DELIVERED if pointers.hides_read else Audience.ROOM
+    return ReceiptChange(
+        room=room_id,
+        user=store.wire_id(actor.pk),
+        delivered_seq=delivered_seq,
+        read_seq=read_seq,
+        audience=Audience.OWN if pointers.is_large else audience,
+    )

@@ -1,0 +1,83 @@
+"""Every query of the chat: takes and returns plain values; the tables stay in here."""
+
+from djwsbridge.chat.store.memberships import (
+    Access,
+    add_member,
+    find_access,
+    find_members,
+    list_last_seen,
+    list_members,
+    list_room_ids,
+    pass_on_ownership,
+    remove_member,
+)
+from djwsbridge.chat.store.messages import add_messages, find_sent, list_messages
+from djwsbridge.chat.store.profiles import find_read_receipts, save_last_seen, save_read_receipts
+from djwsbridge.chat.store.receipts import (
+    Pointers,
+    find_pointers,
+    list_receipts,
+    raise_delivered,
+    raise_read,
+)
+from djwsbridge.chat.store.rooms import (
+    add_group,
+    find_direct,
+    find_room_id,
+    list_rooms,
+    lock_group,
+    make_direct,
+    recent_directs,
+    room_seqs,
+    room_view,
+    title_exists,
+)
+from djwsbridge.chat.store.users import (
+    find_user,
+    find_username,
+    names_without_skeleton,
+    save_skeletons,
+    skeleton_exists,
+    user_ref,
+    wire_id,
+)
+
+__all__ = [
+    "Access",
+    "Pointers",
+    "add_group",
+    "add_member",
+    "add_messages",
+    "find_access",
+    "find_direct",
+    "find_members",
+    "find_pointers",
+    "find_read_receipts",
+    "find_room_id",
+    "find_sent",
+    "find_user",
+    "find_username",
+    "list_last_seen",
+    "list_members",
+    "list_messages",
+    "list_receipts",
+    "list_room_ids",
+    "list_rooms",
+    "lock_group",
+    "make_direct",
+    "names_without_skeleton",
+    "pass_on_ownership",
+    "raise_delivered",
+    "raise_read",
+    "recent_directs",
+    "remove_member",
+    "room_seqs",
+    "room_view",
+    "save_last_seen",
+    "save_read_receipts",
+    "save_skeletons",
+    "skeleton_exists",
+    "title_exists",
+    "user_ref",
+    "wire_id",
+]

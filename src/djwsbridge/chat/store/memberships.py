@@ -1,0 +1,106 @@
+"""Queries about who is in which room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from django.db.models import Case, Exists, OuterRef, Subquery, Value, When
+
+from djwsbridge.chat.models import Membership, Profile, Role
+from djwsbridge.chat.store.users import user_ref
+from djwsbridge.chat.values import RoomKind, UserRef
+from djwsbridge.protocol.frames import MAX_INTEGER
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+__all__ = [
+    "Access",
+    "add_member",
+    "find_access",
+    "find_members",
+    "list_last_seen",
+    "list_members",
+    "list_room_ids",
+    "pass_on_ownership",
+    "remove_member",
+]
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """A member's access to a room: what a service has to know before it acts."""
+
+    membership_id: int
+    kind: RoomKind
+
+
+def find_access(actor: AbstractBaseUser, room_id: int) -> Access | None:
+    """Return what an actor may rely on in a room; None when they are no member of it."""
+    if room_id > MAX_INTEGER:  # more than the column holds
+        return None
+    row = (
+        Membership.objects.filter(room_id=room_id, user_id=actor.pk)
+        .values_list("id", "room__kind")
+        .first()
+    )
+    if row is None:
+        return None
+    membership_id, kind = row
+    return Access(membership_id=membership_id, kind=RoomKind(kind))
+
+
+def find_members(pairs: Iterable[tuple[int, Any]]) -> set[tuple[int, Any]]:
+    """Return which of these (room, user) are memberships; some others may be among them."""
+    rooms, users = zip(*pairs, strict=True)
+    possible = {room_id for room_id in rooms if room_id <= MAX_INTEGER}
+    rows = Membership.objects.filter(room_id__in=possible, user_id__in=set(users))
+    return set(rows.values_list("room_id", "user_id"))
+
+
+def add_member(actor: AbstractBaseUser, room_id: int, *, last_seq: int) -> bool:
+    """Store a membership that has read everything so far; say whether it is new."""
+    _, is_new = Membership.objects.get_or_create(
+        room_id=room_id,
+        user_id=actor.pk,
+        defaults={"joined_seq": last_seq, "delivered_seq": last_seq, "read_seq": last_seq},
+    )
+    return is_new
+
+
+def remove_member(access: Access) -> None:
+    """Delete a membership."""
+    Membership.objects.filter(id=access.membership_id).delete()
+
+
+def pass_on_ownership(room_id: int) -> None:
+    """Make a member the owner if the room has none: the first admin, else who is there for longest.
+
+    Call it with the group locked.
+    """
+    rows = Membership.objects.filter(room_id=room_id)
+    admins_first = Case(When(role=Role.ADMIN, then=Value(0)), default=Value(1))
+    heir = rows.order_by(admins_first, "id").values("id")[:1]
+    owners = Membership.objects.filter(room_id=OuterRef("room_id"), role=Role.OWNER)
+    rows.filter(~Exists(owners), id=Subquery(heir)).update(role=Role.OWNER)
+
+
+def list_members(room_id: int, *, limit: int) -> list[UserRef]:
+    """Return up to `limit` members of a room, the longest there first."""
+    rows = Membership.objects.filter(room_id=room_id).select_related("user").order_by("id")
+    return [user_ref(row.user) for row in rows[:limit]]
+
+
+def list_last_seen(room_id: int, *, limit: int) -> list[tuple[UserRef, datetime | None]]:
+    """Return up to `limit` members of a room, and when each was last seen, if ever."""
+    seen = Profile.objects.filter(user_id=OuterRef("user_id")).values("last_seen")
+    rows = Membership.objects.filter(room_id=room_id).annotate(last_seen=Subquery(seen))
+    found = rows.select_related("user").order_by("id")[:limit]
+    return [(user_ref(row.user), row.last_seen) for row in found]
+
+
+def list_room_ids(actor: AbstractBaseUser) -> list[int]:
+    """Return the ids of the rooms that an actor is a member of."""
+    return list(Membership.objects.filter(user_id=actor.pk).values_list("room_id", flat=True))

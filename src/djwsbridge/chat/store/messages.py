@@ -1,0 +1,80 @@
+"""Queries about messages."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import OuterRef, Subquery
+
+from djwsbridge.chat.models import Message, Room
+from djwsbridge.chat.store.users import user_ref
+from djwsbridge.chat.values import MessageView
+
+__all__ = [
+    "add_messages",
+    "find_sent",
+    "list_messages",
+    "newest_messages",
+]
+
+
+def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
+    """Store messages, each with the key of its sender, in one statement.
+
+    Raises:
+        IntegrityError: a sender has stored a message with this `client_message_id` before.
+    """
+    Message.objects.bulk_create(
+        Message(
+            room_id=view.room,
+            seq=view.seq,
+            sender_id=sender_id,
+            body=view.body,
+            client_message_id=view.client_message_id,
+            created=view.created,
+        )
+        for sender_id, view in messages
+    )
+
+
+def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUID], MessageView]:
+    """Return which of these (sender, `client_message_id`) were stored before, and what."""
+    senders, ids = zip(*keys, strict=True)
+    rows = Message.objects.filter(sender_id__in=set(senders), client_message_id__in=set(ids))
+    return {
+        (row.sender_id, row.client_message_id): _message_view(row)
+        for row in rows.select_related("sender")
+    }
+
+
+def list_messages(
+    room_id: int, *, before: int | None, after: int | None, limit: int
+) -> list[MessageView]:
+    """Return up to `limit` messages, ascending: the newest, those before, or those after a seq."""
+    rows = Message.objects.filter(room_id=room_id).select_related("sender")
+    if after is not None:
+        return [_message_view(row) for row in rows.filter(seq__gt=after).order_by("seq")[:limit]]
+    if before is not None:
+        rows = rows.filter(seq__lt=before)
+    return [_message_view(row) for row in reversed(rows.order_by("-seq")[:limit])]
+
+
+def newest_messages(room_ids: Iterable[int]) -> list[MessageView]:
+    """Return the newest message of each room."""
+    newest = Message.objects.filter(room_id=OuterRef("pk")).order_by("-seq").values("pk")[:1]
+    rooms = Room.objects.filter(pk__in=list(room_ids)).order_by()
+    rows = Message.objects.filter(pk__in=rooms.values_list(Subquery(newest), flat=True))
+    return [_message_view(row) for row in rows.select_related("sender")]
+
+
+def _message_view(row: Message) -> MessageView:
+    return MessageView(
+        room=row.room_id,
+        seq=row.seq,
+        sender=user_ref(row.sender),
+        body=row.body,
+        created=row.created,
+        client_message_id=row.client_message_id,
+    )

@@ -1,0 +1,198 @@
+"""Queries about rooms, and rooms as one user sees them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.urls import NoReverseMatch, reverse
+
+from djwsbridge.chat.models import Membership, Message, Role, Room
+from djwsbridge.chat.store.messages import newest_messages
+from djwsbridge.chat.store.users import DELETED_USER, user_ref
+from djwsbridge.chat.values import MessageView, RoomKind, RoomView, UserRef
+from djwsbridge.durable import installed_log
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+__all__ = [
+    "add_group",
+    "find_direct",
+    "find_room_id",
+    "list_rooms",
+    "lock_group",
+    "make_direct",
+    "recent_directs",
+    "room_seqs",
+    "room_view",
+    "title_exists",
+]
+
+
+def find_room_id(name: str) -> int | None:
+    """Return the id of the room with this slug, or else of the group with this very title."""
+    if "\0" in name:  # PostgreSQL takes no such text
+        return None
+    rooms = Room.objects.filter(Q(slug=name) | Q(title=name, kind=RoomKind.GROUP.value))
+    found = {slug: room_id for room_id, slug in rooms.values_list("id", "slug")}
+    return found.get(name) or next(iter(found.values()), None)
+
+
+def lock_group(room_id: int) -> bool:
+    """Let nobody else join or leave a group until the transaction ends; False when there is none."""
+    groups = Room.objects.select_for_update().filter(id=room_id, kind=RoomKind.GROUP.value)
+    return groups.values_list("id", flat=True).first() is not None
+
+
+def title_exists(key: str) -> bool:
+    """Say whether a group has a title with this key."""
+    return Room.objects.filter(title_key=key).exists()
+
+
+def add_group(*, title: str, key: str, slug: str, owner: AbstractBaseUser) -> int:
+    """Store a group with its owner and return its id.
+
+    Raises:
+        IntegrityError: the title or the slug is taken.
+    """
+    room = Room.objects.create(
+        kind=RoomKind.GROUP.value, title=title, title_key=key, slug=slug, created_by_id=owner.pk
+    )
+    Membership.objects.create(room=room, user_id=owner.pk, role=Role.OWNER)
+    return room.id
+
+
+def find_direct(actor: AbstractBaseUser, peer: AbstractBaseUser) -> int | None:
+    """Return the id of the direct room of two users, or None."""
+    key = _direct_key(actor, peer)
+    return Room.objects.filter(direct_key=key).values_list("id", flat=True).first()
+
+
+def make_direct(actor: AbstractBaseUser, peer: AbstractBaseUser) -> int:
+    """Store the direct room of two users (or of one with themselves) and return its id.
+
+    Raises:
+        IntegrityError: it exists.
+    """
+    room = Room.objects.create(
+        kind=RoomKind.DIRECT.value,
+        slug=f"direct-{uuid.uuid4().hex}",
+        direct_key=_direct_key(actor, peer),
+        created_by_id=actor.pk,
+    )
+    Membership.objects.bulk_create(
+        Membership(room=room, user_id=user_id) for user_id in {actor.pk, peer.pk}
+    )
+    return room.id
+
+
+def recent_directs(actor: AbstractBaseUser, *, after: datetime, limit: int) -> list[datetime]:
+    """Return when an actor has made their newest direct rooms, at most `limit`, the newest first."""
+    rooms = Room.objects.filter(kind=RoomKind.DIRECT.value, created_by_id=actor.pk)
+    moments = rooms.filter(created__gt=after).order_by("-created").values_list("created", flat=True)
+    return list(moments[:limit])
+
+
+def _direct_key(actor: AbstractBaseUser, peer: AbstractBaseUser) -> str:
+    low, high = sorted((actor.pk, peer.pk))
+    return f"{low}:{high}"
+
+
+def room_view(actor: AbstractBaseUser, room_id: int) -> RoomView | None:
+    """Return one room as the actor sees it; None when they may not know of it."""
+    return next(iter(_views(actor, Room.objects.filter(id=room_id))), None)
+
+
+def list_rooms(actor: AbstractBaseUser, *, open_limit: int) -> list[RoomView]:
+    """Return the actor's rooms and up to `open_limit` groups that they may join, by title."""
+    mine = Membership.objects.filter(user_id=actor.pk, room=OuterRef("pk"))
+    own = _views(actor, Room.objects.filter(Exists(mine)))
+    others = Room.objects.filter(~Exists(mine), kind=RoomKind.GROUP.value)
+    views = own + [_room_view(room, None, None, None, 0) for room in others[:open_limit]]
+    return sorted(views, key=lambda view: (view.title.casefold(), view.id))
+
+
+def room_seqs(room_ids: Iterable[int]) -> dict[int, int]:
+    """Return the number of the newest event of each room."""
+    log = installed_log()
+    topics = {f"room.{room_id}": room_id for room_id in room_ids}
+    tips = log.tips(topics) if log is not None else {}
+    return {topics[topic]: seq for topic, seq in tips.items()}
+
+
+def _views(actor: AbstractBaseUser, rooms: QuerySet[Room]) -> list[RoomView]:
+    """Return rooms as the actor sees them, in five queries however many they are."""
+    found = list(rooms)
+    own = _own_memberships(actor, [room.id for room in found])
+    tips = room_seqs(own)
+    peers = _peers(actor, [room for room in found if room.kind == RoomKind.DIRECT.value])
+    newest = {view.room: view for view in newest_messages(own)}
+    return [
+        _room_view(
+            room, own.get(room.id), peers.get(room.id), newest.get(room.id), tips.get(room.id, 0)
+        )
+        for room in found
+        if room.id in own or room.kind == RoomKind.GROUP.value
+    ]
+
+
+def _own_memberships(actor: AbstractBaseUser, room_ids: list[int]) -> dict[int, Membership]:
+    """Return the actor's memberships by room, each with the number of messages unread."""
+    unread = (
+        Message.objects.filter(room_id=OuterRef("room_id"), seq__gt=OuterRef("read_seq"))
+        .exclude(sender_id=actor.pk)
+        .order_by()
+        .values("room_id")
+        .annotate(count=Count("*"))
+        .values("count")
+    )
+    rows = Membership.objects.filter(room_id__in=room_ids, user_id=actor.pk)
+    return {row.room_id: row for row in rows.annotate(unread=Coalesce(Subquery(unread), 0))}
+
+
+def _peers(actor: AbstractBaseUser, rooms: Sequence[Room]) -> dict[int, UserRef]:
+    """Return the other person of each direct room: the actor, where they talk to themselves."""
+    if not rooms:
+        return {}
+    to_self = {room.id for room in rooms if room.direct_key == _direct_key(actor, actor)}
+    peers = {room.id: user_ref(actor) if room.id in to_self else DELETED_USER for room in rooms}
+    others = Membership.objects.filter(room__in=rooms).exclude(user_id=actor.pk)
+    peers.update({row.room_id: user_ref(row.user) for row in others.select_related("user")})
+    return peers
+
+
+def _room_view(
+    room: Room,
+    own: Membership | None,
+    peer: UserRef | None,
+    newest: MessageView | None,
+    last_seq: int,
+) -> RoomView:
+    return RoomView(
+        id=room.id,
+        slug=room.slug,
+        title=peer.name if peer else room.title,
+        kind=RoomKind(room.kind),
+        url=_room_url(room, peer),
+        is_member=own is not None,
+        last_seq=last_seq,
+        read_seq=own.read_seq if own else 0,
+        unread=getattr(own, "unread", 0),
+        peer=peer,
+        last_message=newest,
+    )
+
+
+def _room_url(room: Room, peer: UserRef | None) -> str:
+    """Return the address of the room's page; empty when the project has no chat pages."""
+    try:
+        if peer and peer.id is not None:
+            return reverse("djwsbridge_chat:direct", args=[peer.name])
+        return reverse("djwsbridge_chat:room", args=[room.slug])
+    except NoReverseMatch:
+        return ""

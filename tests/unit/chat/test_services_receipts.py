@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+
+from djwsbridge.chat import services
+from djwsbridge.chat.models import Membership
+from djwsbridge.chat.services import receipts
+from djwsbridge.chat.values import Audience, ReceiptChange, RoomView
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+@pytest.fixture
+def room(alice: User, bob: User) -> RoomView:
+    """Return a room in which bob's joining is event 1 and five messages follow."""
+    made = services.create_room(actor=alice, title="General")
+    services.join_room(actor=bob, room_id=made.id)
+    for _ in range(5):
+        send(alice, made)
+    return made
+
+
+def send(actor: User, room: RoomView) -> None:
+    services.send_message(
+        actor=actor, room_id=room.id, body="hello", client_message_id=uuid.uuid4()
+    )
+
+
+def pointers(user: User, room: RoomView) -> tuple[int, int]:
+    row = Membership.objects.get(room_id=room.id, user=user)
+    return row.delivered_seq, row.read_seq
+
+
+def read(actor: User, room: RoomView, seq: int) -> list[ReceiptChange]:
+    return services.mark_read(actor=actor, room_id=room.id, seq=seq)[1]
+
+
+def acknowledge(actor: User, room: RoomView, seq: int) -> list[ReceiptChange]:
+    return services.acknowledge(actor=actor, seqs={f"room.{room.id}": seq})
+
+
+def refusal(function: Any, **fields: Any) -> ErrorCode:
+    with pytest.raises(CommandError) as caught:
+        function(**fields)
+    return caught.value.code
+
+
+class TestAcknowledge:
+    def test_moves_what_was_delivered_and_never_back(self, bob: User, room: RoomView) -> None:
+        for seq, delivered in ((0, 0), (3, 3), (2, 3), (6, 6), (5, 6)):
+            acknowledge(bob, room, seq)
+            assert pointers(bob, room) == (delivered, 0)
+
+    def test_returns_what_has_changed(self, bob: User, room: RoomView) -> None:
+        read(bob, room, 2)
+        [change] = acknowledge(bob, room, 4)
+        assert change == ReceiptChange(
+            room=room.id, user=bob.pk, delivered_seq=4, read_seq=2, audience=Audience.ROOM
+        )
+        assert acknowledge(bob, room, 4) == []
+        assert acknowledge(bob, room, 1) == []
+
+    def test_takes_many_rooms_and_passes_over_what_is_none(
+        self, alice: User, bob: User, carol: User, room: RoomView
+    ) -> None:
+        direct = services.open_direct(actor=carol, user_id=bob.pk)
+        send(carol, direct)
+        foreign = services.create_room(actor=alice, title="Not for bob")
+        seqs = {f"room.{each.id}": 1 for each in (room, direct, foreign)}
+        others = {"user.7": 9, "room.x": 9, "room.": 9, "rooms.1": 9, f"room.{10**70}": 9}
+        changes = services.acknowledge(actor=bob, seqs={**seqs, **others, "room.999999": 9})
+        assert {change.room for change in changes} == {room.id, direct.id}
+        assert pointers(bob, room) == pointers(bob, direct) == (1, 0)
+        assert pointers(alice, foreign) == (0, 0)
+
+    def test_refuses_what_does_not_exist_and_moves_nothing(
+        self, bob: User, carol: User, room: RoomView
+    ) -> None:
+        direct = services.open_direct(actor=bob, user_id=carol.pk)
+        seqs = {f"room.{room.id}": 3, f"room.{direct.id}": 1}
+        assert refusal(services.acknowledge, actor=bob, seqs=seqs) is ErrorCode.BAD_ACK
+        assert pointers(bob, room) == (0, 0)
+
+    def test_says_nothing_about_foreign_rooms(self, carol: User, room: RoomView) -> None:
+        assert acknowledge(carol, room, 10**6) == []
+
+    def test_takes_at_most_200_topics(self, bob: User) -> None:
+        seqs = {f"room.{number}": 0 for number in range(1, 202)}
+        assert refusal(services.acknowledge, actor=bob, seqs=seqs) is ErrorCode.TOO_MANY
+        del seqs["room.1"]
+        assert services.acknowledge(actor=bob, seqs=seqs) == []
+
+    def test_queries(self, bob: User, room: RoomView, django_assert_num_queries: Any) -> None:
+        others = [services.create_room(actor=bob, title=str(number)) for number in range(3)]
+        for other in others:
+            send(bob, other)
+        seqs = {f"room.{each.id}": 1 for each in (room, *others)}
+        # The pointers, the seqs of the rooms, and the pointers again.
+        with django_assert_num_queries(3):
+            assert len(services.acknowledge(actor=bob, seqs=seqs)) == 4
+        with django_assert_num_queries(2):
+            assert services.acknowledge(actor=bob, seqs=seqs) == []
+
+
+class TestMarkRead:
+    def test_only_grows(self, bob: User, room: RoomView) -> None:
+        moves = [
+            services.mark_read(actor=bob, room_id=room.id, seq=seq)[0] for seq in (0, 3, 2, 5, 4)
+        ]
+        assert moves == [0, 3, 3, 5, 5]
+        assert pointers(bob, room) == (5, 5)
+
+    def test_never_lowers_what_was_delivered(self, bob: User, room: RoomView) -> None:
+        acknowledge(bob, room, 4)
+        [change] = read(bob, room, 2)
+        assert (change.delivered_seq, change.read_seq) == (4, 2)
+        assert pointers(bob, room) == (4, 2)
+
+    def test_says_once_what_has_changed(self, bob: User, room: RoomView) -> None:
+        [change] = read(bob, room, 3)
+        assert (change.delivered_seq, change.read_seq, change.audience) == (3, 3, Audience.ROOM)
+        assert read(bob, room, 3) == read(bob, room, 1) == []
+
+    def test_counts_what_is_unread(self, bob: User, room: RoomView) -> None:
+        read(bob, room, 3)
+        [view] = services.list_rooms(actor=bob)
+        assert (view.last_seq, view.read_seq, view.unread) == (6, 3, 3)
+
+    def test_counts_messages_of_others_alone(self, bob: User, carol: User, room: RoomView) -> None:
+        send(bob, room)
+        services.join_room(actor=carol, room_id=room.id)
+        services.leave_room(actor=carol, room_id=room.id)
+        [view] = services.list_rooms(actor=bob)
+        assert (view.last_seq, view.unread) == (9, 5)
+
+    @pytest.mark.parametrize(("seq", "code"), [(7, ErrorCode.BAD_ACK), (-1, ErrorCode.BAD_FIELD)])
+    def test_refuses_what_does_not_exist(
+        self, bob: User, room: RoomView, seq: int, code: ErrorCode
+    ) -> None:
+        assert refusal(services.mark_read, actor=bob, room_id=room.id, seq=seq) is code
+
+    def test_is_for_members(self, carol: User, room: RoomView) -> None:
+        for room_id in (room.id, 10**9, 2**70):
+            code = refusal(services.mark_read, actor=carol, room_id=room_id, seq=1)
+            assert code is ErrorCode.NOT_FOUND
+
+    def test_the_database_itself_keeps_read_below_delivered(
+        self, bob: User, room: RoomView
+    ) -> None:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Membership.objects.filter(user=bob).update(read_seq=3)
+
+    def test_queries(self, bob: User, room: RoomView, django_assert_num_queries: Any) -> None:
+        with django_assert_num_queries(3):
+            services.mark_read(actor=bob, room_id=room.id, seq=1)
+        with django_assert_num_queries(1):
+            services.mark_read(actor=bob, room_id=room.id, seq=1)
+
+
+class TestPrivacy:
+    def test_who_hides_shows_what_was_delivered_alone(
+        self, alice: User, bob: User, room: RoomView
+    ) -> None:
+        services.set_read_receipts(actor=bob, is_on=False)
+        [change] = read(bob, room, 3)
+        assert change.audience is Audience.DELIVERED
+        seen = services.list_receipts(actor=alice, room_ids=[room.id])[room.id]
+        assert msgspec.to_builtins(seen) == [
+            {"user": alice.pk, "delivered_seq": 0, "read_seq": 0},
+            {"user": bob.pk, "delivered_seq": 3},
+        ]
+        own = services.list_receipts(actor=bob, room_ids=[room.id])[room.id]
+        assert own[1].read_seq == 3
+
+    def test_can_be_changed_again(self, alice: User, bob: User, room: RoomView) -> None:
+        for is_on in (False, False, True):
+            assert services.set_read_receipts(actor=bob, is_on=is_on).read_receipts is is_on
+            assert services.view_me(actor=bob).read_receipts is is_on
+        assert services.view_me(actor=alice).read_receipts is True
+        assert read(bob, room, 3)[0].audience is Audience.ROOM
+
+
+class TestListReceipts:
+    def test_is_for_members(self, alice: User, carol: User, room: RoomView) -> None:
+        assert services.list_receipts(actor=carol, room_ids=[room.id]) == {}
+        topic = f"room.{room.id}"
+        assert services.describe_topics(actor=carol, topics=[topic]) == {}
+        described = services.describe_topics(actor=alice, topics=[topic, "user.1", "room.x"])
+        assert described.keys() == {topic}
+        assert [one.user for one in described[topic]["receipts"]] == [  # type: ignore[attr-defined]
+            row.user_id for row in Membership.objects.order_by("id")
+        ]
+
+    def test_of_many_rooms_takes_one_query(
+        self, alice: User, room: RoomView, django_assert_num_queries: Any
+    ) -> None:
+        others = [services.create_room(actor=alice, title=str(number)) for number in range(3)]
+        ids = [room.id, *(other.id for other in others)]
+        with django_assert_num_queries(1):
+            assert services.list_receipts(actor=alice, room_ids=ids).keys() == set(ids)
+
+    def test_leaves_large_rooms_out(
+        self, alice: User, bob: User, carol: User, room: RoomView, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(receipts, "LARGE_ROOM", 2)
+        assert room.id in services.list_receipts(actor=alice, room_ids=[room.id])
+        services.join_room(actor=carol, room_id=room.id)
+        assert services.list_receipts(actor=alice, room_ids=[room.id]) == {}
+        assert acknowledge(bob, room, 3)[0].audience is Audience.OWN
+        assert read(bob, room, 3)[0].audience is Audience.OWN
+        assert pointers(bob, room) == (3, 3)
