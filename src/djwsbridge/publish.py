@@ -6,6 +6,7 @@ import enum
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from djwsbridge.control import (
     UserChanged,
     write_control,
 )
+from djwsbridge.crash import CrashPoint, crash
 from djwsbridge.durable import Appended, NewEvent, installed_log
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import PayloadError
@@ -119,6 +121,8 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
         raise ImproperlyConfigured('Durable events need "djwsbridge.log" in INSTALLED_APPS.')
     with transaction.atomic(using=log.using(), savepoint=False):
         appended = log.append(events)
+        crash(CrashPoint.BEFORE_COMMIT)
+        transaction.on_commit(partial(crash, CrashPoint.AFTER_COMMIT), using=log.using())
         for event in appended:
             _hand_over(event.topic, event.text, using=log.using())
     return appended

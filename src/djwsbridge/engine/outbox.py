@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from djwsbridge.crash import CrashPoint, crash_now, is_due
 from djwsbridge.engine.base import Engine
 from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.sequencer import seq_of
 
 __all__ = ["Outbox"]
 
@@ -59,6 +61,9 @@ class Outbox:
         """Give everything to the engine, for ever."""
         while True:
             topic, text, taken = await self._waiting.get()
+            if is_due(CrashPoint.AFTER_ACK_BEFORE_PUBLISH) and seq_of(text) is not None:
+                await asyncio.sleep(0.05)  # in which the acknowledgement leaves
+                crash_now()
             try:
                 await self._engine.publish(topic, text)
             except EngineUnavailable as error:
