@@ -21,6 +21,7 @@ import redis as redis_library
 from djwsbridge.testing.history import History, Member
 from tests.faults.proxy import PASS, Trouble
 from tests.faults.system import System, Worker
+from tests.servers import PostgresServer, Process, RedisServer
 
 __all__ = ["FAULTS", "LEAVERS", "Fault", "Injection", "heal"]
 
@@ -92,6 +93,12 @@ def pick(system: System, chance: random.Random) -> Worker | None:
 async def lasting(seconds: float) -> None:
     """Let a fault last."""
     await asyncio.sleep(seconds)
+
+
+async def start(server: RedisServer | PostgresServer) -> None:
+    """Start a server again: from this thread, since it ends with the thread that it is a child of."""
+    Process.start(server)
+    await asyncio.to_thread(server.wait_ready, server._answers)
 
 
 # Workers
@@ -178,7 +185,7 @@ async def restart_redis(system: System, seconds: float) -> str:
     assert system.redis is not None
     await asyncio.to_thread(system.redis.kill)
     await lasting(seconds)
-    await asyncio.to_thread(system.redis.start)
+    await start(system.redis)
     return f"down for {seconds:.0f} s"
 
 
@@ -262,7 +269,7 @@ async def stop_database(system: System, chance: random.Random, history: History)
     assert server is not None
     await asyncio.to_thread(server.stop, signal.SIGQUIT)  # "immediate shutdown": no checkpoint
     await lasting(5.0)
-    await asyncio.to_thread(server.start)
+    await start(server)
     return "down for 5 s"
 
 
@@ -397,7 +404,7 @@ def _leave(system: System, person: int, room: int) -> int:
         return 0
 
 
-def heal(system: System) -> None:
+async def heal(system: System) -> None:
     """Undo whatever a fault that was interrupted has left behind."""
     system.proxy.heal()
     for process in (system.redis, *(worker.site for worker in system.workers)):
@@ -405,4 +412,4 @@ def heal(system: System) -> None:
             process.send_signal(signal.SIGCONT)
     for server in (system.redis, system.database.server):
         if server is not None and server.popen.poll() is not None:
-            server.start()
+            await start(server)

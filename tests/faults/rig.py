@@ -138,7 +138,7 @@ async def _run(plan: Plan, fault: Fault, system: System, history: History) -> No
         await workload.start()
         await asyncio.sleep(plan.warm)
         await _harm(plan, fault, system, history)
-        await asyncio.to_thread(heal, system)
+        await heal(system)
         await workload.settle(plan.settle)
     finally:
         await workload.stop()

@@ -18,8 +18,8 @@ Table = Callable[[Result], None]
 
 ARTIFACTS = ROOT / "artifacts" / "faults"
 QUICK = [
-    ("1", "postgresql"),
     ("26", "sqlite"),
+    ("26b", "sqlite"),
 ]
 
 
