@@ -60,30 +60,38 @@ def using() -> str:
 def advance(counts: Mapping[str, int]) -> tuple[dict[str, Position], dt.datetime]:
     """Lock topics and give each that many new seqs; call it in a transaction, after every check.
 
-    Locks are taken in the order of the names, so that two appends never wait for each other in a circle.
-
     Returns:
         For each name its position after the new seqs; and the database's clock, the only one that stamps rows.
     """
+    found = _advance(counts)
+    if len(found) < len(counts):
+        missing = {name: count for name, count in counts.items() if name not in found}
+        Topic.objects.using(using()).bulk_create(
+            (Topic(name=name) for name in sorted(missing)), ignore_conflicts=True
+        )
+        found |= _advance(missing)
+    now = next(iter(found.values()))[1]
+    return {name: position for name, (position, _) in found.items()}, _to_datetime(now)
+
+
+def _advance(counts: Mapping[str, int]) -> dict[str, tuple[Position, object]]:
+    """Advance those topics that exist."""
     connection = connections[using()]
-    found: dict[str, Position] = {}
-    now_sql, now_params = Topic.objects.all().query.get_compiler(using()).compile(Now())
-    statement = (
-        f"UPDATE {connection.ops.quote_name(Topic._meta.db_table)} "  # noqa: S608  constants
-        f"SET seq = seq + %s WHERE name = %s RETURNING id, epoch, seq, {now_sql}"
-    )
-    now: object = None
+    table = connection.ops.quote_name(Topic._meta.db_table)
+    if len(counts) > 1 and connection.features.has_select_for_update:
+        # In the order of the names, so that two appends never wait for each other in a circle.
+        topics = Topic.objects.using(using()).filter(name__in=list(counts)).order_by("name")
+        list(topics.select_for_update().values_list("pk"))
+    wanted = ", ".join(["(CAST(%s AS varchar(80)), CAST(%s AS bigint))"] * len(counts))
+    now, now_params = Topic.objects.all().query.get_compiler(using()).compile(Now())
     with connection.cursor() as cursor:
-        for name in sorted(counts):
-            cursor.execute(statement, [counts[name], name, *now_params])
-            row = cursor.fetchone()
-            if row is None:
-                Topic.objects.using(using()).bulk_create([Topic(name=name)], ignore_conflicts=True)
-                cursor.execute(statement, [counts[name], name, *now_params])
-                row = cursor.fetchone()
-            found[name] = Position(*row[:3])
-            now = row[3]
-    return found, _to_datetime(now)
+        cursor.execute(
+            f"WITH wanted (name, count) AS (VALUES {wanted}) UPDATE {table} SET seq = seq + "  # noqa: S608
+            f"(SELECT wanted.count FROM wanted WHERE wanted.name = {table}.name) "
+            f"WHERE name IN (SELECT wanted.name FROM wanted) RETURNING name, id, epoch, seq, {now}",
+            [*(value for item in counts.items() for value in item), *now_params],
+        )
+        return {name: (Position(*position), at) for name, *position, at in cursor.fetchall()}
 
 
 def insert(rows: Sequence[Row], *, now: dt.datetime) -> None:
