@@ -10,10 +10,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 from djwsbridge.middleware import TokenAuthMiddleware  # noqa: E402 - needs the settings
-from djwsbridge.routing import get_websocket_urlpatterns  # noqa: E402
+from djwsbridge.routing import get_websocket_urlpatterns, serve_lifespan  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
+        "lifespan": serve_lifespan,
         "http": get_asgi_application(),
         "websocket": TokenAuthMiddleware(URLRouter(get_websocket_urlpatterns())),
     }

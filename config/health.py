@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 
 from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.publish import apublish
+from djwsbridge.routing import is_draining
 
 __all__ = ["healthz", "readyz"]
 
@@ -27,7 +28,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Say whether the database and the engine answer; with 503 when one of them does not."""
+    """Say whether the database and the engine answer; with 503 when one does not, or when the process is to end."""
+    if is_draining():
+        return JsonResponse({"status": "draining"}, status=503)
     parts = {"database": await _database_answers(), "engine": await _engine_answers()}
     ready = all(parts.values())
     words = {name: "ok" if answers else "unavailable" for name, answers in parts.items()}

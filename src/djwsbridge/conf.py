@@ -89,6 +89,8 @@ class Settings:
     REFUSE_LOOKALIKE_NAMES = Setting(default=True)
     DIRECT_RATE = Setting((20, 3600.0))  # private conversations that a user begins, seconds
 
+    DRAIN_SECONDS = Setting(10.0)  # in which the connections of a process that ends are sent away
+
     SERVICE_THREADS = Setting(8)  # in which services talk to the database
 
     def limits(self) -> Limits:

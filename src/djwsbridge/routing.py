@@ -9,8 +9,9 @@ from django.urls import URLPattern, re_path
 from djwsbridge.conf import settings
 from djwsbridge.consumers import UserConsumer
 from djwsbridge.transport import registry
+from djwsbridge.transport.node import is_draining, serve_lifespan
 
-__all__ = ["get_websocket_urlpatterns", "socket_path"]
+__all__ = ["get_websocket_urlpatterns", "is_draining", "serve_lifespan", "socket_path"]
 
 
 def socket_path() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ from djwsbridge.transport.failures import (
     send_close,
     try_later,
 )
+from djwsbridge.transport.node import node_of
 from djwsbridge.transport.send_queue import SendQueue
 from djwsbridge.transport.topics import Topics
 
@@ -45,6 +47,8 @@ logger = logging.getLogger("djwsbridge.connection")
 # neither does a lost network that comes back.
 LINGER_AFTER_CLOSE = 2.0
 LINGER_AFTER_LOSS = 15.0
+LEAVE_TIME = 1.0  # seconds in which a client that was told to go may do so by itself
+COME_BACK = (0.5, 2.0)  # seconds after which one that comes to a node about to end tries again
 # Codes after which nobody comes back by itself.
 _FINAL_CODES = frozenset(
     {CloseCode.NORMAL, CloseCode.GOING_AWAY}
@@ -89,6 +93,8 @@ class Connection:
         "_closing",
         "_connected",
         "_credential",
+        "_executing",
+        "_moving",
         "_receive",
         "_send",
         "_task",
@@ -128,6 +134,9 @@ class Connection:
         # Set once this side has begun to close.
         self._closing: asyncio.Task[None] | None = None
         self._close_code = int(CloseCode.GOING_AWAY)
+        # Whether a command is being carried out, and whether the connection is closed after it.
+        self._executing = False
+        self._moving = False
         self._task: asyncio.Task[Any] | None = None
 
     @property
@@ -162,8 +171,11 @@ class Connection:
     async def _begin(self) -> None:
         """Start the node if this is its first connection, and let in one that needs no `connect`."""
         try:
-            await self.runtime.start()
-            if self.dialect.name is None:
+            node = node_of(self.runtime)
+            await node.start()
+            if node.draining:
+                self.move_away(after=0.0, come_back=random.uniform(*COME_BACK))  # noqa: S311
+            elif self.dialect.name is None:
                 await self._open_plain()
         except CloseConnection as reason:
             self.close(reason)
@@ -225,7 +237,8 @@ class Connection:
             self._closing = self.runtime.loop.create_task(self._finish(reason))
             self._close_code = int(reason.close_code)
             self.protocol.move(State.CLOSED)
-            self.queue.put(self.dialect.encode_farewell(reason.error))
+            if reason.close_code is not CloseCode.RESTART:  # `reconnect` has said it
+                self.queue.put(self.dialect.encode_farewell(reason.error))
 
     async def _finish(self, reason: CloseConnection) -> None:
         await self.queue.finish(CLOSE_TIMEOUT)
@@ -233,6 +246,25 @@ class Connection:
         # The server now tells `_read` that the peer is gone; should it forget to, this does.
         if self._task is not None:
             self.runtime.loop.call_later(CLOSE_TIMEOUT, self._task.cancel)
+
+    def move_away(self, *, after: float, come_back: float | None = None) -> None:
+        """Send the client to another node, and close when what is being carried out has ended.
+
+        Args:
+            after: seconds until then; a client of the v1 dialect knows them, and goes by itself.
+            come_back: seconds after which the client may come back; None: when it has gone.
+        """
+        told = after if come_back is None else come_back
+        self.tell("reconnect", {"after_ms": int(told * 1000)})
+        if after and self.dialect.name is not None:
+            after += LEAVE_TIME
+        self.runtime.loop.call_later(after, self._restart)
+
+    def _restart(self) -> None:
+        if self._executing:
+            self._moving = True
+        else:
+            self.close(CloseConnection(CloseCode.RESTART, CommandError(ErrorCode.BUSY)))
 
     async def _leave(self) -> None:
         if self.identity is None:
@@ -259,7 +291,11 @@ class Connection:
                     self._close_code = event.get("code") or int(CloseCode.GOING_AWAY)
                 return
             if self._closing is None:
+                self._executing = True
                 await self._on_frame(event)
+                self._executing = False
+                if self._moving:
+                    self._restart()
 
     async def _on_frame(self, event: MutableMapping[str, Any]) -> None:
         now = self.runtime.loop.time()

@@ -1,0 +1,139 @@
+"""A process from its start to its end, under real servers: it leaves without losing anybody or anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from djwsbridge.client import Client, Message
+from tests.conftest import StartSite
+from tests.integration.chat.conftest import Person, Socket
+from tests.servers import SERVERS, TIMEOUT, ServerName, Site
+
+SENDERS = 5
+EXIT_WITHIN = 30.0  # seconds after SIGTERM
+
+
+@pytest.fixture
+def env(sqlite_url: str) -> Mapping[str, str]:
+    return {
+        "DATABASE_URL": sqlite_url,
+        "DJANGO_SETTINGS_MODULE": "tests.settings_without_limits",
+    }
+
+
+@pytest.fixture(params=SERVERS)
+def site(request: pytest.FixtureRequest, start_site: StartSite, env: Mapping[str, str]) -> Site:
+    server: ServerName = request.param
+    return start_site(server, env=env)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as entered:
+        yield entered
+
+
+@pytest.fixture
+def alice(site: Site, stack: ExitStack) -> Person:
+    return Person(site, "alice", stack)
+
+
+def headers_of(person: Person) -> dict[str, str]:
+    cookies = "; ".join(f"{name}={value}" for name, value in person.client.cookies.items())
+    return {"Cookie": cookies, "Origin": person.site.url}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def look() -> None:
+        while not condition():  # noqa: ASYNC110  the condition is anything
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(look(), TIMEOUT)
+
+
+@asynccontextmanager
+async def sending(client: Client, room: int) -> AsyncIterator[list[Message]]:
+    """Send one message after the other while the block runs; gives what was acknowledged."""
+    acked: list[Message] = []
+    enough = asyncio.Event()
+
+    async def send() -> None:
+        while not enough.is_set():
+            acked.append(await client.send_message(room, f"{uuid.uuid4()}"))
+
+    task = asyncio.create_task(send())
+    try:
+        yield acked
+    finally:
+        enough.set()
+        await asyncio.wait_for(task, TIMEOUT)
+
+
+def end_of(socket: Socket) -> tuple[list[dict[str, Any]], int]:
+    """Read a socket to its end: the frames, and the code that it was closed with."""
+    frames = []
+    try:
+        while True:
+            frames.append(socket.receive())
+    except ConnectionClosed as closed:
+        return frames, closed.rcvd.code if closed.rcvd else 1006
+
+
+async def test_a_process_that_ends_under_load_loses_nothing(
+    site: Site, alice: Person, env: Mapping[str, str]
+) -> None:
+    room = alice.make_room("General")["id"]
+    clients = [
+        Client(f"{site.ws_url}/ws/bridge/", headers=lambda: headers_of(alice))
+        for _ in range(SENDERS)
+    ]
+    async with AsyncExitStack() as entered:
+        lists = []
+        for client in clients:
+            await entered.enter_async_context(client)
+            lists.append(await entered.enter_async_context(sending(client, room)))
+        await until(lambda: min(map(len, lists)) >= 5)
+        begun = time.monotonic()
+        await asyncio.to_thread(site.stop)
+        assert time.monotonic() - begun < EXIT_WITHIN
+        counts = list(map(len, lists))
+        await asyncio.to_thread(site.start)
+        await until(lambda: all(len(one) > count for one, count in zip(lists, counts, strict=True)))
+    acked = [message for one in lists for message in one]
+    assert len({message.seq for message in acked}) == len(acked)
+    stored: list[dict[str, Any]] = []
+    while not stored or stored[-1]["seq"] < max(message.seq for message in acked):
+        after = stored[-1]["seq"] if stored else 0
+        page = alice.client.get(f"/chat/api/rooms/{room}/messages/?after={after}&limit=500")
+        stored += page.json()["messages"]
+    numbers = {message["seq"]: message["body"] for message in stored}
+    assert len(numbers) == len(stored) == len({message["body"] for message in stored})
+    assert sorted(numbers) == list(range(min(numbers), max(numbers) + 1))
+    assert {message.seq for message in acked} == set(numbers)
+    assert "Traceback" not in site.log
+
+
+def test_everybody_is_told_to_go_and_then_closed(
+    site: Site, alice: Person, stack: ExitStack
+) -> None:
+    room = alice.make_room("General")
+    sockets = [alice.connect() for _ in range(5)]
+    plain = Person(site, "bob", stack).enter(room["slug"])
+    status = site.stop()
+    for socket in sockets:
+        frames, code = end_of(socket)
+        (told,) = [frame for frame in frames if frame.get("push") == "reconnect"]
+        assert 0 <= told["data"]["after_ms"] <= 6_000
+        assert code == (1012 if site.server == "uvicorn" else 1000)
+    _, code = end_of(plain)
+    assert code == (1012 if site.server == "uvicorn" else 1000)
+    assert status in {0, -15}
+    assert "Traceback" not in site.log
