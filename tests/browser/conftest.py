@@ -80,6 +80,12 @@ class Person:
         log = self.page.get_by_role("log", name="Messages")
         expect(log.locator(".message-body")).to_have_text(list(texts))
 
+    def expect_mark(self, text: str, mark: str) -> None:
+        """Wait until one's own message says how far it has come."""
+        log = self.page.get_by_role("log", name="Messages")
+        message = log.locator(".message").filter(has=self.page.get_by_text(text, exact=True))
+        expect(message.get_by_role("img", name=mark, exact=True)).to_be_visible()
+
     def expect_status(self, text: str) -> None:
         """Wait until the status line of the connection begins so."""
         expect(self.page.get_by_role("status").first).to_have_text(re.compile(rf"^\s*{text}"))

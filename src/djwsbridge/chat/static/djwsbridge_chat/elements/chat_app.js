@@ -207,10 +207,11 @@ export class ChatAppElement extends HTMLElement {
     /** @type {ChatStatusElement} */ (find(this, "chat-status")).status = status;
     this.dataset.connection = status.tone;
     const notice = find(this, ".notice");
-    notice.hidden = status.tone !== "stopped";
-    setText(find(notice, ".notice-text"), status.help);
+    const stopped = status.tone === "stopped";
+    notice.hidden = !stopped;
+    setText(find(notice, ".notice-text"), stopped ? status.help : "");
     setText(find(notice, "a"), status.action);
-    this.#renderBanner(status.tone === "stopped" ? "" : status.help);
+    this.#renderBanner(stopped ? "" : status.help);
   }
 
   /** Say below the header, over what is there, what it means that there is no connection. @param {string} text */

@@ -19,8 +19,8 @@ const MARKS = /** @type {Record<string, string>} */ ({
 });
 const MARK_PATHS = Object.freeze({
   clock: "M9 1.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9M9 3.6V6l1.7 1",
-  first: "M1.5 6.6 4.6 9.7 11 2.6",
-  second: "M7.4 9.1 8 9.7 14.4 2.6",
+  first: "M1.2 6.7 4.1 9.6 10.3 2.6",
+  second: "M8.2 8.6 9.2 9.6 15.4 2.6",
 });
 
 /** @param {MessageItem} item @returns {HTMLElement} */
@@ -50,13 +50,13 @@ export function updateMessage(element, item) {
   time.dateTime = item.created;
   time.title = formatFull(item.created);
   setText(time, formatTime(item.created));
-  if (item.own) showMark(find(element, ".mark"), item.state);
+  if (item.own) showMark(find(element, ".state-mark"), item.state);
   showState(find(element, ".message-state"), item);
 }
 
 /** A picture with a name: its change is no news that a screen reader would have to tell. */
 function createMark() {
-  return make("span", { class: "mark", role: "img" }, draw("0 0 16 12", MARK_PATHS));
+  return make("span", { class: "state-mark", role: "img" }, draw("0 0 17 12", MARK_PATHS));
 }
 
 /** @param {HTMLElement} mark @param {MessageItem["state"]} state */
