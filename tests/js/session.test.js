@@ -94,7 +94,7 @@ test("other events of the room take seqs, and leave no hole in the messages", as
 test("a history that cannot be recovered is loaded anew, and what is pushed meanwhile comes after it", async () => {
   const session = await open();
   await server.close(1006);
-  server.script.connect = connected({ epoch: "f", seq: 5, recovered: false, reason: "epoch_changed" });
+  server.script.connect = connected({ epoch: "e", seq: 5, recovered: false });
   const { "message.list": list } = server.script;
   server.script["message.list"] = null;
   await clock.advance(1000);
@@ -104,6 +104,16 @@ test("a history that cannot be recovered is loaded anew, and what is pushed mean
   const [asked] = server.received("message.list").slice(-1);
   await server.reply(asked, list(asked));
   assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
+});
+
+test("a history that was replaced is said so: the page begins anew", async () => {
+  const session = await open();
+  let replaced = 0;
+  session.addEventListener("replaced", () => (replaced += 1));
+  await server.close(1006);
+  server.script.connect = connected({ epoch: "f", seq: 2, recovered: false, reason: "epoch_changed" });
+  await clock.advance(1000);
+  assert.equal(replaced, 1);
 });
 
 test("a snapshot that a lost connection cut off is loaded by the next one, though that recovers", async () => {

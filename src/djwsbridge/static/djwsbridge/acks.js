@@ -10,7 +10,7 @@ const ROOM_PREFIX = "room."; // only the members of rooms have a `delivered_seq`
 export class Acks {
   /** What is here and was not said yet, by topic. @type {Map<string, number>} */
   #news = new Map();
-  /** What the server knows, by topic. @type {Map<string, number>} */
+  /** What the server was told on this connection, by topic. @type {Map<string, number>} */
   #said = new Map();
   /** The timer of the next ack; null when none is due. @type {unknown} */
   #timer = null;
@@ -31,6 +31,7 @@ export class Acks {
   open() {
     this.#isOpen = true;
     this.#notBefore = 0;
+    this.#said.clear(); // a log of another epoch may have begun anew
     this.#schedule();
   }
 

@@ -84,6 +84,7 @@ export class ChatAppElement extends HTMLElement {
     session.typing.addEventListener("change", () => this.#renderTyping(), { signal });
     session.rooms.addEventListener("change", () => this.#renderRooms(), { signal });
     session.presence.addEventListener("change", () => this.#renderPeople(), { signal });
+    session.addEventListener("replaced", () => location.reload(), { signal });
     session.addEventListener("room", () => this.#roomChanged(), { signal });
     session.addEventListener("status", (event) => {
       this.#connectionState = /** @type {CustomEvent} */ (event).detail;

@@ -76,7 +76,9 @@ export class ChatTimelineElement extends HTMLElement {
     this.scrollToEnd();
     if (!mark) return;
     const above = this.#log.getBoundingClientRect().top + ABOVE_UNREAD - mark.getBoundingClientRect().top;
-    if (above > 0) this.#log.scrollTop -= above; // all of it is in sight otherwise
+    if (above <= 0) return; // all of it is in sight
+    this.#log.scrollTop -= above;
+    this.#newBelow = this.#items.querySelectorAll(".unread-mark ~ .message:not(.own)").length;
   }
 
   /** Say that older messages did not come. */

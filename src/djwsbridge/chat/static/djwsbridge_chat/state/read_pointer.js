@@ -1,5 +1,6 @@
 // @ts-check
 /** @import { Clock } from "djwsbridge/types.js" */
+/** @import { Connection } from "djwsbridge/connection.js" */
 
 const SAY_EVERY = 2000; // ms; a quarter of the frames allowed a minute, however busy the room
 
@@ -11,12 +12,12 @@ export class ReadPointer {
   #said;
   /** The pause after saying it; null when it may be said at once. @type {unknown} */
   #pause = null;
-  #say;
+  #connection;
   #clock;
 
-  /** @param {{say: (room: number, seq: number) => Promise<unknown>, said: number, clock: Clock}} options */
-  constructor({ say, said, clock }) {
-    this.#say = say;
+  /** @param {{connection: Connection, said: number, clock: Clock}} options */
+  constructor({ connection, said, clock }) {
+    this.#connection = connection;
     this.#said = said;
     this.#clock = clock;
   }
@@ -36,7 +37,8 @@ export class ReadPointer {
     const before = this.#said;
     this.#said = seq;
     this.#pause = this.#clock.setTimeout(() => this.say(), SAY_EVERY);
+    this.#connection.acknowledge(`room.${room}`, seq, { isSaid: true });
     // A pointer that did not arrive is said again with the next one, or with the next connection.
-    this.#say(room, seq).catch(() => (this.#said = before));
+    this.#connection.request("room.mark_read", { room, seq }).catch(() => (this.#said = before));
   }
 }

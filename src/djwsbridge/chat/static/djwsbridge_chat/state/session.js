@@ -3,7 +3,8 @@
  * What one chat page knows and does, without the page: it joins the connection, the timeline of the open room, the
  * outbox, the room list, presence, typing and receipts.
  *
- * Events: `room` (the open room or its members changed), `status` (detail: StateDetail).
+ * Events: `room` (the open room or its members changed), `status` (detail: StateDetail), `replaced` (the server has another
+ * history of the open room than the page: begin anew).
  */
 /** @import { Beginning, Clock, Push, Receipt, Session, StateDetail, User, UserId } from "djwsbridge/types.js" */
 /** @import { Connection } from "djwsbridge/connection.js" */
@@ -78,8 +79,8 @@ export class ChatSession extends EventTarget {
     this.#presenceLoader = new PresenceLoader({ connection, presence: this.presence });
     this.#directRooms = new DirectRooms({ api });
     this.#roomListLoader = new RoomListLoader({ connection, api, rooms: this.rooms });
-    this.#readPointer = new ReadPointer({ say: (room, seq) => this.#sayRead(room, seq), said: data.room?.read_seq ?? 0, clock });
-    this.#notice = new TypingNotice({ say: () => this.#sayTyping(), clock });
+    this.#readPointer = new ReadPointer({ connection, said: data.room?.read_seq ?? 0, clock });
+    this.#notice = new TypingNotice({ connection, clock });
     this.#listen();
     this.outbox.open();
   }
@@ -113,7 +114,7 @@ export class ChatSession extends EventTarget {
 
   /** Note that the person is typing. */
   touchTyping() {
-    if (this.room?.is_member && this.connection.state === "online" && this.readers.length > 0) this.#notice.touch();
+    if (this.room?.is_member && this.readers.length > 0) this.#notice.touch(this.room.id);
   }
 
   /** Load the messages before the first one shown. */
@@ -155,7 +156,7 @@ export class ChatSession extends EventTarget {
     hear(connection, "state", (detail) => this.#connectionChanged(detail));
     hear(connection, "push", (push) => this.#pushed(push));
     hear(connection, "begin", (beginning) => this.#began(beginning));
-    hear(connection, "reset", (beginning) => this.#began(beginning));
+    hear(connection, "reset", (beginning) => this.#lost(beginning));
     hear(connection, "receipts", ({ topic, receipts }) => this.#receipts(topic, receipts));
     hear(outbox, "sent", ({ result }) => result.room === this.room?.id && this.timeline.echo(result));
   }
@@ -172,16 +173,6 @@ export class ChatSession extends EventTarget {
     const room = await this.#directRooms.open(peerId);
     if (peerId === this.peer?.id && !this.room) this.#adopt(room);
     return room;
-  }
-
-  /** @param {number} room @param {number} seq */
-  #sayRead(room, seq) {
-    this.connection.acknowledge(`room.${room}`, seq, { isSaid: true });
-    return this.connection.request("room.mark_read", { room, seq });
-  }
-
-  #sayTyping() {
-    this.connection.request("typing.set", { room: this.room?.id }).catch(() => {}); // the next one says it again
   }
 
   /** @param {StateDetail} detail */
@@ -218,6 +209,13 @@ export class ChatSession extends EventTarget {
     else if (seq === null || Number.isNaN(id)) this.#connections > 1 && this.#roomListLoader.expire();
     else if (seq > (this.rooms.get(id)?.last_seq ?? 0)) this.#roomListLoader.expire();
     else this.connection.acknowledge(topic, seq);
+  }
+
+  /** What was missed of a topic cannot be said. @param {Beginning} beginning */
+  #lost(beginning) {
+    if (beginning.topic !== this.topic) this.#roomListLoader.expire();
+    else if (beginning.reason === "epoch_changed") this.dispatchEvent(new CustomEvent("replaced"));
+    else this.#began(beginning);
   }
 
   /** @param {Push} push */
@@ -286,9 +284,9 @@ export class ChatSession extends EventTarget {
     if (type === "member.left") this.presence.change(topic, { user, state: "offline" });
     else this.#presenceLoader.load(topic);
     if (room !== this.room?.id) return;
+    this.typing.forget(user.id);
     if (type === "member.left") this.members.delete(user.id);
     else this.members.set(user.id, user);
-    if (type === "member.left") this.typing.forget(user.id);
     this.#roomChanged();
   }
 

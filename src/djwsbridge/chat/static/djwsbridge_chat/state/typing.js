@@ -1,27 +1,28 @@
 // @ts-check
 /** @import { Clock, User, UserId } from "djwsbridge/types.js" */
+/** @import { Connection } from "djwsbridge/connection.js" */
 
 const REPEAT_AFTER = 3200; // ms; the server takes one every 3 s, and a network may bring two of them closer together
 const FORGET_AFTER = 6000; // ms; whoever goes on typing says so every three seconds
 
 /** Says that the person is typing, again and again while they do, not more often than the server wants. */
 export class TypingNotice {
-  #say;
+  #connection;
   #clock;
   /** No notice before this time. */
   #notBefore = 0;
 
-  /** @param {{say: () => void, clock: Clock}} options */
-  constructor({ say, clock }) {
-    this.#say = say;
+  /** @param {{connection: Connection, clock: Clock}} options */
+  constructor({ connection, clock }) {
+    this.#connection = connection;
     this.#clock = clock;
   }
 
-  /** Note that the person has typed something. */
-  touch() {
-    if (this.#clock.now() < this.#notBefore) return;
+  /** Note that the person has typed something. @param {number} room */
+  touch(room) {
+    if (this.#connection.state !== "online" || this.#clock.now() < this.#notBefore) return;
     this.#notBefore = this.#clock.now() + REPEAT_AFTER;
-    this.#say();
+    this.#connection.request("typing.set", { room }).catch(() => {}); // the next one says it again
   }
 }
 
