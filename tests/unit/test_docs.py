@@ -22,6 +22,7 @@ from djwsbridge.conf import PREFIX, Setting, Settings
 from djwsbridge.protocol.codes import CLOSE_POLICIES, RETRYABLE, STAND_INS, ErrorCode
 from djwsbridge.transport import registry
 from tests.conftest import StartSite
+from tests.faults.faults import FAULTS
 from tests.servers import ROOT, run_manage
 
 SOURCE = ROOT / "src" / "djwsbridge"
@@ -97,10 +98,21 @@ def test_every_setting_is_in_the_reference_with_its_default() -> None:
     assert documented == settings_in_code()
 
 
+def variables_in_code() -> set[str]:
+    """Return the environment variables that the library reads."""
+    pattern = re.compile(rf'os\.environ\S*"({PREFIX}[A-Z_]+)"')
+    return {one for path in SOURCE.rglob("*.py") for one in pattern.findall(path.read_text())}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_setting_that_is_named_exists(page: Path) -> None:
     named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", page.read_text()))
-    assert named <= settings_in_code().keys()
+    assert named <= settings_in_code().keys() | variables_in_code()
+
+
+def test_every_environment_variable_is_in_the_documentation() -> None:
+    pages = "".join(page.read_text() for page in PAGES)
+    assert [one for one in variables_in_code() if one not in pages] == []
 
 
 def test_every_management_command_is_in_the_reference() -> None:
@@ -208,6 +220,27 @@ def test_every_export_of_the_javascript_client_is_in_the_reference() -> None:
     assert {name for name in exported if not re.search(rf"`{name}\b", page)} == set()
 
 
+# -- proofs -----------------------------------------------------------------------------------------------------------
+
+DELIVERY = DOCS / "explanation" / "delivery.md"
+
+
+def test_every_test_that_is_named_as_a_proof_exists() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", DELIVERY.read_text())
+    assert len(named) > 10
+    for path, function in named:
+        assert (ROOT / path).exists(), path
+        assert not function or f"def {function}(" in (ROOT / path).read_text(), function
+
+
+def test_every_fault_that_is_named_exists() -> None:
+    section = DELIVERY.read_text().partition("### The faults")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| ([\d, a-z]*\d[\d, a-z]*) \|", section, re.MULTILINE)
+    named = {key for cell in cells for key in cell.split(", ")}
+    assert named
+    assert named <= FAULTS.keys()
+
+
 # -- links ------------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +277,11 @@ def test_every_page_has_one_title_and_is_linked_from_another() -> None:
         text = FENCE.sub("", page.read_text())
         assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, page
         assert page in linked or page in (README, DOCS / "index.md"), page
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    named = set(re.findall(r"\b[\w/-]+\.md\b", (ROOT / "mkdocs.yml").read_text()))
+    assert named == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
 
 
 # -- examples ---------------------------------------------------------------------------------------------------------

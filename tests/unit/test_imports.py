@@ -24,6 +24,7 @@ FUNCTION_LINES = 60
 PUBLIC_MODULES = (
     "djwsbridge",
     "djwsbridge.bridge",
+    "djwsbridge.client",
     "djwsbridge.consumers",
     "djwsbridge.middleware",
     "djwsbridge.routing",
