@@ -189,7 +189,7 @@ def test_what_was_written_without_a_server_outlives_the_page_and_is_sent_once(
     ann.say("Written")
     ann.say("in the dark")
     ann.expect_mark("in the dark", "Waiting to be sent")
-    expect(ann.page.locator(".banner")).to_contain_text("No connection right now.")
+    expect(ann.page.locator(".banner")).to_contain_text("No connection.")
     save_screenshot(ann.page, "offline")
     ann.page.goto("about:blank")  # no question whether to leave: nothing is lost
     site.start()

@@ -1,5 +1,5 @@
 // @ts-check
-/** @import { StateDetail } from "djwsbridge/types.js" */
+/** @import { StateDetail, UserId } from "djwsbridge/types.js" */
 /** @import { ChatComposerElement } from "djwsbridge/chat/elements/chat_composer.js" */
 /** @import { ChatLobbyElement } from "djwsbridge/chat/elements/chat_lobby.js" */
 /** @import { ChatOnlineElement } from "djwsbridge/chat/elements/chat_online.js" */
@@ -7,6 +7,7 @@
 /** @import { ChatStatusElement } from "djwsbridge/chat/elements/chat_status.js" */
 /** @import { ChatTimelineElement } from "djwsbridge/chat/elements/chat_timeline.js" */
 /** @import { ChatTypingElement } from "djwsbridge/chat/elements/chat_typing.js" */
+/** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 /** @import { PageData } from "djwsbridge/chat/state/types.js" */
 import { Connection } from "djwsbridge/connection.js";
 import { LastingStore } from "djwsbridge/outbox_store.js";
@@ -198,9 +199,16 @@ export class ChatAppElement extends HTMLElement {
     const { people, user, presence, peer } = this.#session;
     /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render(people, user, presence);
     const line = this.querySelector(".peer-state");
-    const lastSeen = peer && presence.lastSeen(peer.id);
-    if (line && peer) setText(line, presence.isOnline(peer.id) ? "Online" : lastSeen ? `Last seen ${formatAgo(lastSeen)}` : "Offline");
+    if (line && peer) setText(line, this.#describePeer(peer.id, presence));
     this.#renderRooms();
+  }
+
+  /** @param {UserId} id @param {Presence} presence */
+  #describePeer(id, presence) {
+    if (this.#connectionState.state !== "online") return "Direct message"; // nobody knows
+    if (presence.isOnline(id)) return "Online";
+    const lastSeen = presence.lastSeen(id);
+    return lastSeen ? `Last seen ${formatAgo(lastSeen)}` : "Offline";
   }
 
   #renderStatus() {

@@ -29,7 +29,7 @@ export function describeStatus(detail, { wasOnline, networkDown }) {
     const other = { text: "Disconnected", help: "The connection has ended. Reload this page to connect again.", action: "Reload" };
     return { tone: "stopped", ...(STOPPED[detail.advice ?? ""] ?? other) };
   }
-  const help = "No connection right now. What you write is kept, and sent when it is back.";
+  const help = "No connection. What you write is kept and sent later.";
   if (networkDown) return { tone: "offline", text: "Offline", help, action: "" };
   if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", action: "" };
   return { tone: "busy", text: "Reconnecting…", help, action: "" };
