@@ -160,7 +160,7 @@ class RoomConsumer(UserConsumer):
                 body=message.body,
                 client_message_id=uuid.uuid4(),
             )
-            await node_of(self.connection.runtime).sends.submit(outgoing)
+            await node_of(self.connection).sends.submit(outgoing)
 
     async def _send_private(self, rest: str) -> None:
         target, _, text = rest.strip(" ").partition(" ")

@@ -41,7 +41,7 @@ async def send_message(connection: Connection, command: SendMessage) -> MessageV
         body=command.body,
         client_message_id=command.client_message_id,
     )
-    return await node_of(connection.runtime).sends.submit(outgoing)
+    return await node_of(connection).sends.submit(outgoing)
 
 
 async def list_messages(connection: Connection, command: ListMessages) -> MessagePage:
@@ -58,17 +58,17 @@ async def list_messages(connection: Connection, command: ListMessages) -> Messag
 
 async def acknowledge(connection: Connection, command: Acknowledge) -> Mapping[str, object]:
     """Answer `ack`."""
-    changes = await run_service(services.acknowledge, actor=connection.user, seqs=command.seqs)
-    node_of(connection.runtime).tell_receipts(changes)
+    pushes = await run_service(services.acknowledge, actor=connection.user, seqs=command.seqs)
+    node_of(connection).tell_receipts(pushes)
     return {}
 
 
 async def mark_read(connection: Connection, command: MarkRead) -> ReadView:
     """Answer `room.mark_read`."""
-    read_seq, changes = await run_service(
+    read_seq, pushes = await run_service(
         services.mark_read, actor=connection.user, room_id=command.room, seq=command.seq
     )
-    node_of(connection.runtime).tell_receipts(changes)
+    node_of(connection).tell_receipts(pushes)
     return ReadView(read_seq)
 
 
@@ -80,7 +80,7 @@ async def set_typing(connection: Connection, command: SetTyping) -> Mapping[str,
     ):
         raise CommandError(ErrorCode.NOT_FOUND)
     notice = services.typing_notice(actor=connection.user, room_id=command.room)
-    node_of(connection.runtime).tell_typing(notice)
+    node_of(connection).tell_typing(notice)
     return {}
 
 

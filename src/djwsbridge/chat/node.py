@@ -14,15 +14,9 @@ from django.utils import timezone
 
 from djwsbridge.chat import services
 from djwsbridge.chat.pace import Coalescer, Throttle
-from djwsbridge.chat.values import (
-    Audience,
-    MessageView,
-    ReceiptChange,
-    ReceiptMoved,
-    Typing,
-)
+from djwsbridge.chat.values import MessageView, ReceiptMoved, ReceiptPush, Typing
 from djwsbridge.publish import publish
-from djwsbridge.runtime import Runtime, user_topic
+from djwsbridge.runtime import Runtime
 from djwsbridge.threads import run_service
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.group_commit import GroupCommit
@@ -51,8 +45,8 @@ class ChatNode:
         # Not held: this object lives as long as its runtime does.
         self._runtime = weakref.ref(runtime)
         self._loop = runtime.loop
-        # What is told of each member of each room.
-        self._receipts: Coalescer[tuple[int, object], ReceiptChange] = Coalescer(
+        # What is told on each topic of each member of each room.
+        self._receipts: Coalescer[tuple[str, int, object], ReceiptPush] = Coalescer(
             RECEIPT_INTERVAL, _further
         )
         self._is_telling = False
@@ -63,16 +57,19 @@ class ChatNode:
         # When each user, by key, was last seen.
         self._seen: Coalescer[Any, tuple[Any, datetime]] = Coalescer(SEEN_INTERVAL, max)
         self._saving: asyncio.Task[None] | None = None
-        self._loop.call_later(LOOK_INTERVAL, self._look_again)
+        # Keys of the users who asked for something since then: they may be gone by the next one.
+        self._visitors: set[Any] = set()
+        self._loop.call_soon(self._look_again)
 
     # -- receipts --------------------------------------------------------------------------------------------------
 
-    def tell_receipts(self, changes: Iterable[ReceiptChange]) -> None:
+    def tell_receipts(self, pushes: Iterable[ReceiptPush]) -> None:
         """Push receipts, those of one member of a room at most once a second."""
-        for change in changes:
-            ready = self._receipts.put((change.room, change.user), change, now=self._loop.time())
+        for push in pushes:
+            key = (push.topic, push.receipt.room, push.receipt.user)
+            ready = self._receipts.put(key, push, now=self._loop.time())
             if ready is not None:
-                _publish_receipt(ready)
+                publish(ready.topic, "receipt", ready.receipt)
         self._plan_receipts()
 
     def _plan_receipts(self) -> None:
@@ -83,8 +80,8 @@ class ChatNode:
 
     def _tell_due(self) -> None:
         self._is_telling = False
-        for change in self._receipts.take_due(now=self._loop.time()):
-            _publish_receipt(change)
+        for push in self._receipts.take_due(now=self._loop.time()):
+            publish(push.topic, "receipt", push.receipt)
         self._plan_receipts()
 
     # -- typing ----------------------------------------------------------------------------------------------------
@@ -95,6 +92,10 @@ class ChatNode:
             publish(services.room_topic(notice.room), "typing", notice)
 
     # -- last seen -------------------------------------------------------------------------------------------------
+
+    def note_visitor(self, key: object) -> None:
+        """Note that a user, by key, is here now, however short their visit."""
+        self._visitors.add(key)
 
     def _look_again(self) -> None:
         runtime = self._runtime()
@@ -110,11 +111,12 @@ class ChatNode:
         members = cast("set[Connection]", runtime.members)
         present = {one.user_id for one in members if one.identity is not None}
         moments = dict(self._seen.take_due(now=now))
-        for key in self._present ^ present:
+        for key in (self._present ^ present) | (self._visitors - present):
             ready = self._seen.put(key, (key, moment), now=now)
             if ready is not None:
                 moments[key] = moment
         self._present = present
+        self._visitors.clear()
         if moments:
             self._saving = self._loop.create_task(_save_seen(moments))
 
@@ -126,34 +128,23 @@ async def _save_seen(moments: dict[Any, datetime]) -> None:
         logger.warning("When users were last seen could not be stored: %r", error)
 
 
-def _further(older: ReceiptChange, newer: ReceiptChange) -> ReceiptChange:
-    """Return the newer change with the pointers that are further: threads may overtake each other."""
-    return ReceiptChange(
-        room=newer.room,
-        user=newer.user,
-        delivered_seq=max(older.delivered_seq, newer.delivered_seq),
-        read_seq=max(older.read_seq, newer.read_seq),
-        audience=newer.audience,
-    )
-
-
-def _publish_receipt(change: ReceiptChange) -> None:
-    """Push a receipt to those whom it concerns."""
-    whole = ReceiptMoved(change.room, change.user, change.delivered_seq, change.read_seq)
-    topic = services.room_topic(change.room)
-    if change.audience is Audience.ROOM:
-        publish(topic, "receipt", whole)
-        return
-    if change.audience is Audience.DELIVERED:
-        publish(topic, "receipt", ReceiptMoved(change.room, change.user, change.delivered_seq))
-    publish(user_topic(change.user), "receipt", whole)
+def _further(older: ReceiptPush, newer: ReceiptPush) -> ReceiptPush:
+    """Return the newer receipt with the pointers that are further: threads may overtake each other."""
+    one, other = older.receipt, newer.receipt
+    read_seq = other.read_seq
+    if isinstance(one.read_seq, int) and isinstance(read_seq, int):
+        read_seq = max(one.read_seq, read_seq)
+    delivered_seq = max(one.delivered_seq, other.delivered_seq)
+    return ReceiptPush(newer.topic, ReceiptMoved(other.room, other.user, delivered_seq, read_seq))
 
 
 _nodes: weakref.WeakKeyDictionary[Runtime, ChatNode] = weakref.WeakKeyDictionary()
 
 
-def node_of(runtime: Runtime) -> ChatNode:
-    """Return the chat's part of a node."""
+def node_of(connection: Connection) -> ChatNode:
+    """Return the chat's part of the node of a connection that asks for something."""
+    runtime = connection.runtime
     if runtime not in _nodes:
         _nodes[runtime] = ChatNode(runtime)
+    _nodes[runtime].note_visitor(connection.user.pk)
     return _nodes[runtime]

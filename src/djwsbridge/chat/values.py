@@ -9,7 +9,6 @@ from datetime import datetime
 import msgspec
 
 __all__ = [
-    "Audience",
     "LastSeen",
     "Me",
     "MemberChange",
@@ -20,8 +19,8 @@ __all__ = [
     "PageView",
     "ReadView",
     "Receipt",
-    "ReceiptChange",
     "ReceiptMoved",
+    "ReceiptPush",
     "RoomJoined",
     "RoomKind",
     "RoomLeft",
@@ -111,22 +110,11 @@ class ReceiptMoved(msgspec.Struct, frozen=True):
     read_seq: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class Audience(enum.Enum):
-    """Who is told that a member has got further."""
+class ReceiptPush(msgspec.Struct, frozen=True):
+    """A receipt on its way to those who listen to a topic."""
 
-    ROOM = "room"  # all members, of both pointers
-    DELIVERED = "delivered"  # all members of what was delivered, own devices of what was read
-    OWN = "own"  # own devices: nobody asks for the receipts of a large room
-
-
-class ReceiptChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A member's pointers after they were moved, and who is to be told."""
-
-    room: int
-    user: int | str | None
-    delivered_seq: int
-    read_seq: int
-    audience: Audience
+    topic: str
+    receipt: ReceiptMoved
 
 
 class Typing(msgspec.Struct, frozen=True):

@@ -167,3 +167,95 @@ def test_a_read_pointer_never_goes_back(alice: User, bob: User) -> None:
         )
     race(lambda number: services.mark_read(actor=bob, room_id=room.id, seq=number % 22))
     assert Membership.objects.get(user=bob).read_seq == 21
+
+
+def test_pointers_only_grow_and_stay_in_order(alice: User, bob: User) -> None:
+    room = services.create_room(actor=alice, title="General")
+    services.join_room(actor=bob, room_id=room.id)
+    for _ in range(20):
+        services.send_message(
+            actor=alice, room_id=room.id, body="x", client_message_id=uuid.uuid4()
+        )
+
+    def move(number: int) -> list[tuple[int, int]]:
+        """Move one of the pointers, and look at both before and after."""
+        seen = [pointers()]
+        seq = number * 7 % 22
+        if number % 3:
+            services.acknowledge(actor=bob, seqs={f"room.{room.id}": seq})
+        else:
+            services.mark_read(actor=bob, room_id=room.id, seq=seq)
+        return [*seen, pointers()]
+
+    def pointers() -> tuple[int, int]:
+        row = Membership.objects.get(room_id=room.id, user=bob)
+        return row.read_seq, row.delivered_seq
+
+    for before, after in race(move):
+        assert before[0] <= after[0]
+        assert before[1] <= after[1]
+        assert after[0] <= after[1] <= 21
+    moved = [number * 7 % 22 for number in range(CALLS)]
+    assert pointers() == (max(moved[::3]), max(moved))
+    assert Membership.objects.filter(user=bob).count() == 1
+
+
+def test_groups_that_share_messages_store_each_once(
+    alice: User, pushed: list[dict[str, Any]]
+) -> None:
+    rooms = [services.create_room(actor=alice, title=title) for title in ("One", "Two")]
+    ids = [uuid.uuid4() for _ in range(30)]
+
+    def send(number: int) -> dict[uuid.UUID, tuple[int, int]]:
+        """Send ten of them in an order of one's own; each message belongs into one of the rooms."""
+        chosen = [(number * 3 + step * (1 + number % 7)) % 30 for step in range(10)]
+        results = services.send_messages(
+            [
+                services.Outgoing(
+                    actor=alice,
+                    room_id=rooms[which % 2].id,
+                    body=str(which),
+                    client_message_id=ids[which],
+                )
+                for which in chosen
+            ]
+        )
+        found = {}
+        for which, result in zip(chosen, results, strict=True):
+            assert not isinstance(result, Exception), result
+            assert result.body == str(which)
+            found[ids[which]] = (result.room, result.seq)
+        return found
+
+    told: dict[uuid.UUID, set[tuple[int, int]]] = {}
+    for found in race(send):
+        for key, place in found.items():
+            told.setdefault(key, set()).add(place)
+    stored = {row.client_message_id: (row.room_id, row.seq) for row in Message.objects.all()}
+    assert told == {key: {place} for key, place in stored.items()}
+    for room in rooms:
+        seqs = sorted(seq for room_id, seq in stored.values() if room_id == room.id)
+        assert seqs == list(range(1, len(seqs) + 1))
+    sent = [
+        frame["data"]["client_message_id"]
+        for frame in pushed
+        if frame.get("push") == "message.sent"
+    ]
+    assert Counter(sent) == {str(key): 1 for key in stored}
+
+
+def test_a_group_with_members_has_an_owner_whoever_comes_and_goes(alice: User) -> None:
+    room = services.create_room(actor=alice, title="General")
+    people = [alice, *(User.objects.create_user(f"user{number}") for number in range(9))]
+
+    def move(number: int) -> None:
+        actor = people[number % len(people)]
+        if number // len(people) % 2:
+            services.join_room(actor=actor, room_id=room.id)
+        else:
+            services.leave_room(actor=actor, room_id=room.id)
+
+    race(move)
+    services.join_room(actor=people[1], room_id=room.id)
+    roles = Counter(Membership.objects.values_list("role", flat=True))
+    assert roles["owner"] == 1

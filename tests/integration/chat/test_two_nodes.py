@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from tests.conftest import StartSite
 from tests.integration.chat.conftest import Person
-from tests.servers import Site
+from tests.servers import Site, wait_until
 
 SignUp = Callable[[Site, str], Person]
 
@@ -54,6 +56,73 @@ def test_people_on_two_nodes_talk(sites: tuple[Site, Site], sign_up: SignUp) -> 
     a.wait_for(type="chat_message", message="is he gone?")
     b.send(message="let me say")
     assert b.wait_for(code="not_found")
+
+
+def test_the_first_message_of_a_private_conversation_arrives(
+    sites: tuple[Site, Site], sign_up: SignUp
+) -> None:
+    """The other node is told to listen while the message is on its way; what it misses is recovered."""
+    one, other = sites
+    writers = [sign_up(one, f"writer{number}") for number in range(10)]
+    bob = sign_up(other, "bob")
+    bob_id = bob.client.get("/chat/api/me/").json()["id"]
+    phone = bob.connect()
+    for number, writer in enumerate(writers):
+        room = writer.post("/chat/api/direct/", user=bob_id).json()
+        topic = f"room.{room['id']}"
+        sent = writer.post(
+            f"/chat/api/rooms/{room['id']}/messages/",
+            body=f"first {number}",
+            client_message_id=str(uuid.uuid4()),
+        ).json()
+        joined = phone.wait_for(push="room.joined")
+        assert joined["data"]["room"]["id"] == room["id"]
+        asked = 2 + number
+        heard = []
+        phone.send(id=asked, cmd="topic.recover", topic=topic, epoch="", seq=0)
+        while True:
+            frame = phone.receive()
+            if frame.get("push") == "message.sent":
+                heard.append(frame)
+            if frame.get("id") == asked:
+                break
+        heard += frame["ok"].get("events", [])
+        if not heard:  # it was committed after the log was read: then it comes by itself
+            heard.append(phone.wait_for(push="message.sent", topic=topic))
+        assert {message["data"]["body"] for message in heard} == {sent["body"]}
+        assert {message["seq"] for message in heard} == {1}
+
+
+def test_receipts_typing_and_who_was_here_cross_the_nodes(
+    sites: tuple[Site, Site], sign_up: SignUp, postgres_site_url: str
+) -> None:
+    one, other = sites
+    alice, bob = sign_up(one, "alice"), sign_up(other, "bob")
+    bob_id = bob.client.get("/chat/api/me/").json()["id"]
+    room = alice.make_room("General")
+    bob.post(f"/chat/api/rooms/{room['id']}/join/")
+    topic = f"room.{room['id']}"
+    a, b = alice.connect(), bob.connect()
+
+    b.send(id=2, cmd="ack", seqs={topic: 1})
+    assert b.wait_for(id=2)["ok"] == {}
+    assert a.wait_for(push="receipt", topic=topic)["data"]["delivered_seq"] == 1
+    b.send(id=3, cmd="typing.set", room=room["id"])
+    assert a.wait_for(push="typing", topic=topic)["data"]["user"]["name"] == "bob"
+    b.send(id=4, cmd="ack", seqs={topic: 2})
+    assert b.wait_for(id=4)["error"]["code"] == "bad_ack"
+
+    b.close()
+    while a.wait_for(push="presence.changed", topic=topic)["data"]["state"] == "online":
+        pass
+    with psycopg.connect(postgres_site_url, autocommit=True) as database:
+        seen = "SELECT 1 FROM djwsbridge_chat_profile WHERE user_id = %s AND last_seen IS NOT NULL"
+        wait_until(lambda: database.execute(seen, [bob_id]).fetchone(), "bob was seen")
+    a.send(id=5, cmd="room.members", room=room["id"])
+    here, gone = a.wait_for(id=5)["ok"]["members"]
+    assert (here["name"], here["online"], here["last_seen"]) == ("alice", True, None)
+    assert (gone["name"], gone["online"]) == ("bob", False)
+    assert gone["last_seen"] is not None
 
 
 def test_both_nodes_are_ready(sites: tuple[Site, Site]) -> None:

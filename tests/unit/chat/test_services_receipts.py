@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership
 from djwsbridge.chat.services import receipts
-from djwsbridge.chat.values import Audience, ReceiptChange, RoomView
+from djwsbridge.chat.values import ReceiptMoved, ReceiptPush, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
@@ -39,11 +39,11 @@ def pointers(user: User, room: RoomView) -> tuple[int, int]:
     return row.delivered_seq, row.read_seq
 
 
-def read(actor: User, room: RoomView, seq: int) -> list[ReceiptChange]:
+def read(actor: User, room: RoomView, seq: int) -> list[ReceiptPush]:
     return services.mark_read(actor=actor, room_id=room.id, seq=seq)[1]
 
 
-def acknowledge(actor: User, room: RoomView, seq: int) -> list[ReceiptChange]:
+def acknowledge(actor: User, room: RoomView, seq: int) -> list[ReceiptPush]:
     return services.acknowledge(actor=actor, seqs={f"room.{room.id}": seq})
 
 
@@ -61,10 +61,8 @@ class TestAcknowledge:
 
     def test_returns_what_has_changed(self, bob: User, room: RoomView) -> None:
         read(bob, room, 2)
-        [change] = acknowledge(bob, room, 4)
-        assert change == ReceiptChange(
-            room=room.id, user=bob.pk, delivered_seq=4, read_seq=2, audience=Audience.ROOM
-        )
+        receipt = ReceiptMoved(room.id, bob.pk, delivered_seq=4, read_seq=2)
+        assert acknowledge(bob, room, 4) == [ReceiptPush(f"room.{room.id}", receipt)]
         assert acknowledge(bob, room, 4) == []
         assert acknowledge(bob, room, 1) == []
 
@@ -76,8 +74,8 @@ class TestAcknowledge:
         foreign = services.create_room(actor=alice, title="Not for bob")
         seqs = {f"room.{each.id}": 1 for each in (room, direct, foreign)}
         others = {"user.7": 9, "room.x": 9, "room.": 9, "rooms.1": 9, f"room.{10**70}": 9}
-        changes = services.acknowledge(actor=bob, seqs={**seqs, **others, "room.999999": 9})
-        assert {change.room for change in changes} == {room.id, direct.id}
+        pushes = services.acknowledge(actor=bob, seqs={**seqs, **others, "room.999999": 9})
+        assert {push.receipt.room for push in pushes} == {room.id, direct.id}
         assert pointers(bob, room) == pointers(bob, direct) == (1, 0)
         assert pointers(alice, foreign) == (0, 0)
 
@@ -120,13 +118,13 @@ class TestMarkRead:
 
     def test_never_lowers_what_was_delivered(self, bob: User, room: RoomView) -> None:
         acknowledge(bob, room, 4)
-        [change] = read(bob, room, 2)
-        assert (change.delivered_seq, change.read_seq) == (4, 2)
+        [push] = read(bob, room, 2)
+        assert push.receipt == ReceiptMoved(room.id, bob.pk, delivered_seq=4, read_seq=2)
         assert pointers(bob, room) == (4, 2)
 
     def test_says_once_what_has_changed(self, bob: User, room: RoomView) -> None:
-        [change] = read(bob, room, 3)
-        assert (change.delivered_seq, change.read_seq, change.audience) == (3, 3, Audience.ROOM)
+        receipt = ReceiptMoved(room.id, bob.pk, delivered_seq=3, read_seq=3)
+        assert read(bob, room, 3) == [ReceiptPush(f"room.{room.id}", receipt)]
         assert read(bob, room, 3) == read(bob, room, 1) == []
 
     def test_counts_what_is_unread(self, bob: User, room: RoomView) -> None:
@@ -170,8 +168,11 @@ class TestPrivacy:
         self, alice: User, bob: User, room: RoomView
     ) -> None:
         services.set_read_receipts(actor=bob, is_on=False)
-        [change] = read(bob, room, 3)
-        assert change.audience is Audience.DELIVERED
+        whole = ReceiptMoved(room.id, bob.pk, delivered_seq=3, read_seq=3)
+        assert read(bob, room, 3) == [
+            ReceiptPush(f"room.{room.id}", ReceiptMoved(room.id, bob.pk, delivered_seq=3)),
+            ReceiptPush(f"user.{bob.pk}", whole),
+        ]
         seen = services.list_receipts(actor=alice, room_ids=[room.id])[room.id]
         assert msgspec.to_builtins(seen) == [
             {"user": alice.pk, "delivered_seq": 0, "read_seq": 0},
@@ -180,12 +181,19 @@ class TestPrivacy:
         own = services.list_receipts(actor=bob, room_ids=[room.id])[room.id]
         assert own[1].read_seq == 3
 
+    def test_the_moment_of_reading_is_not_told_either(self, bob: User, room: RoomView) -> None:
+        services.set_read_receipts(actor=bob, is_on=False)
+        [push] = acknowledge(bob, room, 5)
+        delivered = ReceiptMoved(room.id, bob.pk, delivered_seq=5)
+        assert push == ReceiptPush(f"room.{room.id}", delivered)
+        assert [push.topic for push in read(bob, room, 4)] == [f"user.{bob.pk}"]
+
     def test_can_be_changed_again(self, alice: User, bob: User, room: RoomView) -> None:
         for is_on in (False, False, True):
             assert services.set_read_receipts(actor=bob, is_on=is_on).read_receipts is is_on
             assert services.view_me(actor=bob).read_receipts is is_on
         assert services.view_me(actor=alice).read_receipts is True
-        assert read(bob, room, 3)[0].audience is Audience.ROOM
+        assert [push.topic for push in read(bob, room, 3)] == [f"room.{room.id}"]
 
 
 class TestListReceipts:
@@ -214,6 +222,6 @@ class TestListReceipts:
         assert room.id in services.list_receipts(actor=alice, room_ids=[room.id])
         services.join_room(actor=carol, room_id=room.id)
         assert services.list_receipts(actor=alice, room_ids=[room.id]) == {}
-        assert acknowledge(bob, room, 3)[0].audience is Audience.OWN
-        assert read(bob, room, 3)[0].audience is Audience.OWN
+        assert acknowledge(bob, room, 3) == []
+        assert [push.topic for push in read(bob, room, 3)] == [f"user.{bob.pk}"]
         assert pointers(bob, room) == (3, 3)

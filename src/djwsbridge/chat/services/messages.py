@@ -70,6 +70,8 @@ def send_messages(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
     Returns:
         For each what was stored, or why it was not.
     """
+    if not sends:
+        return []
     try:
         return _send_together(sends)
     except IntegrityError:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import room_seq, room_topic
-from djwsbridge.chat.values import Audience, Receipt, ReceiptChange
+from djwsbridge.chat.services.access import room_seq, room_topic, user_topic
+from djwsbridge.chat.values import Receipt, ReceiptMoved, ReceiptPush
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
@@ -20,7 +20,7 @@ LARGE_ROOM = 100  # members; in a larger room a message would cost as many pushe
 MAX_ACKS = 200  # topics of one `ack`, as many as a `connect` may have cursors
 
 
-def acknowledge(*, actor: AbstractBaseUser, seqs: Mapping[str, int]) -> list[ReceiptChange]:
+def acknowledge(*, actor: AbstractBaseUser, seqs: Mapping[str, int]) -> list[ReceiptPush]:
     """Note that a device of the actor has everything of some rooms up to a seq.
 
     Topics that are no rooms of the actor are passed over: one may have been left a moment ago.
@@ -30,7 +30,7 @@ def acknowledge(*, actor: AbstractBaseUser, seqs: Mapping[str, int]) -> list[Rec
         seqs: topic → seq.
 
     Returns:
-        What has changed; the caller tells it to those whom it concerns.
+        What is to be pushed; the caller does it, in measure.
 
     Raises:
         CommandError: `too_many`, or `bad_ack` when one of the rooms is not there yet; nothing moves.
@@ -50,18 +50,17 @@ def acknowledge(*, actor: AbstractBaseUser, seqs: Mapping[str, int]) -> list[Rec
     if moved:
         store.raise_delivered({one.membership_id: wanted[key] for key, one in moved.items()})
     return [
-        _change(actor, key, one, delivered_seq=wanted[key], read_seq=one.read_seq)
+        push
         for key, one in moved.items()
+        for push in _pushes(actor, key, one, delivered_seq=wanted[key], read_seq=one.read_seq)
     ]
 
 
-def mark_read(
-    *, actor: AbstractBaseUser, room_id: int, seq: int
-) -> tuple[int, list[ReceiptChange]]:
+def mark_read(*, actor: AbstractBaseUser, room_id: int, seq: int) -> tuple[int, list[ReceiptPush]]:
     """Move the actor's read pointer of a room forward, and the delivered pointer with it; never back.
 
     Returns:
-        How far the actor has read, and what has changed; the caller tells it.
+        How far the actor has read, and what is to be pushed; the caller does it, in measure.
 
     Raises:
         CommandError: `not_found` when the actor is no member, `bad_field` for a negative seq,
@@ -78,8 +77,7 @@ def mark_read(
         raise CommandError(ErrorCode.BAD_ACK)
     store.raise_read(pointers.membership_id, seq)
     delivered_seq = max(pointers.delivered_seq, seq)
-    change = _change(actor, room_id, pointers, delivered_seq=delivered_seq, read_seq=seq)
-    return seq, [change]
+    return seq, _pushes(actor, room_id, pointers, delivered_seq=delivered_seq, read_seq=seq)
 
 
 def list_receipts(*, actor: AbstractBaseUser, room_ids: Iterable[int]) -> dict[int, list[Receipt]]:
@@ -101,19 +99,25 @@ def _room_id(topic: str) -> int:
     return int(number) if number.isascii() and number.isdigit() else 0
 
 
-def _change(
+def _pushes(
     actor: AbstractBaseUser,
     room_id: int,
-    pointers: store.Pointers,
+    before: store.Pointers,
     *,
     delivered_seq: int,
     read_seq: int,
-) -> ReceiptChange:
-    audience = Audience.DELIVERED if pointers.hides_read else Audience.ROOM
-    return ReceiptChange(
-        room=room_id,
-        user=store.wire_id(actor.pk),
-        delivered_seq=delivered_seq,
-        read_seq=read_seq,
-        audience=Audience.OWN if pointers.is_large else audience,
-    )
+) -> list[ReceiptPush]:
+    """Return who is to hear of moved pointers, and what.
+
+    Of who hides how far they have read nothing is pushed to others at the moment of reading: it would tell them.
+    """
+    user = store.wire_id(actor.pk)
+    whole = ReceiptMoved(room_id, user, delivered_seq, read_seq)
+    if not before.is_large and not before.hides_read:
+        return [ReceiptPush(room_topic(room_id), whole)]
+    found = []
+    if not before.is_large and delivered_seq > before.delivered_seq:
+        found.append(ReceiptPush(room_topic(room_id), ReceiptMoved(room_id, user, delivered_seq)))
+    if read_seq > before.read_seq:
+        found.append(ReceiptPush(user_topic(actor.pk), whole))
+    return found

@@ -26,6 +26,8 @@ def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
     Raises:
         IntegrityError: a sender has stored a message with this `client_message_id` before.
     """
+    # In one order everywhere: transactions that store the same ids must not wait for each other.
+    ordered = sorted(messages, key=lambda pair: pair[1].client_message_id)
     Message.objects.bulk_create(
         Message(
             room_id=view.room,
@@ -35,7 +37,7 @@ def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
             client_message_id=view.client_message_id,
             created=view.created,
         )
-        for sender_id, view in messages
+        for sender_id, view in ordered
     )
 
 
