@@ -207,6 +207,10 @@ class Link:
         """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
+        for _ in range(3):
+            await asyncio.sleep(
+                0
+            )  # what was accepted a moment ago becomes a task, which can be ended
         self._cut(reset=True, share=1.0)
         tasks = list(self._tasks)
         for task in tasks:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -192,16 +193,16 @@ def test_targets_take_turns_and_one_that_is_down_is_passed_over(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         gone_port = gone.getsockname()[1]
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    with socket.create_server(("127.0.0.1", 0)) as other, ExitStack() as clients:
         other.settimeout(TIMEOUT)
         link = proxy.link("all", gone_port, target.getsockname()[1], other.getsockname()[1])
-        clients = [socket.create_connection(("127.0.0.1", link.port), TIMEOUT) for _ in range(6)]
-        for server, count in ((target, 2), (other, 2)):
-            for _ in range(count):
+        for _ in range(6):
+            client = socket.create_connection(("127.0.0.1", link.port), TIMEOUT)
+            clients.enter_context(client)
+        # The turns of the one that is gone are the next one's.
+        for server, turns in ((target, 4), (other, 2)):
+            for _ in range(turns):
                 server.accept()[0].close()
-        wait_until(lambda: not link.connections, "the ends")
-        for client in clients:
-            client.close()
 
 
 def test_the_seed_decides_who_is_cut() -> None:
