@@ -24,7 +24,13 @@ from djwsbridge.transport.auth.handshake import (
 )
 from djwsbridge.transport.auth.identity import Identity
 from djwsbridge.transport.connection import Connection, Consumer, Receive, Scope, Send
-from djwsbridge.transport.failures import DATABASE_DOWN, failure_of, send_close, try_later
+from djwsbridge.transport.failures import (
+    DATABASE_DOWN,
+    failure_of,
+    has_http_response,
+    send_close,
+    try_later,
+)
 
 __all__ = ["IDENTITY", "authenticate", "choose_dialect", "deny", "refuse", "serve"]
 
@@ -120,7 +126,7 @@ def choose_dialect(scope: Mapping[str, Any], plain: Dialect) -> tuple[Dialect, s
 async def deny(scope: Mapping[str, Any], receive: Receive, send: Send, status: int) -> None:
     """Answer a handshake with an HTTP status; servers without that ASGI extension answer 403."""
     await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
+    if not has_http_response(scope):
         await send({"type": "websocket.close"})
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -146,7 +152,7 @@ async def refuse(
     await receive()
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     await send({"type": "websocket.send", "text": dialect.encode_farewell(reason.error)})
-    await send_close(send, reason)
+    await send_close(scope, send, reason)
 
 
 def _first_bearer(offered: list[str]) -> str | None:

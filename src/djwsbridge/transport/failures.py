@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -15,11 +15,19 @@ from django.db import InterfaceError, OperationalError
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 
-__all__ = ["CLOSE_TIMEOUT", "DATABASE_DOWN", "failure_of", "send_close", "try_later"]
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "DATABASE_DOWN",
+    "failure_of",
+    "has_http_response",
+    "send_close",
+    "try_later",
+]
 
 logger = logging.getLogger("djwsbridge.connection")
 
 CLOSE_TIMEOUT = 5.0  # seconds for what waits, and again for the peer's own close frame
+READING_TIME = 0.05  # seconds between the error push and the close
 COME_BACK = 5.0  # seconds after which, at the latest, a client that was sent away tries again
 DATABASE_DOWN = (OperationalError, InterfaceError)
 
@@ -43,8 +51,16 @@ def try_later(code: ErrorCode) -> CloseConnection:
     return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay))
 
 
-async def send_close(send: Send, reason: CloseConnection) -> None:
+def has_http_response(scope: Mapping[str, Any]) -> bool:
+    """Say whether the server can answer a handshake with an HTTP status: uvicorn can, Daphne cannot."""
+    return "websocket.http.response" in scope.get("extensions", {})
+
+
+async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnection) -> None:
     """Close a connection with the code of a reason, or with what the server has instead of it."""
+    if not has_http_response(scope):
+        # Daphne: it resets the TCP connection when the close is answered, which can cost the error push before it.
+        await asyncio.sleep(READING_TIME)
     close = {
         "type": "websocket.close",
         "code": int(reason.close_code),
