@@ -62,6 +62,8 @@ class Reconciler:
         """Learn where the log of a topic stands, from somebody who has just read it."""
         for ready in self.sequencer.start(topic, seq):
             self._deliver(topic, ready)
+        if self.sequencer.behind({topic: seq}):
+            self._suspicion.set()
 
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq that was delivered here of each topic of which something is known."""

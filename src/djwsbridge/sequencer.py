@@ -41,10 +41,11 @@ class Sequencer:
         self._tracks: dict[str, _Track] = {}
 
     def start(self, topic: str, seq: int) -> list[str]:
-        """Learn that everything up to `seq` is known to whoever asked; returns what may be delivered now."""
-        track = self._tracks.setdefault(topic, _Track(seq))
-        track.delivered = max(track.delivered, seq)
-        return self._release(track)
+        """Learn where an unknown topic stands; returns what may be delivered now.
+
+        Nothing changes for a topic that others here listen to already: what one reader has just recovered, they have not.
+        """
+        return self._release(self._tracks.setdefault(topic, _Track(seq)))
 
     def forget(self, topic: str) -> None:
         """Drop what is known of a topic: nobody here listens any more."""
