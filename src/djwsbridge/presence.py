@@ -125,6 +125,11 @@ class Presence:
             people.update(peer.table.get(topic, {}))
         return sorted(people.values(), key=lambda person: (person.name.casefold(), str(person.id)))
 
+    @property
+    def nodes(self) -> int:
+        """Return how many nodes are known, this one included."""
+        return 1 + len(self._peers)
+
     def is_online(self, topic: str, user_id: object) -> bool:
         """Say whether a user has a lease on a topic."""
         return self._held(topic, str(user_id))

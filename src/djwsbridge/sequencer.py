@@ -43,7 +43,7 @@ class Sequencer:
     def start(self, topic: str, seq: int) -> list[str]:
         """Learn where an unknown topic stands; returns what may be delivered now.
 
-        Nothing changes for a topic that others here listen to already: what one reader has just recovered, they have not.
+        Nothing changes for a topic that others here listen to: what one reader has just recovered, they have not.
         """
         return self._release(self._tracks.setdefault(topic, _Track(seq)))
 

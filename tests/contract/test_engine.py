@@ -378,6 +378,24 @@ async def test_a_burst_of_another_thread_arrives_whole(
     assert [json.loads(text)["data"]["n"] for text in reader.got] == list(range(BURST))
 
 
+async def test_an_engine_that_counts_counts_over_all_nodes(kind: Kind) -> None:
+    one, other = kind.build(), kind.build()
+    counted = [await engine.count("sends:7", seconds=60.0) for engine in (one, other, one)]
+    assert counted == ([1, 2, 3] if kind.name == "direct" else [None, None, None])
+    assert await one.count("sends:8", seconds=60.0) in (1, None)
+
+
+async def test_a_count_ends_with_its_window(request: pytest.FixtureRequest) -> None:
+    from tests.contract.conftest import make_kind  # noqa: PLC0415
+
+    engine = make_kind("direct", request).build()
+    assert await engine.count("brief", seconds=1.0) == 1
+    deadline = asyncio.get_running_loop().time() + 20.0
+    while await engine.count("brief", seconds=1.0) != 1:
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.1)
+
+
 # -- when the server behind it fails ---------------------------------------------------------------------------------
 
 
@@ -456,6 +474,7 @@ async def test_without_its_server_an_engine_says_so(networked: Kind, start_node:
             await node.engine.subscribe("user.8")
         with pytest.raises(EngineUnavailable):
             await node.engine.unsubscribe("user.7")
+        assert await node.engine.count("sends:7", seconds=60.0) is None
         await node.engine.stop()
         assert ours() == []
     finally:

@@ -22,6 +22,9 @@ class Engine(abc.ABC):
     An engine belongs to one event loop: all its methods are called there.
     """
 
+    # Whether `count` counts, as long as the engine can be reached.
+    counts = False
+
     @abc.abstractmethod
     async def start(self, deliver: Deliver, on_back: OnBack = lambda: None) -> None:
         """Begin to deliver what is published on the topics that are subscribed to from now on.
@@ -50,6 +53,19 @@ class Engine(abc.ABC):
         Raises:
             EngineUnavailable: the engine could not be told; deliveries may go on.
         """
+
+    async def count(self, key: str, *, seconds: float) -> int | None:
+        """Count one thing over all nodes, for limits that several nodes share.
+
+        Args:
+            key: what is counted, such as the messages of a user.
+            seconds: the length of the window; it begins with the first thing counted.
+
+        Returns:
+            How many there were in the present window, this one included; None when this engine counts nothing, or
+            cannot be reached in a few milliseconds.
+        """
+        return None
 
     @abc.abstractmethod
     async def publish(self, topic: str, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -24,6 +25,8 @@ __all__ = ["RedisEngine"]
 
 PUBLISH_TIMEOUT = 0.25  # seconds
 CONNECT_TIMEOUT = 1.0  # seconds
+COUNT_TIMEOUT = 0.05  # seconds; a sender waits for this
+COUNT_PAUSE = 1.0  # seconds after which Redis is asked again
 MOVE_INTERVAL = 2.0  # seconds between two looks at where a cluster keeps its slots
 
 
@@ -34,6 +37,8 @@ class RedisEngine(Engine):
         url: `redis://` or `rediss://` (TLS), with user, password and database as redis-py takes them;
             `redis+sentinel://host:port,host:port/<service>`; `redis+cluster://host:port`. `rediss+…` for TLS.
     """
+
+    counts = True
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -46,6 +51,8 @@ class RedisEngine(Engine):
         self._links: dict[str, Link] = {}
         # Topic → the server whose link hears it.
         self._placed: dict[str, str] = {}
+        # Until then (seconds of the loop's clock) nothing is counted: Redis did not answer, and no sender waits twice.
+        self._no_count_before = 0.0
         # Runs with a cluster only.
         self._following: asyncio.Task[None] | None = None
 
@@ -89,6 +96,21 @@ class RedisEngine(Engine):
             await asyncio.wait_for(send(PREFIX + topic, text), PUBLISH_TIMEOUT)
         except FAILURES as error:
             raise EngineUnavailable(f"Redis did not take a push: {error!r}") from error
+
+    async def count(self, key: str, *, seconds: float) -> int | None:
+        now = asyncio.get_running_loop().time()
+        if now < self._no_count_before:
+            return None
+        name = f"{PREFIX}count:{key}"
+        pipeline = self._publisher.pipeline(transaction=False)
+        pipeline.incr(name)
+        pipeline.expire(name, math.ceil(seconds), nx=True)
+        try:
+            counted = await asyncio.wait_for(pipeline.execute(), COUNT_TIMEOUT)
+        except FAILURES:
+            self._no_count_before = now + COUNT_PAUSE
+            return None
+        return int(counted[0])
 
     async def _server_of(self, topic: str) -> str:
         """Return which server of the cluster a topic belongs to; empty without a cluster."""

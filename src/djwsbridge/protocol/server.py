@@ -101,6 +101,10 @@ class WindowCounter:
         times.append(now)
         return 0.0
 
+    def recent(self, now: float) -> int:
+        """Return how many things were counted within the window."""
+        return sum(1 for time in self._times if time > now - self.limit.seconds)
+
 
 class ServerProtocol:
     """The rules of one connection.

@@ -15,7 +15,7 @@ from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.auth.handshake import header
 
-__all__ = ["Admission", "address_of", "admission_of", "count_guess"]
+__all__ = ["Admission", "address_of", "admission_of", "count_guess", "count_send"]
 
 GUESSES = RateLimit(20, 60.0)  # credentials that were no good, per address
 MAX_COUNTERS = 100_000  # users or addresses that are remembered; beyond it the oldest are forgotten
@@ -52,9 +52,9 @@ class Admission:
         """Take back one `admit_address`."""
         _leave(self._addresses, address)
 
-    def count_send(self, user_id: str, *, now: float) -> float:
-        """Count one message of a user; returns 0.0, or the seconds until the next one fits."""
-        return _counter(self._sends, user_id, RateLimit(*settings.SEND_RATE)).add(now)
+    def sends_of(self, user_id: str) -> WindowCounter:
+        """Return what counts the messages of a user on this node."""
+        return _counter(self._sends, user_id, RateLimit(*settings.SEND_RATE))
 
     def count_recovery(self, user_id: str, *, now: float) -> float:
         """Count one recovery of a user; returns 0.0, or the seconds until the next one fits."""
@@ -64,6 +64,21 @@ class Admission:
     def count_guess(self, address: str, *, now: float) -> float:
         """Count one credential that was no good; returns 0.0, or the seconds to wait."""
         return _counter(self._guesses, address, GUESSES).add(now)
+
+
+async def count_send(runtime: Runtime, user_id: str, *, now: float) -> float:
+    """Count one message of a user, over all nodes where the engine counts; returns 0.0, or the seconds to wait."""
+    here = admission_of(runtime).sends_of(user_id)
+    wait = here.add(now)
+    if wait:
+        return wait
+    limit = here.limit
+    total = await runtime.engine.count(f"sends:{user_id}", seconds=limit.seconds)
+    if total is None and runtime.engine.counts:
+        # It cannot be reached: nobody gets more than this node's share, so that all nodes together keep the limit.
+        share = max(1, limit.count // runtime.presence.nodes)
+        return limit.seconds if here.recent(now) > share else 0.0
+    return limit.seconds if total is not None and total > limit.count else 0.0
 
 
 def count_guess(runtime: Runtime, address: str, reason: CloseConnection) -> float:

@@ -25,7 +25,7 @@ from djwsbridge.protocol.frames import Command, PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
-from djwsbridge.transport.admission import address_of, admission_of
+from djwsbridge.transport.admission import address_of, admission_of, count_send
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.credential import CredentialWatch
 from djwsbridge.transport.failures import (
@@ -313,11 +313,11 @@ class Connection:
         """Carry out one command and queue its reply. One after the other: a sender's order is kept."""
         try:
             if isinstance(command, PlainMessage):
-                self.count_send(now)
+                await self._count_send(now)
                 await self.consumer.receive(command)
                 return
             if registry.counts_as_send(command):
-                self.count_send(now)
+                await self._count_send(now)
             ok = await registry.handler_of(command)(self, command)
         except CommandError as error:
             if isinstance(command, Command):
@@ -333,14 +333,14 @@ class Connection:
         if reply is not None:
             self.queue.put(reply)
 
-    def count_send(self, now: float) -> None:
+    async def _count_send(self, now: float) -> None:
         """Count one message of the actor.
 
         Raises:
             CommandError: `rate_limited`.
             CloseConnection: 4429, for one who does not listen.
         """
-        wait = admission_of(self.runtime).count_send(str(self.user_id), now=now)
+        wait = await count_send(self.runtime, str(self.user_id), now=now)
         if wait:
             raise self.protocol.breach(wait, now=now)
 

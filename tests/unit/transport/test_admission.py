@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
+from djwsbridge.engine.memory import MemoryBus, MemoryEngine
+from djwsbridge.presence import Snapshot
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport import admission as module
-from djwsbridge.transport.admission import Admission, address_of, admission_of, count_guess
+from djwsbridge.transport.admission import (
+    Admission,
+    address_of,
+    admission_of,
+    count_guess,
+    count_send,
+)
 from djwsbridge.transport.auth.identity import refusal
 
 
@@ -56,11 +64,11 @@ def test_who_has_left_is_forgotten() -> None:
 
 def test_x1_the_21st_message_in_ten_seconds_waits() -> None:
     admission = Admission()
-    assert [admission.count_send("7", now=number / 10) for number in range(20)] == [0.0] * 20
-    assert admission.count_send("7", now=2.0) == pytest.approx(8.0)
-    assert admission.count_send("8", now=2.0) == 0.0
-    assert admission.count_send("7", now=10.0) == 0.0
-    assert admission.count_send("7", now=10.0) == pytest.approx(0.1)
+    assert [admission.sends_of("7").add(number / 10) for number in range(20)] == [0.0] * 20
+    assert admission.sends_of("7").add(2.0) == pytest.approx(8.0)
+    assert admission.sends_of("8").add(2.0) == 0.0
+    assert admission.sends_of("7").add(10.0) == 0.0
+    assert admission.sends_of("7").add(10.0) == pytest.approx(0.1)
 
 
 def test_h8_the_21st_guess_in_a_minute_waits() -> None:
@@ -85,7 +93,7 @@ def test_the_oldest_counters_are_forgotten_first(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "MAX_COUNTERS", 3)
     admission = Admission()
     for user in "abcd":
-        admission.count_send(user, now=1.0)
+        admission.sends_of(user).add(1.0)
     assert list(admission._sends) == ["b", "c", "d"]
 
 
@@ -122,3 +130,37 @@ def test_a_peer_without_an_address_is_no_proxy(settings: Any, client: object) ->
 def test_h24_without_known_proxies_the_header_is_not_read() -> None:
     scope = {"client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", b"1.2.3.4")]}
     assert address_of(scope) == "10.0.0.1"
+
+
+class SharedEngine(MemoryEngine):
+    """Counts over all nodes, like Redis, and can be out of reach."""
+
+    counts = True
+
+    def __init__(self) -> None:
+        super().__init__(MemoryBus())
+        self.total: int | None = 0
+
+    async def count(self, key: str, *, seconds: float) -> int | None:
+        assert key == "sends:7"
+        assert seconds == 10.0
+        self.total = None if self.total is None else self.total + 1
+        return self.total
+
+
+async def test_a_limit_is_shared_by_all_nodes_where_the_engine_counts():
+    engine = SharedEngine()
+    node = Runtime(engine)
+    engine.total = 18  # sent on other nodes
+    assert [await count_send(node, "7", now=0.0) for _ in range(2)] == [0.0, 0.0]
+    assert await count_send(node, "7", now=0.0) == 10.0
+
+
+async def test_without_the_engine_every_node_keeps_to_its_share():
+    engine = SharedEngine()
+    engine.total = None
+    node = Runtime(engine)
+    for number in range(3):  # four nodes in all: five messages each
+        node.presence.hear_snapshot(Snapshot(f"node-{number}", 1, []), now=0.0)
+    waits = [await count_send(node, "7", now=0.0) for _ in range(6)]
+    assert waits == [0.0] * 5 + [10.0]

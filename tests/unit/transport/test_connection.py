@@ -418,9 +418,7 @@ class GatedEngine(MemoryEngine):
 
 
 @pytest.fixture
-async def gated(
-    node: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[GatedEngine]:
+async def gated(node: Runtime, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GatedEngine]:
     """Give the node an engine that waits where the test says so."""
     engine = GatedEngine()
     monkeypatch.setattr(node.subscriptions, "_engine", engine)
