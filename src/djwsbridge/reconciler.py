@@ -96,12 +96,14 @@ class Reconciler:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
+            # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
+            timer = asyncio.get_running_loop().call_later(INTERVAL, self._suspicion.set)
             try:
-                await asyncio.wait_for(self._suspicion.wait(), INTERVAL)
-                self._suspicion.clear()
-                await asyncio.sleep(REORDER_WINDOW)
-            except (TimeoutError, asyncio.TimeoutError):
-                pass
+                await self._suspicion.wait()
+            finally:
+                timer.cancel()
+            self._suspicion.clear()
+            await asyncio.sleep(REORDER_WINDOW)
             try:
                 await self._look()
             except Exception as error:  # noqa: BLE001  the database may be down; the next look comes

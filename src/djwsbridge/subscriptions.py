@@ -15,6 +15,7 @@ __all__ = ["Subscriptions"]
 
 logger = logging.getLogger("djwsbridge.subscriptions")
 
+PATIENCE = 1.0  # seconds for an engine that hangs, when there is a log to stand in for it
 JOIN_INTERVAL = 1.0  # seconds between two tries to reach an engine that is down
 
 
@@ -135,13 +136,27 @@ class Subscriptions:
                 self._on_forgotten(topic)
 
     async def _join(self, topic: str) -> None:
-        try:
+        if self._needs_engine:
             await self._engine.subscribe(topic)
-        except EngineUnavailable as error:
-            if self._needs_engine:
-                raise
-            logger.warning("The engine cannot be reached, the log stands in: %s", error)
+        elif self._without_engine or not await self._is_joined_soon(topic):
+            # It is down: nobody else waits for it, `run` keeps trying.
             self._without_engine.add(topic)
+
+    async def _is_joined_soon(self, topic: str) -> bool:
+        """Say whether the engine has taken a subscription before a person would notice the wait."""
+        joining = asyncio.ensure_future(self._engine.subscribe(topic))
+        try:
+            done, _ = await asyncio.wait({joining}, timeout=PATIENCE)
+            if done:
+                await joining
+                return True
+            error = EngineUnavailable("It does not answer.")
+        except EngineUnavailable as failure:
+            error = failure
+        finally:
+            joining.cancel()
+        logger.warning("The engine cannot be reached, the log stands in: %s", error)
+        return False
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

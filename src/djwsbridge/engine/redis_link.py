@@ -46,6 +46,7 @@ class Link:
         self._topics: set[str] = set()
         # redis-py's PubSub; None while there is no link.
         self._pubsub: Any = None
+        self._closed = False
         # Set while there is a link.
         self._up = asyncio.Event()
         # Whether the last try to make the link failed, or the link broke: who asks is told at once then.
@@ -56,6 +57,7 @@ class Link:
 
     async def close(self) -> None:
         """Let go of the server; the link is not used again."""
+        self._closed = True  # before Python 3.12 `wait_for` can swallow a cancellation
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         with contextlib.suppress(*FAILURES):
@@ -95,7 +97,7 @@ class Link:
     async def _run(self) -> None:
         """Make the link, read it until it breaks, and again."""
         tries = 0
-        while True:
+        while not self._closed:
             pubsub = self._client.pubsub()
             try:
                 await asyncio.wait_for(pubsub.connect(), SUBSCRIBE_TIMEOUT)  # type: ignore[no-untyped-call]
@@ -124,7 +126,7 @@ class Link:
     async def _read(self, pubsub: Any) -> None:
         """Deliver until the link breaks; one that stays silent when it is asked is broken, too (a hung server)."""
         asked = False
-        while True:
+        while not self._closed:
             message = await pubsub.get_message(timeout=PING_INTERVAL)
             if message is not None:
                 asked = False

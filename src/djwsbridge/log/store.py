@@ -8,7 +8,7 @@ none) or, without it, a locked read before the update.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from django.db import connections, router
@@ -63,25 +63,42 @@ def advance(counts: Mapping[str, int]) -> tuple[dict[str, Position], dt.datetime
     Returns:
         For each name its position after the new seqs; and the database's clock, the only one that stamps rows.
     """
+    if len(counts) > 1:
+        _lock(counts)
     found = _advance(counts)
     if len(found) < len(counts):
         missing = {name: count for name, count in counts.items() if name not in found}
-        Topic.objects.using(using()).bulk_create(
-            (Topic(name=name) for name in sorted(missing)), ignore_conflicts=True
-        )
+        _create(missing)
         found |= _advance(missing)
     now = next(iter(found.values()))[1]
     return {name: position for name, (position, _) in found.items()}, _to_datetime(now)
+
+
+def _lock(names: Collection[str]) -> None:
+    """Make the topics that are missing, then lock all, each time in the order of their names.
+
+    Two appends then never wait for each other in a circle: nobody who holds a lock has still to make a topic. SQLite has
+    one lock, that of its only writer, and nothing to put in order.
+    """
+    if not connections[using()].features.has_select_for_update:
+        return
+    topics = Topic.objects.using(using()).filter(name__in=list(names)).order_by("name")
+    missing = set(names) - set(topics.values_list("name", flat=True))
+    if missing:
+        _create(missing)
+    list(topics.select_for_update().values_list("pk"))
+
+
+def _create(names: Iterable[str]) -> None:
+    Topic.objects.using(using()).bulk_create(
+        (Topic(name=name) for name in sorted(names)), ignore_conflicts=True
+    )
 
 
 def _advance(counts: Mapping[str, int]) -> dict[str, tuple[Position, object]]:
     """Advance those topics that exist."""
     connection = connections[using()]
     table = connection.ops.quote_name(Topic._meta.db_table)
-    if len(counts) > 1 and connection.features.has_select_for_update:
-        # In the order of the names, so that two appends never wait for each other in a circle.
-        topics = Topic.objects.using(using()).filter(name__in=list(counts)).order_by("name")
-        list(topics.select_for_update().values_list("pk"))
     wanted = ", ".join(["(CAST(%s AS varchar(80)), CAST(%s AS bigint))"] * len(counts))
     now, now_params = Topic.objects.all().query.get_compiler(using()).compile(Now())
     with connection.cursor() as cursor:
