@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
+import json
+import os
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from djwsbridge.client import Client, Message
 from tests.conftest import StartSite
 from tests.integration.chat.conftest import Person, Socket
-from tests.servers import SERVERS, TIMEOUT, ServerName, Site
+from tests.servers import SERVERS, TIMEOUT, ServerName, Site, wait_until
 
 SENDERS = 5
 EXIT_WITHIN = 30.0  # seconds after SIGTERM
@@ -25,7 +31,7 @@ EXIT_WITHIN = 30.0  # seconds after SIGTERM
 def env(sqlite_url: str) -> Mapping[str, str]:
     return {
         "DATABASE_URL": sqlite_url,
-        "DJANGO_SETTINGS_MODULE": "tests.settings_without_limits",
+        "DJANGO_SETTINGS_MODULE": "tests.settings_impatient",
     }
 
 
@@ -128,8 +134,8 @@ def test_everybody_is_told_to_go_and_then_closed(
     sockets = [alice.connect() for _ in range(5)]
     plain = Person(site, "bob", stack).enter(room["slug"])
     status = site.stop()
-    for socket in sockets:
-        frames, code = end_of(socket)
+    for one in sockets:
+        frames, code = end_of(one)
         (told,) = [frame for frame in frames if frame.get("push") == "reconnect"]
         assert 0 <= told["data"]["after_ms"] <= 6_000
         assert code == (1012 if site.server == "uvicorn" else 1000)
@@ -137,3 +143,80 @@ def test_everybody_is_told_to_go_and_then_closed(
     assert code == (1012 if site.server == "uvicorn" else 1000)
     assert status in {0, -15}
     assert "Traceback" not in site.log
+
+
+# -- slow readers -----------------------------------------------------------------------------------------------------
+
+MEBIBYTE = 1_048_576
+DEAD_READERS = 8
+COST = 2 * MEBIBYTE  # of memory that a reader which never reads may cost
+
+
+def memory_of(site: Site) -> int:
+    """Return the bytes of memory that a server occupies."""
+    for line in Path(f"/proc/{site.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no such process")
+
+
+def open_dead(person: Person) -> socket.socket:
+    """Open a v1 socket that reads nothing after the answer to its `connect`."""
+    link = socket.socket()
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    link.connect(("127.0.0.1", person.site.port))
+    link.settimeout(TIMEOUT)
+    lines = [
+        "GET /ws/bridge/ HTTP/1.1",
+        f"Host: 127.0.0.1:{person.site.port}",
+        *("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
+        "Sec-WebSocket-Protocol: djwsbridge.v1",
+        *(f"{name}: {value}" for name, value in headers_of(person).items()),
+    ]
+    link.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+    assert b" 101 " in link.recv(4096).split(b"\r\n")[0]
+    command = json.dumps({"id": 1, "cmd": "connect"}).encode()
+    link.sendall(bytes([0x81, 0x80 | len(command), 0, 0, 0, 0]) + command)
+    while b"heartbeat_ms" not in link.recv(4096):
+        pass
+    return link
+
+
+def send_many(sender: Socket, room: int) -> None:
+    """Send 5 MB of messages to a room, one after the other."""
+    for number in range(2, 602):
+        mid = str(uuid.uuid4())
+        sender.send(
+            id=number, cmd="message.send", room=room, body="x" * 8_000, client_message_id=mid
+        )
+        assert "ok" in sender.wait_for(id=number)
+
+
+def count_sockets(site: Site) -> int:
+    """Return how many sockets a server has open."""
+    found = 0
+    for entry in Path(f"/proc/{site.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed a moment ago
+            found += str(entry.readlink()).startswith("socket:")
+    return found
+
+
+def test_who_never_reads_costs_little_delays_nobody_and_is_closed(
+    site: Site, alice: Person, stack: ExitStack
+) -> None:
+    bob = Person(site, "bob", stack)
+    room = alice.make_room("General")["id"]
+    assert bob.post(f"/chat/api/rooms/{room}/join/").status_code == 200
+    reader = alice.connect()
+    for _ in range(3):
+        send_many(reader, room)  # fills what the server itself keeps, such as SQLite's caches
+    sockets, before = count_sockets(site), memory_of(site)
+    for _ in range(DEAD_READERS):
+        stack.enter_context(open_dead(bob))
+    assert count_sockets(site) == sockets + DEAD_READERS
+    send_many(reader, room)
+    assert memory_of(site) - before < DEAD_READERS * COST
+    wait_until(lambda: count_sockets(site) <= sockets, "the dead readers to be closed")
+    reader.send(id=5_000, cmd="heartbeat")
+    assert "ok" in reader.wait_for(id=5_000)

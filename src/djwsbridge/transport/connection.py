@@ -18,7 +18,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from djwsbridge import runtime as runtimes
 from djwsbridge.conf import settings
 from djwsbridge.presence import Person
-from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.codec import decode_push, encode_push
 from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.frames import Command, PlainMessage
@@ -31,6 +31,7 @@ from djwsbridge.transport.credential import CredentialWatch
 from djwsbridge.transport.failures import (
     CLOSE_TIMEOUT,
     DATABASE_DOWN,
+    cut,
     failure_of,
     send_close,
     try_later,
@@ -47,6 +48,8 @@ logger = logging.getLogger("djwsbridge.connection")
 # neither does a lost network that comes back.
 LINGER_AFTER_CLOSE = 2.0
 LINGER_AFTER_LOSS = 15.0
+# Send queues full that may be on their way to a client that has sent nothing since; where the server does not wait.
+UNCONFIRMED = 2
 LEAVE_TIME = 1.0  # seconds in which a client that was told to go may do so by itself
 COME_BACK = (0.5, 2.0)  # seconds after which one that comes to a node about to end tries again
 # Codes after which nobody comes back by itself.
@@ -94,6 +97,7 @@ class Connection:
         "_connected",
         "_credential",
         "_executing",
+        "_missed",
         "_moving",
         "_receive",
         "_send",
@@ -118,7 +122,14 @@ class Connection:
         self.address = address_of(scope)
         self.dialect = dialect
         self.protocol = ServerProtocol(dialect, settings.limits(), now=self.runtime.loop.time())
-        self.queue = SendQueue(send, limit=settings.SEND_QUEUE_BYTES, on_full=self._on_slow)
+        self.queue = SendQueue(
+            send,
+            limit=settings.SEND_QUEUE_BYTES,
+            on_drained=self._tell_missed,
+            unconfirmed=None if _waits(scope) else UNCONFIRMED * settings.SEND_QUEUE_BYTES,
+        )
+        # Topic → newest seq of the pushes that were withheld from a slow reader.
+        self._missed: dict[str, int] = {}
         # The object of the developer's class; set by the endpoint before `run`.
         self.consumer: Consumer
         # Whom the handshake has named; None when it carried no credential.
@@ -242,7 +253,12 @@ class Connection:
 
     async def _finish(self, reason: CloseConnection) -> None:
         await self.queue.finish(CLOSE_TIMEOUT)
+<<<<<<< Updated upstream
         await send_close(self.scope, self._send, reason)
+=======
+        if not await send_close(self._send, reason):
+            cut(self._send)
+>>>>>>> Stashed changes
         # The server now tells `_read` that the peer is gone; should it forget to, this does.
         if self._task is not None:
             self.runtime.loop.call_later(CLOSE_TIMEOUT, self._task.cancel)
@@ -290,6 +306,8 @@ class Connection:
                 if self._closing is None:
                     self._close_code = event.get("code") or int(CloseCode.GOING_AWAY)
                 return
+            self.queue.confirm()
+            await self.queue.wait_for_room()
             if self._closing is None:
                 self._executing = True
                 await self._on_frame(event)
@@ -347,8 +365,9 @@ class Connection:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def push(self, text: str) -> None:
-        """Queue a frame that the hub delivers."""
-        self.queue.put(text)
+        """Queue a frame that the hub delivers, or withhold it from a reader that is slow."""
+        if not self.queue.offer(text):
+            self._miss(text)
 
     def tell(self, type: str, data: object) -> None:
         """Push something to this connection alone."""
@@ -356,8 +375,25 @@ class Connection:
         if written is not None:
             self.queue.put(written)
 
-    def _on_slow(self) -> None:
+    def _miss(self, text: str) -> None:
+        """Note what is withheld; only a client of the v1 dialect can recover it, the others have to begin anew."""
+        if self.dialect.name is None:
+            self._close_slow()
+            return
+        push = decode_push(text)
+        if push.topic is not None and push.seq is not None:
+            self._missed[push.topic] = push.seq
+
+    def _tell_missed(self) -> None:
+        """Tell a reader that is not slow any more how far it is behind."""
+        tips = {topic: seq for topic, seq in self._missed.items() if topic in self._topics.names}
+        self._missed.clear()
+        if tips:
+            self.tell("tips", tips)
+
+    def _close_slow(self) -> None:
         """End a connection that does not read: it comes back and loads what it missed."""
+        self.queue.clear()
         error = CommandError(ErrorCode.BUSY, "This client reads too slowly.")
         self.close(CloseConnection(CloseCode.SLOW_CONSUMER, error))
 
@@ -392,6 +428,9 @@ class Connection:
 
     def check(self, *, now: float) -> None:
         """Look at the deadlines; called once a second."""
+        if self.queue.stalled(now=now) >= settings.SLOW_TIMEOUT:
+            self._close_slow()
+            return
         reason = self.protocol.check(now=now) or self._credential.check(now=now)
         if reason is not None:
             self.close(reason)
@@ -426,6 +465,11 @@ class Connection:
         if identity.user.pk != self.user_id:
             raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
         self._credential.accept(identity, now=self.runtime.loop.time())
+
+
+def _waits(scope: Scope) -> bool:
+    """Say whether the server's `send` waits for a slow reader: Daphne's does not, and it names no version of ASGI."""
+    return "spec_version" in scope.get("asgi", {})
 
 
 def _wire_id(primary_key: object) -> int | str:

@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 
+<<<<<<< Updated upstream
 __all__ = [
     "CLOSE_TIMEOUT",
     "DATABASE_DOWN",
@@ -23,6 +24,9 @@ __all__ = [
     "send_close",
     "try_later",
 ]
+=======
+__all__ = ["CLOSE_TIMEOUT", "DATABASE_DOWN", "cut", "failure_of", "send_close", "try_later"]
+>>>>>>> Stashed changes
 
 logger = logging.getLogger("djwsbridge.connection")
 
@@ -51,6 +55,7 @@ def try_later(code: ErrorCode) -> CloseConnection:
     return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay))
 
 
+<<<<<<< Updated upstream
 def has_http_response(scope: Mapping[str, Any]) -> bool:
     """Say whether the server can answer a handshake with an HTTP status: uvicorn can, Daphne cannot."""
     return "websocket.http.response" in scope.get("extensions", {})
@@ -61,6 +66,14 @@ async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnecti
     if not has_http_response(scope):
         # Daphne: it resets the TCP connection when the close is answered, which can cost the error push before it.
         await asyncio.sleep(READING_TIME)
+=======
+async def send_close(send: Send, reason: CloseConnection) -> bool:
+    """Close a connection with the code of a reason, or with what the server has instead of it.
+
+    Returns:
+        Whether the server took it in time; it does not while the peer reads nothing.
+    """
+>>>>>>> Stashed changes
     close = {
         "type": "websocket.close",
         "code": int(reason.close_code),
@@ -68,7 +81,22 @@ async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnecti
     }
     try:
         await asyncio.wait_for(send(close), CLOSE_TIMEOUT)
+    except (TimeoutError, asyncio.TimeoutError):
+        return False
     except Exception:  # noqa: BLE001  the peer is gone, or the server does not send this code
         close["code"] = int(STAND_INS.get(reason.close_code, reason.close_code))
         with contextlib.suppress(Exception):
             await asyncio.wait_for(send(close), CLOSE_TIMEOUT)
+    return True
+
+
+def cut(send: Send) -> None:
+    """End a connection whose peer takes nothing more, not even the close frame.
+
+    ASGI has no word for it. uvicorn's `send` is a method of the object that holds the transport; without this, the
+    socket would stay open for as long as the peer likes.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    abort = getattr(transport, "abort", None)
+    if callable(abort):
+        abort()

@@ -15,46 +15,116 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class SendQueue:
     """Write frames in order, without making their producer wait.
 
-    When more than `limit` bytes wait, the reader is slow: the queue takes nothing more, drops what waits and calls
-    `on_full` once, which closes the connection (4420). The client comes back and loads what it missed.
+    When more than `limit` bytes wait, the reader is slow: from then on the queue takes no more pushes, until everything
+    that waits is written; then it calls `on_drained`. What answers a command is always taken; whoever carries commands
+    out asks `wait_for_room` first, so that there is at most one answer too many.
+
+    A server that buffers without bound writes at once, and nothing ever waits. There only the client's own frames show
+    that it reads: `unconfirmed` is what may be on its way since the last one.
 
     Args:
         send: the ASGI server's `send`, which waits while the transport is full.
         limit: bytes that may wait (counted as characters, which is what they are for most frames).
-        on_full: see above.
+        on_drained: see above.
+        unconfirmed: see above; None where `send` waits.
     """
 
-    __slots__ = ("_closed", "_limit", "_on_full", "_send", "_size", "_task", "_waiting")
+    __slots__ = (
+        "_closed",
+        "_limit",
+        "_loop",
+        "_on_drained",
+        "_progress",
+        "_room",
+        "_send",
+        "_sent",
+        "_size",
+        "_task",
+        "_unconfirmed",
+        "_waiting",
+        "is_slow",
+    )
 
-    def __init__(self, send: Send, *, limit: int, on_full: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        *,
+        limit: int,
+        on_drained: Callable[[], None],
+        unconfirmed: int | None = None,
+    ) -> None:
         self._send = send
         self._limit = limit
-        self._on_full = on_full
+        self._on_drained = on_drained
+        self._unconfirmed = unconfirmed
+        self._loop = asyncio.get_running_loop()
         self._waiting: deque[str] = deque()
-        # The sum of the lengths of what waits.
+        # The sum of the lengths of what waits, and of what was taken since the client's last frame.
         self._size = 0
+        self._sent = 0
         self._closed = False
+        # Whether pushes are refused; and when the reader last showed that it reads, as far as that matters.
+        self.is_slow = False
+        self._progress = 0.0
+        # Set when there is room again; None while nobody waits for it.
+        self._room: asyncio.Event | None = None
         # Runs while something waits, else None or done: an idle connection has no task.
         self._task: asyncio.Task[None] | None = None
 
     def put(self, text: str) -> None:
-        """Take one frame; after the queue is closed it is dropped."""
+        """Take a frame; after the queue is closed it is dropped."""
         if self._closed:
-            return
-        if self._size + len(text) > self._limit:
-            self.drop()
-            self._on_full()
             return
         self._waiting.append(text)
         self._size += len(text)
+        self._sent += len(text)
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._drain())
+            self._task = self._loop.create_task(self._drain())
+
+    def offer(self, text: str) -> bool:
+        """Take a push if the reader keeps up; says whether it was taken."""
+        if self.is_slow:
+            return False
+        if self._unconfirmed is None:
+            is_full = self._size + len(text) > self._limit
+        else:
+            is_full = self._sent + len(text) > self._unconfirmed
+        if is_full:
+            self.is_slow = True
+            self._progress = self._loop.time()
+            return False
+        self.put(text)
+        return True
+
+    def confirm(self) -> None:
+        """Learn that the client has sent something, so that it is alive and most probably reads."""
+        self._sent = 0
+        if self._unconfirmed is not None and self.is_slow:
+            self._leave_slowness()
+
+    def stalled(self, *, now: float) -> float:
+        """Return for how many seconds a slow reader has read nothing; 0.0 for one that is not slow."""
+        return now - self._progress if self.is_slow else 0.0
+
+    async def wait_for_room(self) -> None:
+        """Return when an answer may be added."""
+        while self._size > self._limit:
+            self._room = self._room or asyncio.Event()
+            await self._room.wait()
+
+    def clear(self) -> None:
+        """Forget what waits, and that the reader is slow; what comes then is written as soon as it takes it."""
+        self._waiting.clear()
+        self._size = 0
+        self.is_slow = False
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
     def drop(self) -> None:
         """Take nothing more and forget what waits."""
         self._closed = True
-        self._waiting.clear()
-        self._size = 0
+        self.clear()
 
     async def finish(self, timeout: float) -> None:
         """Take nothing more and return when everything is written, or after `timeout` seconds."""
@@ -72,4 +142,19 @@ class SendQueue:
             except Exception:  # noqa: BLE001  each server has an exception of its own for a peer that is gone
                 self.drop()
                 return
-            self._size -= len(text)
+            self._note_written(len(text))
+
+    def _note_written(self, length: int) -> None:
+        self._size = max(0, self._size - length)
+        if self._room is not None and self._size <= self._limit:
+            self._room.set()
+            self._room = None
+        if self.is_slow and self._unconfirmed is None:
+            self._progress = self._loop.time()
+            if not self._waiting:
+                self._leave_slowness()
+
+    def _leave_slowness(self) -> None:
+        self.is_slow = False
+        if not self._closed:
+            self._on_drained()

@@ -44,6 +44,7 @@ def make_scope(
         "query_string": b"",
         "subprotocols": list(subprotocols),
         "client": ("127.0.0.1", 50000),
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "extensions": {"websocket.http.response": {}},
         **others,
     }
@@ -72,6 +73,9 @@ class FakeClient:
         # Cleared while the client does not read.
         self._reads = asyncio.Event()
         self._reads.set()
+        # As uvicorn's: what can end the connection without the client's help.
+        self.transport = self
+        self.was_cut = False
         # Close codes in the order in which they came.
         self.closes: list[int] = []
         self.subprotocol: str | None = None
@@ -127,6 +131,10 @@ class FakeClient:
     def go_on_reading(self) -> None:
         """Let `send` go on."""
         self._reads.set()
+
+    def abort(self) -> None:
+        """End the connection as the server's transport does."""
+        self.was_cut = True
 
     # -- in the protocol's own words -------------------------------------------------------------------------------
 

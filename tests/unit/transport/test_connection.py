@@ -14,10 +14,11 @@ from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.frames import Command
+from djwsbridge.protocol.server import State
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport import connection as connections
 from djwsbridge.transport import credential as credentials
-from djwsbridge.transport import registry
+from djwsbridge.transport import failures, registry
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.connection import Connection
 from tests.servers import TIMEOUT
@@ -333,24 +334,132 @@ async def test_nobody_says_goodbye_who_was_never_there(new_client: NewClient) ->
 # -- slow readers -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_slow_reader_is_closed_and_delays_nobody(
-    new_client: NewClient, node: Runtime, settings: Any, monkeypatch: pytest.MonkeyPatch
+SMALL = 10_000  # bytes that may wait for a reader
+
+
+@pytest.fixture
+def small_queue(settings: Any) -> None:
+    settings.DJWSBRIDGE_SEND_QUEUE_BYTES = SMALL
+
+
+def burst(node: Runtime, *, first: int = 1, last: int = 30) -> None:
+    """Deliver more durable pushes than may wait."""
+    for seq in range(first, last + 1):
+        data = {"text": "x" * 1_000}
+        node.hub.deliver("user.7", encode_push("signal", topic="user.7", seq=seq, data=data))
+
+
+async def test_a_slow_reader_delays_nobody_and_is_told_what_it_missed(
+    new_client: NewClient, node: Runtime, small_queue: None
 ) -> None:
-    monkeypatch.setattr(connections, "CLOSE_TIMEOUT", 0.05)
-    settings.DJWSBRIDGE_SEND_QUEUE_BYTES = 10_000
     slow, quick = new_client(), new_client()
     await slow.join()
     await quick.join()
     slow.stop_reading()
-    for number in range(20):
-        data = {"number": number, "text": "x" * 1_000}
-        node.hub.deliver("user.7", encode_push("signal", topic="user.7", data=data))
-        assert (await quick.hear())["data"]["number"] == number
+    for seq in range(1, 31):
+        burst(node, first=seq, last=seq)
+        assert (await quick.hear())["seq"] == seq
+    slow.go_on_reading()
+    for seq in range(1, 10):
+        assert (await slow.hear())["seq"] == seq
+    assert await slow.hear() == {"push": "tips", "data": {"user.7": 30}}
+    burst(node, first=31, last=31)
+    assert (await slow.hear())["seq"] == 31
+
+
+async def test_only_what_can_be_recovered_is_told(
+    new_client: NewClient, node: Runtime, small_queue: None
+) -> None:
+    slow = new_client()
+    await slow.join()
+    slow.stop_reading()
+    big = encode_push("signal", topic="user.7", data={"text": "x" * SMALL})
+    node.hub.deliver("user.7", big)
+    node.hub.deliver("user.7", encode_push("signal", topic="user.7", data={}))
+    slow.go_on_reading()
+    assert await slow.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
+    await until(lambda: not only_member(node).queue.is_slow)
+    slow.assert_silent()
+
+
+async def test_who_reads_nothing_is_told_why_and_closed(
+    new_client: NewClient, node: Runtime, small_queue: None
+) -> None:
+    slow = new_client()
+    await slow.join()
+    slow.stop_reading()
+    burst(node)
+    member, now = only_member(node), node.loop.time()
+    member.check(now=now + 29)
+    assert member.protocol.state is State.OPEN
+    member.check(now=now + 31)
+    slow.go_on_reading()
+    frame = await slow.hear()
+    while frame["push"] == "signal":
+        frame = await slow.hear()
+    assert frame["data"]["code"] == "busy"
+    await slow.assert_closed(4420)
+
+
+async def test_who_never_reads_again_is_cut(
+    new_client: NewClient, node: Runtime, small_queue: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(failures, "CLOSE_TIMEOUT", 0.01)
+    dead = new_client()
+    await dead.join()
+    dead.stop_reading()
+    burst(node)
+    only_member(node).check(now=node.loop.time() + 31)
+    await asyncio.wait_for(asyncio.shield(dead.task), TIMEOUT)
+    assert not node.members
+    assert dead.closes == []
+    assert dead.was_cut
+
+
+async def test_a_slow_reader_of_plain_frames_is_closed_at_once(
+    new_client: NewClient, node: Runtime, small_queue: None
+) -> None:
+    slow = await new_client(subprotocols=()).open()
+    await slow.assert_accepted()
+    await until(lambda: "user.7" in node.hub)
+    slow.stop_reading()
+    burst(node)
     slow.go_on_reading()
     await until(lambda: slow.closes)
     assert slow.closes == [4420]
     await slow.leave()
-    assert await quick.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
+
+
+async def test_where_the_server_never_waits_silence_makes_slow(
+    new_client: NewClient, node: Runtime, small_queue: None
+) -> None:
+    client = new_client(asgi={"version": "3.0"})
+    await client.join()
+    burst(node)
+    for seq in range(1, 19):
+        assert (await client.hear())["seq"] == seq
+    client.assert_silent()
+    client.say({"id": 2, "cmd": "heartbeat"})
+    assert await client.hear() == {"push": "tips", "data": {"user.7": 30}}
+    assert await client.hear() == {"id": 2, "ok": {}}
+
+
+async def test_commands_of_a_slow_reader_wait_until_it_has_read_the_answers(
+    new_client: NewClient, node: Runtime, small_queue: None, script: Script
+) -> None:
+    async def answer() -> str:
+        return "x" * SMALL
+
+    script.steps = [answer, answer]
+    client = new_client()
+    await client.join()
+    client.stop_reading()
+    client.say({"id": 2, "cmd": "test.ask"})
+    client.say({"id": 3, "cmd": "test.ask"})
+    await until(lambda: len(script.steps) == 1)
+    client.go_on_reading()
+    assert [(await client.hear())["id"], (await client.hear())["id"]] == [2, 3]
 
 
 # -- topics -----------------------------------------------------------------------------------------------------------

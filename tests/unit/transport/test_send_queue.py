@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from djwsbridge.transport.send_queue import SendQueue
+from tests.servers import TIMEOUT
 
 
 class Transport:
@@ -19,7 +20,7 @@ class Transport:
         self.gate = asyncio.Event()
         self.gate.set()
         self.gone = False
-        self.full = 0
+        self.drained = 0
 
     async def send(self, event: MutableMapping[str, Any]) -> None:
         await self.gate.wait()
@@ -28,11 +29,13 @@ class Transport:
         assert event["type"] == "websocket.send"
         self.written.append(event["text"])
 
-    def count_full(self) -> None:
-        self.full += 1
+    def count_drained(self) -> None:
+        self.drained += 1
 
-    def queue(self, limit: int = 1_000) -> SendQueue:
-        return SendQueue(self.send, limit=limit, on_full=self.count_full)
+    def queue(self, limit: int = 1_000, *, unconfirmed: int | None = None) -> SendQueue:
+        return SendQueue(
+            self.send, limit=limit, on_drained=self.count_drained, unconfirmed=unconfirmed
+        )
 
 
 @pytest.fixture
@@ -89,48 +92,143 @@ async def test_an_idle_queue_has_no_task(transport: Transport) -> None:
 async def test_exactly_its_limit_may_wait(transport: Transport) -> None:
     transport.gate.clear()
     queue = transport.queue(limit=10)
-    queue.put("x" * 4)
+    assert queue.offer("x" * 4)
     await turns()  # on its way, and still counted
-    queue.put("y" * 6)
-    assert transport.full == 0
+    assert queue.offer("y" * 6)
+    assert not queue.is_slow
     transport.gate.set()
     await queue.finish(1.0)
     assert transport.written == ["xxxx", "yyyyyy"]
 
 
-async def test_one_more_drops_what_waits_and_says_so_once(transport: Transport) -> None:
+async def test_a_slow_reader_gets_no_pushes_until_everything_is_written(
+    transport: Transport,
+) -> None:
     transport.gate.clear()
     queue = transport.queue(limit=10)
-    queue.put("x" * 4)
+    assert queue.offer("x" * 4)
     await turns()
-    queue.put("y" * 4)
-    queue.put("z" * 4)
-    queue.put("z")
-    assert transport.full == 1
+    assert not queue.offer("y" * 7)
+    assert queue.is_slow
+    assert not queue.offer("z")
+    assert transport.drained == 0
     transport.gate.set()
     await turns()
     assert transport.written == ["xxxx"]
-    queue.put("later")
+    assert transport.drained == 1
+    assert queue.offer("later")
     await turns()
-    assert transport.written == ["xxxx"]
-    assert transport.full == 1
+    assert transport.written == ["xxxx", "later"]
+    assert transport.drained == 1
 
 
-async def test_a_frame_larger_than_the_limit_is_too_much_for_an_empty_queue_too(
+async def test_answers_are_taken_from_a_slow_reader_too_and_wait_for_room(
+    transport: Transport,
+) -> None:
+    transport.gate.clear()
+    queue = transport.queue(limit=10)
+    queue.offer("x" * 10)
+    queue.offer("y")
+    await queue.wait_for_room()  # there is: nothing above the limit yet
+    queue.put("answer")
+    waiting = asyncio.create_task(queue.wait_for_room())
+    await turns()
+    assert not waiting.done()
+    transport.gate.set()
+    await asyncio.wait_for(waiting, TIMEOUT)
+    await turns()
+    assert transport.written == ["x" * 10, "answer"]
+
+
+async def test_nobody_waits_for_room_in_a_queue_that_is_dropped(transport: Transport) -> None:
+    transport.gate.clear()
+    queue = transport.queue(limit=10)
+    queue.put("x" * 11)
+    waiting = asyncio.create_task(queue.wait_for_room())
+    await turns()
+    queue.drop()
+    await asyncio.wait_for(waiting, TIMEOUT)
+    transport.gate.set()
+
+
+async def test_a_push_larger_than_the_limit_makes_an_empty_queue_slow(
     transport: Transport,
 ) -> None:
     queue = transport.queue(limit=10)
-    queue.put("x" * 11)
-    assert transport.full == 1
+    assert not queue.offer("x" * 11)
+    queue.put("answer")
+    await turns()
+    assert transport.drained == 1
+
+
+async def test_who_reads_something_makes_progress(transport: Transport) -> None:
+    transport.gate.clear()
+    queue = transport.queue(limit=10)
+    now = asyncio.get_running_loop().time()
+    assert queue.stalled(now=now + 100) == 0.0
+    queue.offer("x" * 5)
+    queue.put("y" * 5)
+    queue.offer("z")
+    await turns()
+    assert 99 < queue.stalled(now=now + 100) <= 100
+    queue._progress -= 50  # as if time had passed
+    transport.gate.set()
+    await turns()
+    assert transport.written == ["xxxxx", "yyyyy"]
+    assert queue.stalled(now=now + 100) == 0.0
 
 
 async def test_what_was_written_makes_room(transport: Transport) -> None:
     queue = transport.queue(limit=10)
     for _ in range(50):
-        queue.put("x" * 10)
+        assert queue.offer("x" * 10)
         await turns()
-    assert transport.full == 0
     assert len(transport.written) == 50
+
+
+async def test_where_a_server_never_waits_the_clients_own_frames_count(
+    transport: Transport,
+) -> None:
+    queue = transport.queue(limit=10, unconfirmed=20)
+    for _ in range(2):
+        assert queue.offer("x" * 10)
+        await turns()
+    assert not queue.offer("x")
+    await turns()
+    assert queue.is_slow
+    assert transport.drained == 0
+    queue.put("answer")
+    await turns()
+    assert queue.is_slow  # that the server has written it says nothing
+    queue.confirm()
+    assert transport.drained == 1
+    assert queue.offer("x")
+    await turns()
+
+
+async def test_a_frame_of_the_client_says_nothing_where_the_server_waits(
+    transport: Transport,
+) -> None:
+    transport.gate.clear()
+    queue = transport.queue(limit=10)
+    queue.offer("x" * 10)
+    queue.offer("y")
+    queue.confirm()
+    assert queue.is_slow
+    transport.gate.set()
+
+
+async def test_a_cleared_queue_takes_a_last_word(transport: Transport) -> None:
+    transport.gate.clear()
+    queue = transport.queue(limit=10)
+    queue.offer("x" * 5)
+    await turns()
+    queue.put("y" * 20)
+    queue.clear()
+    queue.put("bye")
+    transport.gate.set()
+    await queue.finish(1.0)
+    assert transport.written == ["xxxxx", "bye"]
 
 
 async def test_a_finished_queue_takes_nothing_more(transport: Transport) -> None:
@@ -175,4 +273,4 @@ async def test_a_peer_that_is_gone_ends_the_writing(transport: Transport) -> Non
     queue.put("c")
     await turns()
     assert transport.written == []
-    assert transport.full == 0
+    assert transport.drained == 0
