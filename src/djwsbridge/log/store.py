@@ -77,7 +77,7 @@ def advance(counts: Mapping[str, int]) -> tuple[dict[str, Position], dt.datetime
 def _lock(names: Collection[str]) -> None:
     """Make the topics that are missing, then lock all, each time in the order of their names.
 
-    Two appends then never wait for each other in a circle: nobody who holds a lock has still to make a topic. SQLite has
+    Two appends then never wait for each other in a circle: nobody who holds a lock has a topic to make. SQLite has
     one lock, that of its only writer, and nothing to put in order.
     """
     if not connections[using()].features.has_select_for_update:
