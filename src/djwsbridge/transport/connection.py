@@ -253,12 +253,8 @@ class Connection:
 
     async def _finish(self, reason: CloseConnection) -> None:
         await self.queue.finish(CLOSE_TIMEOUT)
-<<<<<<< Updated upstream
-        await send_close(self.scope, self._send, reason)
-=======
-        if not await send_close(self._send, reason):
+        if not await send_close(self.scope, self._send, reason):
             cut(self._send)
->>>>>>> Stashed changes
         # The server now tells `_read` that the peer is gone; should it forget to, this does.
         if self._task is not None:
             self.runtime.loop.call_later(CLOSE_TIMEOUT, self._task.cancel)

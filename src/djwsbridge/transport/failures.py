@@ -15,18 +15,15 @@ from django.db import InterfaceError, OperationalError
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 
-<<<<<<< Updated upstream
 __all__ = [
     "CLOSE_TIMEOUT",
     "DATABASE_DOWN",
+    "cut",
     "failure_of",
     "has_http_response",
     "send_close",
     "try_later",
 ]
-=======
-__all__ = ["CLOSE_TIMEOUT", "DATABASE_DOWN", "cut", "failure_of", "send_close", "try_later"]
->>>>>>> Stashed changes
 
 logger = logging.getLogger("djwsbridge.connection")
 
@@ -55,25 +52,20 @@ def try_later(code: ErrorCode) -> CloseConnection:
     return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay))
 
 
-<<<<<<< Updated upstream
 def has_http_response(scope: Mapping[str, Any]) -> bool:
     """Say whether the server can answer a handshake with an HTTP status: uvicorn can, Daphne cannot."""
     return "websocket.http.response" in scope.get("extensions", {})
 
 
-async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnection) -> None:
-    """Close a connection with the code of a reason, or with what the server has instead of it."""
-    if not has_http_response(scope):
-        # Daphne: it resets the TCP connection when the close is answered, which can cost the error push before it.
-        await asyncio.sleep(READING_TIME)
-=======
-async def send_close(send: Send, reason: CloseConnection) -> bool:
+async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnection) -> bool:
     """Close a connection with the code of a reason, or with what the server has instead of it.
 
     Returns:
         Whether the server took it in time; it does not while the peer reads nothing.
     """
->>>>>>> Stashed changes
+    if not has_http_response(scope):
+        # Daphne: it resets the TCP connection when the close is answered, which can cost the error push before it.
+        await asyncio.sleep(READING_TIME)
     close = {
         "type": "websocket.close",
         "code": int(reason.close_code),
