@@ -121,7 +121,9 @@ async def run(url: str, seconds: float, rounds: int) -> list[dict[str, object]]:
                 for way, send in ways(users, rooms).items():
                     found.setdefault(way, []).append(await measure(send, senders, seconds))
             row: dict[str, object] = {
-                "database": connection.vendor, "scenario": name, "senders": senders
+                "database": connection.vendor,
+                "scenario": name,
+                "senders": senders,
             }
             for way, results in found.items():
                 row[f"{way}, messages/s"] = round(statistics.median(rate for rate, _ in results))

@@ -84,7 +84,9 @@ class Settings:
     CURSORS = Setting(200)  # in one `connect`
     # Waiting for one connection; beyond it the reader is slow and gets no more pushes, until it has read what waits.
     SEND_QUEUE_BYTES = Setting(1_048_576)
-    SLOW_TIMEOUT = Setting(30.0)  # seconds in which a slow reader must read something; else it is closed
+    SLOW_TIMEOUT = Setting(
+        30.0
+    )  # seconds in which a slow reader must read something; else it is closed
 
     # The chat: whether a new user's name may look like an existing one (one Cyrillic letter in `paypal`).
     REFUSE_LOOKALIKE_NAMES = Setting(default=True)

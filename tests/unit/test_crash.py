@@ -11,7 +11,9 @@ import pytest
 
 from djwsbridge.crash import CrashPoint, is_due
 
-DIE = "from djwsbridge.crash import CrashPoint, crash; crash(CrashPoint.AFTER_COMMIT); print('alive')"
+DIE = (
+    "from djwsbridge.crash import CrashPoint, crash; crash(CrashPoint.AFTER_COMMIT); print('alive')"
+)
 
 
 def run(**env: str) -> subprocess.CompletedProcess[str]:

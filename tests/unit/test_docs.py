@@ -440,7 +440,9 @@ def test_the_readme_builds_a_project_with_all_three_ways(
     people = make_people(tmp_path, env)
     for push in (one.text for one in examples(README) if "send_ws_message(" in one.text):
         run_manage("shell", "-c", push, env=env, cwd=tmp_path)
-    look = "from djwsbridge.log.models import Topic; print(Topic.objects.values_list('name', 'seq'))"
+    look = (
+        "from djwsbridge.log.models import Topic; print(Topic.objects.values_list('name', 'seq'))"
+    )
     assert "[('user.5', 1)]" in run_manage("shell", "-c", look, env=env, cwd=tmp_path)
     site = start_site("uvicorn", env=env, cwd=tmp_path, **MYSITE)
     frame = {"recipient": people["bob"]["id"], "type": "text", "message": "Hello there!"}
