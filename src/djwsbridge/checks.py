@@ -169,7 +169,8 @@ def _check_channel_layer() -> Iterator[CheckMessage]:
     layers = getattr(django_settings, "CHANNEL_LAYERS", {})
     layer = layers.get("default", {})
     backend = layer.get("BACKEND", "")
-    alone = settings.ENGINE == "memory" or backend in _LAYERS_OF_ONE_PROCESS or not backend
+    local = not backend or backend in _LAYERS_OF_ONE_PROCESS
+    alone = settings.ENGINE == "memory" or (settings.ENGINE != "redis" and local)
     if alone and not django_settings.DEBUG:
         yield Caution(
             "Pushes stay within one process, and DEBUG is off.",

@@ -243,6 +243,12 @@ def test_pushes_that_stay_in_one_process(settings: Any, engine: str, layers: obj
     assert complaints() == {}
 
 
+@pytest.mark.parametrize("layers", [{}, IN_MEMORY])
+def test_the_redis_engine_needs_no_layer(settings: Any, layers: object) -> None:
+    settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = "redis", layers
+    assert complaints() == {}
+
+
 def test_a_layer_whose_receives_time_out(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import redis  # noqa: PLC0415
 
