@@ -115,7 +115,7 @@ class UserConsumer:
                 raise CommandError(ErrorCode.BAD_FIELD, field="content")
             self.store(message, recipient)
         readers = {self.user.pk} | ({recipient.pk} if recipient else set())
-        payload = {"sender": self.user.pk, **message.frame}
+        payload = {**message.frame, "sender": self.user.pk}
         for reader in sorted(readers, key=str):
             publish(user_topic(reader), "user.message", payload)
 

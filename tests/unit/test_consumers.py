@@ -62,6 +62,13 @@ async def test_a_message_goes_to_both(alice: User, bob: User, pushes: Pushes) ->
     assert sorted(pushes) == [(f"user.{alice.pk}", data), (f"user.{bob.pk}", data)]
 
 
+async def test_the_sender_is_the_connected_user_whoever_made_the_frame(
+    alice: User, bob: User, pushes: Pushes
+) -> None:
+    await consumer_of(alice).receive(message(content="x", recipient=bob.pk, sender=bob.pk))
+    assert [data["sender"] for _, data in pushes] == [alice.pk, alice.pk]
+
+
 async def test_a_note_to_self_arrives_once(alice: User, pushes: Pushes) -> None:
     await consumer_of(alice).receive(message(content="note", recipient=alice.pk))
     assert [topic for topic, _ in pushes] == [f"user.{alice.pk}"]
