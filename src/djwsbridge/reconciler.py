@@ -65,6 +65,15 @@ class Reconciler:
         if self.sequencer.behind({topic: seq}):
             self._suspicion.set()
 
+    async def learn(self, topic: str) -> None:
+        """Read where the log of a topic stands that this node has just begun to hear: what comes after is complete."""
+        try:
+            tips = await run_service(self._log.tips, [topic])
+        except Exception as error:  # noqa: BLE001  the database may be down; whoever recovers brings it along
+            logger.warning("The log of %s could not be read: %r", topic, error)
+        else:
+            self.start(topic, tips.get(topic, 0))
+
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq that was delivered here of each topic of which something is known."""
         found = ((topic, self.sequencer.delivered(topic)) for topic in topics)

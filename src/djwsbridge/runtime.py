@@ -150,6 +150,7 @@ class Runtime:
             self.engine,
             self.hub,
             needs_engine=log is None,
+            on_joined=self._on_joined,
             on_forgotten=self._on_forgotten,
             on_back=self._on_engine_back,
         )
@@ -222,6 +223,10 @@ class Runtime:
     async def unsubscribe(self, topic: str, subscriber: Subscriber) -> None:
         """End a subscription; nothing is delivered to it from this moment on."""
         await self.subscriptions.remove(topic, subscriber)
+
+    async def _on_joined(self, topic: str) -> None:
+        if self.reconciler is not None:
+            await self.reconciler.learn(topic)
 
     def _on_forgotten(self, topic: str) -> None:
         if self.reconciler is not None:

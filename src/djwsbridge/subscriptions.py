@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from djwsbridge.engine.base import Engine
 from djwsbridge.hub import Hub, Subscriber
@@ -38,6 +38,7 @@ class Subscriptions:
         engine: is told which topics this node wants.
         hub: is told who wants them.
         needs_engine: whether nobody can do without the engine. With a log, readers of durable topics can.
+        on_joined: called when this node has begun to hear a topic, before its first subscriber is told so.
         on_forgotten: called when nobody here listens to a topic any more.
         on_back: called when the engine has been reached again.
     """
@@ -48,12 +49,14 @@ class Subscriptions:
         hub: Hub,
         *,
         needs_engine: bool,
+        on_joined: Callable[[str], Awaitable[None]],
         on_forgotten: Callable[[str], None],
         on_back: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._hub = hub
         self._needs_engine = needs_engine
+        self._on_joined = on_joined
         self._on_forgotten = on_forgotten
         self._on_back = on_back
         self._links: dict[str, _Link] = {}
@@ -126,6 +129,7 @@ class Subscriptions:
                 if wanted and not link.joined:
                     await self._join(topic)
                     link.joined = True
+                    await self._on_joined(topic)
                 elif not wanted and link.joined:
                     link.joined = False
                     await self._engine.unsubscribe(topic)

@@ -150,3 +150,16 @@ async def test_the_newest_numbers_go_into_the_heartbeat(rig: Rig):
     assert rig.reconciler.tips([TOPIC, "room.2"]) == {TOPIC: 1}
     rig.reconciler.forget(TOPIC)
     assert rig.reconciler.tips([TOPIC]) == {}
+
+
+async def test_the_first_push_of_a_topic_can_be_lost_too(rig: Rig):
+    rig.reconciler.forget(TOPIC)
+    await rig.reconciler.learn(TOPIC)
+    rig.log.append(1)
+    await rig.until_delivered(1)
+
+
+async def test_learning_survives_a_database_that_is_down(rig: Rig):
+    rig.log.is_down = True
+    await rig.reconciler.learn("room.2")
+    assert rig.reconciler.sequencer.delivered("room.2") is None

@@ -49,14 +49,19 @@ class Rig:
         self.engine = Moody()
         self.hub = Hub()
         self.backs = 0
+        self.heard: list[str] = []
         self.forgotten: list[str] = []
         self.subscriptions = Subscriptions(
             self.engine,
             self.hub,
             needs_engine=needs_engine,
+            on_joined=self.joined,
             on_forgotten=self.forgotten.append,
             on_back=self.back,
         )
+
+    async def joined(self, topic: str) -> None:
+        self.heard.append(topic)
 
     def back(self) -> None:
         self.backs += 1
@@ -107,3 +112,10 @@ async def test_without_a_log_the_engine_is_needed():
     with pytest.raises(EngineUnavailable):
         await rig.subscriptions.add("room.1", Reader())
     assert "room.1" not in rig.hub
+
+
+async def test_the_node_learns_where_a_topic_stands_before_its_first_reader_goes_on(rig: Rig):
+    one, other = Reader(), Reader()
+    await rig.subscriptions.add("room.1", one)
+    await rig.subscriptions.add("room.1", other)
+    assert rig.heard == ["room.1"]
