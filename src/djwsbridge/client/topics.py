@@ -298,7 +298,12 @@ class Topics:
     def _absorb(self, topic: Topic, report: TopicReport, now: float) -> None:
         """Give out what was missed."""
         epoch = report.epoch or ""
-        if topic.cursor is not None:
+        if (
+            topic.cursor is None
+        ):  # nothing has ever happened there: this client was here before the first event
+            self._move(topic, Cursor(epoch, 0))
+            self._queue.cursors.setdefault(topic.name, Cursor(epoch, 0))
+        else:
             topic.cursor = Cursor(epoch, topic.cursor.seq)
         for push in report.events:
             seq = push.seq or 0
