@@ -149,7 +149,10 @@ def swap_two_rows(history: History, chance: random.Random) -> History:
 
 
 def swap_two_of_one_sender(history: History, chance: random.Random) -> History:
-    sends = [send for send in acked(history, 2) if send.device == "device-1"]
+    groups: dict[tuple[str, int], list[Send]] = {}
+    for send in acked(history):
+        groups.setdefault((send.device, send.room), []).append(send)
+    sends = next(group for group in groups.values() if len(group) > 1)
     first, last = sends[0], sends[-1]
     places = {first.id: last.seq, last.id: first.seq}
     records = [
