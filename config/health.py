@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 
@@ -17,6 +19,7 @@ __all__ = ["healthz", "readyz"]
 
 logger = logging.getLogger("config.health")
 
+PROBE_TIMEOUT = 3.0  # seconds for the database
 PROBE_TOPIC = "health.probe"  # nobody listens; what counts is that the engine takes it
 
 
@@ -39,15 +42,19 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     )
 
 
-@sync_to_async
-def _database_answers() -> bool:
+async def _database_answers() -> bool:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
+        await asyncio.wait_for(_ask_database(), PROBE_TIMEOUT)
+    except (Error, TimeoutError, asyncio.TimeoutError):
         logger.warning("The database does not answer.", exc_info=True)
         return False
     return True
+
+
+@sync_to_async(thread_sensitive=False)  # one that hangs must not stop the next
+def _ask_database() -> None:
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
 
 
 async def _engine_answers() -> bool:

@@ -98,6 +98,15 @@ SQLITE_OPTIONS = {
 }
 POSTGRES_OPTIONS = {
     "connect_timeout": 3,  # seconds
+    # What is sent and not confirmed for so long was sent to nobody (milliseconds); and an idle link is looked at.
+    "tcp_user_timeout": 5_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    # A process that hangs must not hold the locks of the others. For a long migration, name other values in
+    # DATABASE_URL: `?options=-c%20statement_timeout%3D0`.
+    "options": "-c statement_timeout=15s -c lock_timeout=5s "
+    "-c idle_in_transaction_session_timeout=15s",
     # Threads share these connections; who finds none free waits three seconds and is told so.
     "pool": {"min_size": 1, "max_size": 16, "timeout": 3},
 }

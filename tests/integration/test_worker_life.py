@@ -20,8 +20,9 @@ from websockets.exceptions import ConnectionClosed
 
 from djwsbridge.client import Client, Message
 from tests.conftest import StartSite
+from tests.faults.proxy import Link, Trouble, fault_proxy
 from tests.integration.chat.conftest import Person, Socket
-from tests.servers import SERVERS, TIMEOUT, ServerName, Site, wait_until
+from tests.servers import SERVERS, TIMEOUT, PostgresServer, ServerName, Site, wait_until
 
 SENDERS = 5
 EXIT_WITHIN = 30.0  # seconds after SIGTERM
@@ -220,3 +221,62 @@ def test_who_never_reads_costs_little_delays_nobody_and_is_closed(
     wait_until(lambda: count_sockets(site) <= sockets, "the dead readers to be closed")
     reader.send(id=5_000, cmd="heartbeat")
     assert "ok" in reader.wait_for(id=5_000)
+
+
+# -- the database is away ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=SERVERS)
+def far_site(
+    request: pytest.FixtureRequest,
+    start_site: StartSite,
+    env: Mapping[str, str],
+    postgres: PostgresServer,
+    postgres_site_url: str,
+) -> Iterator[tuple[Site, Link]]:
+    """Return a site and the link between it and its database."""
+    with fault_proxy(1) as proxy:
+        link = proxy.link("database", postgres.port)
+        url = postgres_site_url.replace(f":{postgres.port}/", f":{link.port}/")
+        yield start_site(request.param, env={**env, "DATABASE_URL": url}), link
+
+
+def send_one(socket: Socket, room: int, number: int, mid: str) -> dict[str, Any]:
+    socket.send(id=number, cmd="message.send", room=room, body="x", client_message_id=mid)
+    return socket.wait_for(id=number)
+
+
+@pytest.mark.parametrize("trouble", ["cut", "black hole"])
+def test_a_lost_database_is_told_at_once_and_noticed_when_it_is_back(
+    far_site: tuple[Site, Link], stack: ExitStack, trouble: str
+) -> None:
+    site, link = far_site
+    alice = Person(site, "alice", stack)
+    room = alice.make_room("General")["id"]
+    socket = alice.connect()
+    assert "ok" in send_one(socket, room, 2, str(uuid.uuid4()))
+    if trouble == "cut":
+        link.refuse()
+        link.cut(reset=True)
+    else:
+        link.set(up=Trouble(black=True), down=Trouble(black=True))
+    mid = str(uuid.uuid4())
+    for number in range(3, 15):
+        begun = time.monotonic()
+        error = send_one(socket, room, number, mid)["error"]
+        assert time.monotonic() - begun < 3.5
+        assert error["code"] in {"db_unavailable", "commit_unknown"}
+        assert error["retryable"]
+    assert site.status("/readyz") == 503
+    assert site.status("/healthz") == 200
+    link.heal()
+    begun = time.monotonic()
+    number = 20
+    while "ok" not in (answer := send_one(socket, room, number, mid)):
+        number += 1
+        assert time.monotonic() - begun < 5.0, answer
+    wait_until(lambda: site.status("/readyz") == 200, "the site to be ready again")
+    again = send_one(socket, room, 1_000, mid)
+    assert again["ok"] == answer["ok"]
+    history = alice.client.get(f"/chat/api/rooms/{room}/messages/").json()["messages"]
+    assert len(history) == 2

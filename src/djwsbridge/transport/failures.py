@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError
 
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
+from djwsbridge.threads import PoolBusy, is_outcome_unknown, sqlstate_of
 
 __all__ = [
     "CLOSE_TIMEOUT",
@@ -31,6 +32,8 @@ CLOSE_TIMEOUT = 5.0  # seconds for what waits, and again for the peer's own clos
 READING_TIME = 0.05  # seconds between the error push and the close
 COME_BACK = 5.0  # seconds after which, at the latest, a client that was sent away tries again
 DATABASE_DOWN = (OperationalError, InterfaceError)
+# PostgreSQL is alive and has rolled back: a conflict of transactions, a timeout of its own, no connection free.
+_BUSY_STATES = ("40", "53300", "55P03", "57014")
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -38,12 +41,20 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 def failure_of(error: Exception) -> CommandError:
     """Return what the client is told of an exception: a code, and a reference to find it in the server's log."""
     if isinstance(error, DATABASE_DOWN):
-        busy = "locked" in str(error)  # SQLite's word for another writer
         logger.warning("The database failed a command: %r", error)
-        return CommandError(ErrorCode.BUSY if busy else ErrorCode.DB_UNAVAILABLE)
+        return CommandError(_code_of(error))
     reference = uuid.uuid4().hex[:12]
     logger.error("A command failed (reference %s).", reference, exc_info=error)
     return CommandError(ErrorCode.INTERNAL, reference=reference)
+
+
+def _code_of(error: Exception) -> ErrorCode:
+    """Return what is known of a transaction that the database has not carried out; all of these may be tried again."""
+    state = sqlstate_of(error)
+    is_locked = state is None and "locked" in str(error)  # SQLite's word for another writer
+    if is_locked or isinstance(error, PoolBusy) or (state or "").startswith(_BUSY_STATES):
+        return ErrorCode.BUSY
+    return ErrorCode.COMMIT_UNKNOWN if is_outcome_unknown(error) else ErrorCode.DB_UNAVAILABLE
 
 
 def try_later(code: ErrorCode) -> CloseConnection:

@@ -43,6 +43,9 @@ async def test_the_database_is_away(
         def cursor(self) -> None:
             raise OperationalError("connection refused")
 
+        def close(self) -> None:
+            pass
+
     monkeypatch.setattr(health, "connection", Away())
     answer = await async_client.get("/readyz")
     assert answer.status_code == 503
