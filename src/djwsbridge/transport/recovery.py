@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["recover"]
 
+#: Bytes of events in one answer: Daphne sends no frame that is larger than what it takes (64 KiB in our documentation).
+ANSWER_BYTES = 40_960
+
 NOTHING_YET = Recovery(epoch="", seq=0, recovered=True)  # of a topic that never had an event
 
 
@@ -61,7 +64,25 @@ def _read(
 ) -> tuple[dict[str, Recovery], dict[str, Mapping[str, Any]]]:
     found = log.recover({topic: cursors.get(topic) for topic in topics})
     recoveries = {topic: found.get(topic) or _without_log(cursors.get(topic)) for topic in topics}
-    return recoveries, registry.topic_states(user, topics)
+    return _fit(recoveries), registry.topic_states(user, topics)
+
+
+def _fit(recoveries: Mapping[str, Recovery]) -> dict[str, Recovery]:
+    """Leave out events beyond the bytes of one answer, but never the first: the client asks for them page by page."""
+    fitting: dict[str, Recovery] = {}
+    size = 0
+    for topic, recovery in recoveries.items():
+        kept: list[msgspec.Raw] = []
+        for event in recovery.events:
+            if size and size + len(memoryview(event)) > ANSWER_BYTES:
+                break
+            size += len(memoryview(event))
+            kept.append(event)
+        left_out = len(kept) < len(recovery.events)
+        fitting[topic] = msgspec.structs.replace(
+            recovery, events=kept, more=recovery.more or left_out
+        )
+    return fitting
 
 
 def _without_log(cursor: Cursor | None) -> Recovery:
