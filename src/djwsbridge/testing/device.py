@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from djwsbridge.client import (
@@ -20,13 +20,14 @@ from djwsbridge.client import (
     StateChange,
     StoppedError,
 )
+from djwsbridge.testing.history import UserId
 from djwsbridge.testing.workload import Journal
 
 __all__ = ["ClientDevice"]
 
 logger = logging.getLogger("djwsbridge.testing")
 
-PAGE = 500  # messages read at once
+PAGE = 100  # messages read at once
 
 
 class ClientDevice:
@@ -37,12 +38,25 @@ class ClientDevice:
         token: who it is.
         rooms: what it shows.
         journal: whom it tells what happens.
+        ticket: who it is, without a token: a function that gets a one-time ticket.
+        open_timeout: seconds until `start` gives up with a `TimeoutError`.
     """
 
-    def __init__(self, url: str, token: str, rooms: Collection[int], journal: Journal) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        rooms: Collection[int],
+        journal: Journal,
+        *,
+        ticket: Callable[[], str] | None = None,
+        open_timeout: float = 30.0,
+    ) -> None:
         self._rooms = rooms
         self._journal = journal
-        self._client = Client(url, token=token, on_state=self._on_state)
+        self._client = Client(
+            url, token=token, ticket=ticket, on_state=self._on_state, open_timeout=open_timeout
+        )
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -88,11 +102,14 @@ class ClientDevice:
         elif push.type == RESET:
             await self._load(room, push.data["seq"])
         elif push.type == "receipt":
+            self._tell_receipt(room, push.data["user"])
+
+    def _tell_receipt(self, room: int, user: UserId) -> None:
+        """Write down what the client shows: the larger number, when pushes of two processes overtook each other."""
+        entry = self._client.receipts(room).get(user)
+        if entry is not None:
             self._journal.told(
-                room,
-                push.data["user"],
-                delivered_seq=push.data["delivered_seq"],
-                read_seq=push.data.get("read_seq"),
+                room, user, delivered_seq=entry.delivered_seq, read_seq=entry.read_seq
             )
 
     async def _load(self, room: int, seq: int) -> None:
