@@ -22,7 +22,7 @@ __all__ = ["CarelessDevice", "SmallDevice"]
 
 ANSWER_TIMEOUT = 10.0  # seconds; a connection that does not answer in this time is half open
 OPEN_TIMEOUT = 5.0  # seconds
-PAGE = 500  # messages read at once
+PAGE = 100  # messages read at once
 LOST = (OSError, WebSocketException, InvalidHandshake, asyncio.TimeoutError, EOFError)
 
 
@@ -54,6 +54,8 @@ class SmallDevice:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         # Room → the seq up to which everything is known.
         self._cursors = dict.fromkeys(rooms, 0)
+        # (room, user) → delivered and read.
+        self._receipts: dict[tuple[int, int], tuple[int, int]] = {}
         # One message of a room is under way at a time: retries keep the order.
         self._turns = {room: asyncio.Lock() for room in rooms}
         self._reading = {room: asyncio.Lock() for room in rooms}
@@ -178,15 +180,18 @@ class SmallDevice:
         if room not in self._cursors or not frame.get("topic", "").startswith("room."):
             return
         if frame["push"] == "receipt":
-            data = frame["data"]
-            self._journal.told(
-                room,
-                data["user"],
-                delivered_seq=data["delivered_seq"],
-                read_seq=data.get("read_seq"),
-            )
+            self._on_receipt(room, frame["data"])
         elif "seq" in frame:
             self._on_event(room, frame)
+
+    def _on_receipt(self, room: int, data: dict[str, Any]) -> None:
+        """Keep the larger numbers: pushes of two processes may overtake each other."""
+        place = (room, data["user"])
+        delivered, read = self._receipts.get(place, (0, 0))
+        delivered = max(delivered, data["delivered_seq"])
+        read = max(read, data.get("read_seq", 0))
+        self._receipts[place] = (delivered, read)
+        self._journal.told(room, data["user"], delivered_seq=delivered, read_seq=read)
 
     def _on_event(self, room: int, frame: dict[str, Any]) -> None:
         """Take what comes next; anything later begins a repair."""

@@ -28,6 +28,8 @@ __all__ = ["FAULTS", "LEAVERS", "Fault", "Injection", "heal"]
 Injection = Callable[[System, random.Random, History], Awaitable[str | None]]
 
 FULL = ("postgresql",)
+ENGINE = ("redis-engine",)
+ENGINES = (*FULL, *ENGINE)
 SMALL_TOO = ("postgresql", "sqlite")
 BLACK = Trouble(black=True)
 
@@ -104,13 +106,7 @@ async def start(server: RedisServer | PostgresServer) -> None:
 # Workers
 
 
-@fault(
-    "1",
-    "worker SIGKILL",
-    systems=(*SMALL_TOO, "sqlite-daphne"),
-    pause=3.0,
-    limits={("away", "p99"): 15.0},
-)
+@fault("1", "worker SIGKILL", pause=3.0, limits={("away", "p99"): 15.0})
 async def kill_worker(system: System, chance: random.Random, history: History) -> str | None:
     worker = pick(system, chance)
     if worker is None:
@@ -124,7 +120,13 @@ crash_point("3", "after_ack_before_publish", delivery_p99=6.0)
 crash_point("4", "before_commit")
 
 
-@fault("5", "all workers SIGKILL", systems=SMALL_TOO, pause=6.0, limits={("away", "max"): 30.0})
+@fault(
+    "5",
+    "all workers SIGKILL",
+    systems=(*SMALL_TOO, "sqlite-daphne"),
+    pause=6.0,
+    limits={("away", "max"): 30.0},
+)
 async def kill_all(system: System, chance: random.Random, history: History) -> str | None:
     for worker in system.workers:
         worker.kill()
@@ -192,13 +194,14 @@ async def restart_redis(system: System, seconds: float) -> str:
 @fault(
     "10",
     "Redis SIGKILL and restart",
+    systems=ENGINES,
     limits={("ack", "p99"): 1.0, ("delivery", "max"): 6.0},
 )
 async def kill_redis(system: System, chance: random.Random, history: History) -> str | None:
     return await restart_redis(system, chance.choice((0.0, 5.0)))
 
 
-@fault("11", "Redis SIGSTOP 10 s", limits={("ack", "p99"): 1.0})
+@fault("11", "Redis SIGSTOP 10 s", systems=ENGINES, limits={("ack", "p99"): 1.0})
 async def pause_redis(system: System, chance: random.Random, history: History) -> str | None:
     assert system.redis is not None
     system.redis.send_signal(signal.SIGSTOP)
@@ -220,19 +223,19 @@ async def tell_redis(system: System, *command: str) -> object:
     return await asyncio.to_thread(tell)
 
 
-@fault("12", "Redis FLUSHALL")
+@fault("12", "Redis FLUSHALL", systems=ENGINES)
 async def flush_redis(system: System, chance: random.Random, history: History) -> str | None:
     await tell_redis(system, "FLUSHALL")
     return "flushed"
 
 
-@fault("13", "Redis CLIENT KILL TYPE pubsub", pause=2.0)
+@fault("13", "Redis CLIENT KILL TYPE pubsub", systems=ENGINES, pause=2.0)
 async def kill_subscribers(system: System, chance: random.Random, history: History) -> str | None:
     killed = await tell_redis(system, "CLIENT", "KILL", "TYPE", "pubsub")
     return f"{killed} connections" if killed else None
 
 
-@fault("14", "Redis out of memory", limits={("ack", "p99"): 1.0})
+@fault("14", "Redis out of memory", systems=ENGINE, limits={("ack", "p99"): 1.0})
 async def fill_redis(system: System, chance: random.Random, history: History) -> str | None:
     await tell_redis(system, "CONFIG", "SET", "maxmemory-policy", "noeviction")
     await tell_redis(system, "CONFIG", "SET", "maxmemory", "1")
@@ -241,7 +244,7 @@ async def fill_redis(system: System, chance: random.Random, history: History) ->
     return "4 s"
 
 
-@fault("17", "Redis in a black hole", limits={("ack", "p99"): 1.0})
+@fault("17", "Redis in a black hole", systems=ENGINE, limits={("ack", "p99"): 1.0})
 async def hide_redis(system: System, chance: random.Random, history: History) -> str | None:
     link = system.proxy.links["redis"]
     link.set(up=BLACK, down=BLACK)

@@ -205,8 +205,10 @@ async def _harm(plan: Plan, fault: Fault, system: System, history: History) -> N
 
 
 async def _let_crash(plan: Plan, fault: Fault, system: System, history: History) -> None:
-    """Wait while workers die of their crash point, and write down how often they did."""
+    """Wait while workers die of their crash point, and write down how often they did; later ones have none."""
     await asyncio.sleep(plan.harm)
+    for worker in system.workers:
+        worker.site.env.pop("DJWSBRIDGE_CRASH_POINT", None)
     for number, at, status in system.crashes:
         detail = f"worker {number} ended with {status}"
         history.add(Injected(name=fault.name, detail=detail, at=at, until=at))

@@ -57,11 +57,13 @@ class Layout:
         database: `sqlite` or `postgresql`.
         workers: under which server each runs.
         redis: whether Redis connects them.
+        engine: `DJWSBRIDGE_ENGINE`; the default when empty.
     """
 
     database: str
     workers: tuple[ServerName, ...]
     redis: bool
+    engine: str = ""
 
 
 #: The systems that faults are tried on.
@@ -70,6 +72,9 @@ SYSTEMS: Mapping[str, Layout] = {
     "sqlite-daphne": Layout("sqlite", ("daphne",), redis=False),
     "sqlite-3": Layout("sqlite", ("uvicorn", "uvicorn", "daphne"), redis=True),
     "postgresql": Layout("postgresql", ("uvicorn", "uvicorn", "daphne"), redis=True),
+    "redis-engine": Layout(
+        "postgresql", ("uvicorn", "uvicorn", "daphne"), redis=True, engine="redis"
+    ),
 }
 
 
@@ -172,6 +177,7 @@ class System:
         """Make people and rooms."""
         command = [sys.executable, "-m", "tests.faults.prepare", str(people), str(rooms)]
         env = child_environment({**self.env, "DATABASE_URL": self.database.url})
+        env.pop("DJWSBRIDGE_CRASH_POINT", None)  # for the workers
         done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
         if done.returncode:
             raise RuntimeError(done.stderr.decode(errors="replace"))
@@ -215,6 +221,7 @@ def running_system(
         if layout.redis:
             redis = stack.enter_context(redis_server(directory))
             settings["REDIS_URL"] = f"redis://127.0.0.1:{proxy.link('redis', redis.port).port}/0"
+            settings["FAULTS_ENGINE"] = layout.engine
         database = _make_database(layout, directory, stack)
         run_manage("migrate", "--verbosity=0", env={**settings, "DATABASE_URL": database.url})
         settings["DATABASE_URL"] = database.url

@@ -341,6 +341,30 @@ def test_an_absence_counts_from_the_end_of_the_last_fault_in_it() -> None:
     assert measure(history).away == {"p50": 1.5, "p99": 2.0, "max": 2.0}
 
 
+def test_a_delivery_counts_from_the_return_of_its_reader() -> None:
+    send = Send(
+        device="a",
+        user=1,
+        room=1,
+        id="x",
+        body="",
+        invoked=0.0,
+        completed=1.0,
+        outcome=Outcome.OK,
+        seq=1,
+    )
+    seen = {"room": 1, "seq": 1, "id": "x", "sender": 1, "body": ""}
+    history = History(
+        [
+            send,
+            Shown(device="b", at=3.0, **seen),
+            Away(device="c", lost=0.5, back=8.0),
+            Shown(device="c", at=9.0, **seen),
+        ]
+    )
+    assert measure(history).delivery == {"p50": 1.0, "p99": 2.0, "max": 2.0}
+
+
 def test_a_history_can_be_kept_and_judged_again(tmp_path: Path) -> None:
     history = History([Fault(name="pause", detail="", at=1.0, until=2.0)])
     history.write(tmp_path / "history.jsonl")

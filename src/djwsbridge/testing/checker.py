@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -49,7 +49,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         shown: appearances in the lists of all devices.
         faults: what was really done to the system.
         ack: from asking to the answer, worst and 99th percentile.
-        delivery: from the acknowledgement to each appearance elsewhere.
+        delivery: from the acknowledgement, or the reader's return if that is later, to each appearance elsewhere.
         away: from a lost connection, or the end of the last fault meanwhile, to being online again.
     """
 
@@ -135,11 +135,20 @@ def measure(history: History) -> Figures:
         ack=_percentiles(
             send.completed - send.invoked for send in sends if send.completed is not None
         ),
-        delivery=_percentiles(
-            max(0.0, one.at - acked_at[one.id]) for one in shown if one.id in acked_at
-        ),
+        delivery=_percentiles(_deliveries(history, acked_at)),
         away=_percentiles(_absences(history)),
     )
+
+
+def _deliveries(history: History, acked_at: Mapping[str, float]) -> Iterator[float]:
+    """Yield how long each acknowledged message took to a reader who was there."""
+    returned: dict[str, float] = {}
+    for record in history.records:
+        if isinstance(record, Away) and record.back is not None:
+            returned[record.device] = record.back
+        elif isinstance(record, Shown) and record.id in acked_at:
+            since = max(acked_at[record.id], returned.get(record.device, 0.0))
+            yield max(0.0, record.at - since)
 
 
 def _absences(history: History) -> Iterator[float]:
