@@ -229,7 +229,7 @@ async def flush_redis(system: System, chance: random.Random, history: History) -
     return "flushed"
 
 
-@fault("13", "Redis CLIENT KILL TYPE pubsub", systems=ENGINES, pause=2.0)
+@fault("13", "Redis CLIENT KILL TYPE pubsub", systems=ENGINE, pause=2.0)
 async def kill_subscribers(system: System, chance: random.Random, history: History) -> str | None:
     killed = await tell_redis(system, "CLIENT", "KILL", "TYPE", "pubsub")
     return f"{killed} connections" if killed else None
