@@ -78,6 +78,7 @@ class Settings:
     FRAME_RATE = Setting((120, 60.0))  # frames, seconds
     RECOVERY_RATE = Setting((30, 60.0))  # recoveries of a topic, seconds; per user and node
     SEND_RATE = Setting((20, 10.0))  # messages, seconds; per user and node
+    HANDSHAKE_RATE = Setting((200, 1.0))  # WebSocket handshakes of a node, seconds
     CONNECTIONS_PER_USER = Setting[int | None](10)  # per node
     CONNECTIONS_PER_ADDRESS = Setting[int | None](50)  # per node
     SUBSCRIPTIONS = Setting(1_000)  # per connection

@@ -30,6 +30,11 @@ class Admission:
         self._sends: dict[str, WindowCounter] = {}
         self._recoveries: dict[str, WindowCounter] = {}
         self._guesses: dict[str, WindowCounter] = {}
+        self._handshakes = WindowCounter(RateLimit(*settings.HANDSHAKE_RATE))
+
+    def admit_handshake(self, *, now: float) -> bool:
+        """Count one more handshake, if it fits: after an outage everybody comes at once."""
+        return self._handshakes.add(now) == 0.0
 
     def admit_user(self, user_id: str) -> bool:
         """Count one more connection of a user, if it fits."""
@@ -117,7 +122,9 @@ def _is_trusted(address: str) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(parsed in ipaddress.ip_network(proxy) for proxy in settings.TRUSTED_PROXIES)
+    return any(
+        parsed in ipaddress.ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES
+    )
 
 
 def _admit(counts: Counter[str], key: str, limit: int | None) -> bool:

@@ -37,6 +37,7 @@ __all__ = ["IDENTITY", "authenticate", "choose_dialect", "deny", "refuse", "serv
 IDENTITY = (
     "djwsbridge.identity"  # the key under which the middleware leaves its result in the scope
 )
+STORM_SPREAD = 10.0  # seconds over which those who come all at once are spread
 MAX_SUBPROTOCOLS = 20  # offered in one handshake
 _VERSION_PREFIX = "djwsbridge.v"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -88,12 +89,16 @@ async def authenticate(scope: Scope) -> Identity | None:
     """Return who opens the connection, from the middleware in front or else from the handshake itself.
 
     Raises:
-        CloseConnection: the credential is no good, or the database cannot tell; to be told after `accept`.
+        CloseConnection: the credential is no good, the database cannot tell, or too many come at once; to be told
+            after `accept`.
         HandshakeRefused: a foreign page uses the visitor's cookie, a token is in the address, or somebody guesses.
     """
     if IDENTITY in scope:
         known: Identity | None = scope[IDENTITY]
         return known
+    node = runtime.current()
+    if not admission_of(node).admit_handshake(now=node.loop.time()):
+        raise try_later(ErrorCode.BUSY, within=STORM_SPREAD)
     try:
         return await authenticate_handshake(scope)
     except CloseConnection as reason:

@@ -120,6 +120,12 @@ def test_h24_the_address_is_as_far_as_the_proxies_are_known(
     assert address_of({"client": (peer, 1), "headers": headers}) == expected
 
 
+def test_a_network_may_be_named_by_any_of_its_addresses(settings: Any) -> None:
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.7/8"]
+    scope = {"client": ("10.1.2.3", 1), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}
+    assert address_of(scope) == "203.0.113.9"
+
+
 @pytest.mark.parametrize("client", [None, ("", 0), ("unix", 0)])
 def test_a_peer_without_an_address_is_no_proxy(settings: Any, client: object) -> None:
     settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.0/8"]

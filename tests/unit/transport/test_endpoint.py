@@ -157,3 +157,20 @@ async def test_what_the_middleware_knows_is_not_asked_again(node: Runtime) -> No
     identity = identity_of(make_user(9))
     assert await endpoint.authenticate(make_scope(identity)) is identity
     assert await endpoint.authenticate(make_scope(None)) is None
+
+
+async def test_a_storm_is_let_in_piece_by_piece(
+    new_client: NewClient, node: Runtime, settings: Any
+) -> None:
+    settings.DJWSBRIDGE_HANDSHAKE_RATE = (2, 3600.0)
+    delays = []
+    for number in range(5):
+        client = await new_client(7, known=False).open()
+        await client.assert_accepted()
+        if number < 2:
+            continue
+        data = await client.assert_pushed("error", code="busy")
+        delays.append(data["data"]["retry_after_ms"])
+        assert (await client.next_event())["code"] == 1013
+    assert all(2_000 <= delay <= 10_000 for delay in delays)
+    assert len(set(delays)) == 3
