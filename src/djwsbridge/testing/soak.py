@@ -107,34 +107,34 @@ def remove_cast(cast: Cast) -> None:
     Topic.objects.filter(name__in=topics).delete()
 
 
-def soak(load: Load, cast: Cast, tell: Callable[[str], object]) -> Verdict:
+def soak(load: Load, cast: Cast, say: Callable[[str], object]) -> Verdict:
     """Send for a time, wait until all is quiet, and judge.
 
     Args:
         load: what is done.
         cast: who does it.
-        tell: called with a line of progress now and then.
+        say: called with a line of progress now and then.
 
     Raises:
         TimeoutError: the site cannot be reached.
         StoppedError: the site does not let them in.
     """
     history = History()
-    asyncio.run(_run(load, cast, history, tell))
+    asyncio.run(_run(load, cast, history, say))
     _read_rows(history, cast)
     return judge(history, min_acks=1, min_faults=0)
 
 
-async def _run(load: Load, cast: Cast, history: History, tell: Callable[[str], object]) -> None:
+async def _run(load: Load, cast: Cast, history: History, say: Callable[[str], object]) -> None:
     participants = [_participant(load, cast, person, history) for person in cast.people]
     pause = len(cast.rooms) / load.rate
     workload = Workload(history, participants, pause, random.Random())  # noqa: S311
     try:
         await workload.start()
-        progress = asyncio.ensure_future(_tell_progress(history, tell))
+        progress = asyncio.ensure_future(_tell_progress(history, say))
         try:
             await asyncio.sleep(load.seconds)
-            tell("Waiting until everything has arrived.")
+            say("Waiting until everything has arrived.")
             await workload.settle(SETTLE_TIMEOUT)
         finally:
             progress.cancel()
@@ -157,13 +157,13 @@ def _participant(load: Load, cast: Cast, person: AbstractBaseUser, history: Hist
     return Participant(journal, device, cast.rooms, writes=True)
 
 
-async def _tell_progress(history: History, tell: Callable[[str], object]) -> None:
+async def _tell_progress(history: History, say: Callable[[str], object]) -> None:
     begun = time.monotonic()
     while True:
         await asyncio.sleep(PROGRESS_INTERVAL)
         acked = sum(1 for _ in history.of(Send))
         shown = sum(1 for _ in history.of(Shown))
-        tell(f"{time.monotonic() - begun:4.0f} s: {acked} acknowledged, {shown} delivered")
+        say(f"{time.monotonic() - begun:4.0f} s: {acked} acknowledged, {shown} delivered")
 
 
 def _read_rows(history: History, cast: Cast) -> None:
