@@ -23,7 +23,8 @@ from tests.security.rig import (
 )
 from tests.servers import RedisServer, redis_server, run_manage, serve
 
-IN_TIME = 2.0 * 3  # seconds: what is promised, times three for a machine that runs other tests as well
+# Seconds: what is promised, times three for a machine that runs other tests as well.
+IN_TIME = 2.0 * 3
 
 # Sliding tokens are the ones that simplejwt can blacklist while they are in use.
 SETTINGS: dict[str, Any] = {"DJWSBRIDGE_REVALIDATE_INTERVAL": 60.0}
