@@ -55,12 +55,12 @@ DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") 
 
 ServerName = Literal["daphne", "uvicorn"]
 
-# How each server is started, with the limits of the shipped deployment.
+# How each server is started, with the limits of the shipped deployment. Daphne has none for frames: its option binds
+# what the server sends as well, and a long history is longer than a frame may be.
 SERVERS: dict[ServerName, tuple[str, ...]] = {
     "daphne": (
         *("daphne", "-b", "127.0.0.1", "-p", "{port}"),
         *("--websocket_timeout", "-1"),  # else a jump of the wall clock closes every socket
-        *("--websocket-max-message-size", "65536"),
         "{application}",
     ),
     "uvicorn": (
