@@ -126,6 +126,7 @@ class Connection:
             send,
             limit=settings.SEND_QUEUE_BYTES,
             on_drained=self._tell_missed,
+            on_failed=self._on_send_failed,
             unconfirmed=None if _waits(scope) else UNCONFIRMED * settings.SEND_QUEUE_BYTES,
         )
         # Topic → newest seq of the pushes that were withheld from a slow reader.
@@ -364,6 +365,11 @@ class Connection:
         """Queue a frame that the hub delivers, or withhold it from a reader that is slow."""
         if not self.queue.offer(text):
             self._miss(text)
+
+    def _on_send_failed(self, error: Exception) -> None:
+        """End a connection that cannot be written to; a peer that is gone has nothing of it, any other comes back."""
+        logger.info("The server did not send a frame: %r", error)
+        self.close(CloseConnection(CloseCode.INTERNAL, CommandError(ErrorCode.INTERNAL)))
 
     def tell(self, type: str, data: object) -> None:
         """Push something to this connection alone."""

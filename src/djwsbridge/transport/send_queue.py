@@ -26,6 +26,7 @@ class SendQueue:
         send: the ASGI server's `send`, which waits while the transport is full.
         limit: bytes that may wait (counted as characters, which is what they are for most frames).
         on_drained: see above.
+        on_failed: called when the server refuses to send; nothing more can be sent then.
         unconfirmed: see above; None where `send` waits.
     """
 
@@ -34,6 +35,7 @@ class SendQueue:
         "_limit",
         "_loop",
         "_on_drained",
+        "_on_failed",
         "_progress",
         "_room",
         "_send",
@@ -51,11 +53,13 @@ class SendQueue:
         *,
         limit: int,
         on_drained: Callable[[], None],
+        on_failed: Callable[[Exception], None],
         unconfirmed: int | None = None,
     ) -> None:
         self._send = send
         self._limit = limit
         self._on_drained = on_drained
+        self._on_failed = on_failed
         self._unconfirmed = unconfirmed
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[str] = deque()
@@ -139,8 +143,9 @@ class SendQueue:
             text = self._waiting.popleft()
             try:
                 await self._send({"type": "websocket.send", "text": text})
-            except Exception:  # noqa: BLE001  each server has an exception of its own for a peer that is gone
+            except Exception as error:  # noqa: BLE001  each server has its own for a peer that is gone
                 self.drop()
+                self._on_failed(error)
                 return
             self._note_written(len(text))
 

@@ -21,6 +21,7 @@ class Transport:
         self.gate.set()
         self.gone = False
         self.drained = 0
+        self.failures: list[Exception] = []
 
     async def send(self, event: MutableMapping[str, Any]) -> None:
         await self.gate.wait()
@@ -34,7 +35,11 @@ class Transport:
 
     def queue(self, limit: int = 1_000, *, unconfirmed: int | None = None) -> SendQueue:
         return SendQueue(
-            self.send, limit=limit, on_drained=self.count_drained, unconfirmed=unconfirmed
+            self.send,
+            limit=limit,
+            on_drained=self.count_drained,
+            on_failed=self.failures.append,
+            unconfirmed=unconfirmed,
         )
 
 
@@ -274,3 +279,4 @@ async def test_a_peer_that_is_gone_ends_the_writing(transport: Transport) -> Non
     await turns()
     assert transport.written == []
     assert transport.drained == 0
+    assert [type(failure) for failure in transport.failures] == [OSError]
