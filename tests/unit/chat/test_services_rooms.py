@@ -283,7 +283,7 @@ class TestLeaveRoom:
     def test_queries(self, alice: User, bob: User, django_assert_max_num_queries: Any) -> None:
         room = services.create_room(actor=alice, title="General")
         services.join_room(actor=bob, room_id=room.id)
-        with django_assert_max_num_queries(9):
+        with django_assert_max_num_queries(10):
             services.leave_room(actor=bob, room_id=room.id)
 
 
