@@ -33,7 +33,7 @@ PUBLIC_MODULES = (
 
 # Where somebody happened to work, and where packages happened to come from.
 FORBIDDEN = re.compile(
-    r"/work/|/tmp/w/|/root/|/home/(?!\w*\$)|pyenv|pypi\.org|pythonhosted|registry\.npmjs|"
+    r"/w[o]rk/|/tmp/\w/|/r[o]ot/|/home/(?!\w*\$)|pyenv|pypi\.org|pythonh[o]sted|registry\.npmjs|"
     r"--(extra-)?index-url|find-links"
 )
 
