@@ -40,7 +40,7 @@ def test_a_dot_in_the_path_is_a_dot(settings: Any) -> None:
 
 
 def test_apps_add_routes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_routes", [])
+    monkeypatch.setattr(registry, "_routes", {})
     registry.register_routes(lambda: ["theirs"])  # type: ignore[list-item]
     assert routing.get_websocket_urlpatterns()[1:] == ["theirs"]
 

@@ -8,6 +8,9 @@ from django.apps import AppConfig
 from django.core import checks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.contrib.auth.models import AbstractBaseUser
     from django.urls import URLPattern
 
 __all__ = ["ChatConfig"]
@@ -35,7 +38,7 @@ class ChatConfig(AppConfig):
         registry.register_command(commands.SetTyping, handlers.set_typing)
         registry.register_command(commands.ListMembers, handlers.list_members)
         registry.register_routes(_routes)
-        registry.register_topics(lambda user: services.list_topics(actor=user))
+        registry.register_topics(_topics_of)
         registry.register_topic_rule(
             "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)
         )
@@ -48,3 +51,9 @@ def _routes() -> list[URLPattern]:
     from djwsbridge.chat.consumers import routes  # noqa: PLC0415 - needs the apps to be ready
 
     return routes()
+
+
+def _topics_of(user: AbstractBaseUser) -> Iterable[str]:
+    from djwsbridge.chat import services  # noqa: PLC0415 - needs the models
+
+    return services.list_topics(actor=user)

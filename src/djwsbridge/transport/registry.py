@@ -42,10 +42,12 @@ TopicRule = Callable[["AbstractBaseUser", str], bool]
 
 _handlers: dict[type[Command], Handler[Any]] = {}
 _sends: set[type[Command]] = set()
-_topics: list[Callable[[AbstractBaseUser], Iterable[str]]] = []
+# Functions in order of registration. Django calls `ready` again when INSTALLED_APPS changes under test, so that twice
+# has to be once here.
+_topics: dict[Callable[[AbstractBaseUser], Iterable[str]], None] = {}
 _rules: dict[str, TopicRule] = {}
 _states: dict[str, TopicState] = {}
-_routes: list[Callable[[], list[URLPattern]]] = []
+_routes: dict[Callable[[], list[URLPattern]], None] = {}
 
 
 def register_command(
@@ -71,12 +73,12 @@ def register_command(
 
 
 def register_topics(function: Callable[[AbstractBaseUser], Iterable[str]]) -> None:
-    """Name topics that every connection of a user listens to from its `connect` on.
+    """Name topics that every connection of a user listens to from its `connect` on; twice is once.
 
     Args:
         function: sync, user → topics.
     """
-    _topics.append(function)
+    _topics[function] = None
 
 
 def register_topic_rule(prefix: str, rule: TopicRule) -> None:
@@ -100,8 +102,8 @@ def register_topic_state(prefix: str, function: TopicState) -> None:
 
 
 def register_routes(function: Callable[[], list[URLPattern]]) -> None:
-    """Add WebSocket routes to `djwsbridge.routing.get_websocket_urlpatterns`."""
-    _routes.append(function)
+    """Add WebSocket routes to `djwsbridge.routing.get_websocket_urlpatterns`; twice is once."""
+    _routes[function] = None
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.contrib.auth.models import User
 
 from djwsbridge import runtime as runtimes
@@ -73,5 +74,14 @@ def test_the_app_has_registered_topics_rule_and_route(alice: User, bob: User) ->
     assert not rule(bob, topic)
     states = registry.topic_states(alice, [topic, "user.1"])
     assert states.keys() == {topic}
+    routes = [route for route in registry.routes() if route.resolve("ws/chat/a room/")]
+    assert len(routes) == 1
+
+
+@pytest.mark.django_db
+def test_what_is_registered_twice_is_there_once(alice: User) -> None:
+    room = services.create_room(actor=alice, title="General")
+    apps.get_app_config("djwsbridge_chat").ready()  # as Django does when INSTALLED_APPS changes
+    assert registry.topics_of(alice).count(services.room_topic(room.id)) == 1
     routes = [route for route in registry.routes() if route.resolve("ws/chat/a room/")]
     assert len(routes) == 1
