@@ -85,6 +85,9 @@ class Listener(Protocol):
     def hear_tips(self, tips: Mapping[str, int], *, now: float) -> None:
         """Take the newest seqs that the answer to `heartbeat` tells."""
 
+    def heal(self, tips: Mapping[str, int], *, now: float) -> None:
+        """Take the newest seqs of what the server has withheld from a slow reader."""
+
     def lose(self, close_code: int | None, *, now: float) -> None:
         """Note that the connection is gone; its commands have failed already."""
 
@@ -293,8 +296,16 @@ class Connection:
             self._move_at = now + _seconds(data.get("after_ms"))
         elif push.type == "auth.expiring" and push.topic is None:
             self.actions.append(RenewToken())
+        elif push.type == "tips" and push.topic is None:
+            self._heal(data, now)
         else:
             self._listener.push(push, now=now)
+
+    def _heal(self, data: Mapping[str, Any], now: float) -> None:
+        try:
+            self._listener.heal(read_tips({"tips": data}), now=now)
+        except BadFrameError as error:
+            logger.warning("%s", error)
 
     def _plan_heartbeat(self, now: float) -> None:
         """Expect a heartbeat one period after the last proof that the server hears and is heard: a reply."""

@@ -192,6 +192,10 @@ class ClientProtocol:
         """Take the newest seqs that the server knows."""
         self._topics.hear_tips(tips, now=now)
 
+    def heal(self, tips: Mapping[str, int], *, now: float) -> None:
+        """Take how far this client is behind, because it read too slowly."""
+        self._topics.heal(tips, now=now)
+
     def lose(self, close_code: int | None, *, now: float) -> None:
         """Note that the connection is gone."""
         self._topics.lose()

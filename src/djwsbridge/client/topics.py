@@ -186,6 +186,16 @@ class Topics:
                 topic.tip = None
                 self._want(topic, now)
 
+    def heal(self, tips: Mapping[str, int], *, now: float) -> None:
+        """Ask at once for what the server has withheld, because this client read too slowly."""
+        if self._is_greeting:
+            return  # the answer to `connect` brings it
+        for name, tip in tips.items():
+            topic = self._topics.get(name)
+            # One that waits for its own reader asks by itself afterwards.
+            if topic and topic.cursor and topic.cursor.seq < tip and name not in self._behind:
+                self._want(topic, now)
+
     def catch_up(self, *, now: float) -> None:
         """Go on with the topics that had to wait for the reader."""
         behind, self._behind = self._behind, set()

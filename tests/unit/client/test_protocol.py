@@ -73,6 +73,7 @@ def test_unreadable_tips_are_passed_over() -> None:
     driver = Driver().go_online(LOGGED)
     driver.give({"at": 25_000})
     driver.expect({"reply": "heartbeat", "ok": {"tips": [1]}, "expect": {}})
+    driver.expect({"push": {"push": "tips", "data": {"room.42": "far"}}, "expect": {}})
 
 
 def test_an_unreadable_answer_fails_the_message() -> None:

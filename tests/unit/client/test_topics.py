@@ -56,6 +56,10 @@ class Network:
         if self.log and self.driver.core.state is State.ONLINE:
             self.give({"push": event(seq % self.log + 1)})
 
+    def tips(self) -> None:
+        if self.driver.core.state is State.ONLINE:
+            self.give({"push": {"push": "tips", "data": {TOPIC: self.log}}})
+
     def cut(self) -> None:
         self.flying.clear()
         self.give({"socket": "close"})
@@ -110,7 +114,7 @@ STEPS = st.lists(
         st.sampled_from(
             ["publish"] * 4
             + ["deliver"] * 4
-            + ["drop", "repeat", "cut", "come_back", "answer", "wait", "pause", "read"]
+            + ["drop", "repeat", "tips", "cut", "come_back", "answer", "wait", "pause", "read"]
         ),
         st.integers(0, 20),
     ),

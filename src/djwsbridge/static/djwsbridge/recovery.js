@@ -119,6 +119,14 @@ export class Recovery {
     }
   }
 
+  /** Ask at once for what the server has withheld, because this client read too slowly. @param {Record<string, number>} tips */
+  heal(tips) {
+    if (this.#early) return; // the answer to `connect` brings it
+    for (const [topic, tip] of Object.entries(tips)) {
+      if ((this.#logs.get(topic)?.last ?? Infinity) < tip) this.#want(topic);
+    }
+  }
+
   /** Listen to a topic, on this connection and on those after it. @param {string} topic */
   async subscribe(topic) {
     this.#subscribed.add(topic);
