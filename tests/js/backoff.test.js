@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Backoff } from "djwsbridge/backoff.js";
 
-test("the ceiling doubles from half a second to twenty seconds", () => {
+test("the ceiling doubles from half a second to eight seconds", () => {
   const backoff = new Backoff({ random: () => 1 });
   const delays = Array.from({ length: 8 }, () => backoff.next());
-  assert.deepEqual(delays, [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000]);
+  assert.deepEqual(delays, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
 });
 
 test("the delay is a random part of the ceiling, down to nothing", () => {
@@ -25,5 +25,6 @@ test("a reset starts over", () => {
 test("after very many attempts the delay is still the cap", () => {
   const backoff = new Backoff({ random: () => 1 });
   for (let attempt = 0; attempt < 2000; attempt += 1) backoff.next();
-  assert.equal(backoff.next(), 20_000);
+  assert.equal(backoff.next(), 8_000);
+  assert.equal(backoff.next({ isRefused: true }), 20_000);
 });

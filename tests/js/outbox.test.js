@@ -115,10 +115,10 @@ test("who is told twice to go slowly does so until the outbox is empty", async (
   assert.deepEqual(calls.slice(6), ["e", "f"]);
 });
 
-test("after twelve refusals the person decides; the next entry goes on", async () => {
+test("after sixty refusals the person decides; the next entry goes on", async () => {
   await setOnline(true);
   await add("a", "b");
-  for (let attempt = 0; attempt < 12; attempt += 1) {
+  for (let attempt = 0; attempt < 60; attempt += 1) {
     await answer(refusal("busy"));
     await clock.advance(20_000);
   }

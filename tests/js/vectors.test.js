@@ -21,11 +21,11 @@ function check(seen, expected, step) {
   }
 }
 
-for (const { name, random, delays_ms: delays } of load("backoff").vectors) {
+for (const { name, random, refused = [], delays_ms: delays } of load("backoff").vectors) {
   test(`back-off: ${name}`, () => {
     const backoff = new Backoff({ random: () => random });
     for (let round = 0; round < 2; round += 1) {
-      assert.deepEqual(delays.map(() => backoff.next()), delays);
+      assert.deepEqual(delays.map((_, attempt) => backoff.next({ isRefused: refused[attempt] })), delays);
       backoff.reset();
     }
   });

@@ -7,7 +7,8 @@ from collections.abc import Callable
 __all__ = ["Backoff"]
 
 BASE = 0.5  # seconds; the first retry comes within this, so a lost packet is hardly noticed
-CAP = 20.0  # seconds; nobody waits longer than this for a server that is back
+CAP = 8.0  # seconds; nobody waits longer than this for a server that is back
+REFUSED_CAP = 20.0  # seconds; a server that is there and refuses has too much to do already
 
 
 class Backoff:
@@ -16,7 +17,7 @@ class Backoff:
     Args:
         random: returns a number from 0 up to, not including, 1.
         base: seconds; the bound of the first delay.
-        cap: seconds; no delay is longer.
+        cap: seconds; no delay is longer, but after a refusal.
     """
 
     def __init__(
@@ -25,13 +26,17 @@ class Backoff:
         self._random = random
         self._cap = cap
         self._base = base
-        # The bound of the next delay; doubles until it is the cap.
+        # The bound of the next delay, before it is cut to a cap; doubles until it is past both.
         self._bound = base
 
-    def next_delay(self) -> float:
-        """Return the seconds to wait before the next attempt: a random part of a bound that doubles each time."""
-        bound = min(self._cap, self._bound)
-        self._bound = min(self._cap, bound * 2)
+    def next_delay(self, *, refused: bool = False) -> float:
+        """Return the seconds to wait before the next attempt: a random part of a bound that doubles each time.
+
+        Args:
+            refused: the server was there and said no; then the bound may grow further.
+        """
+        bound = min(REFUSED_CAP if refused else self._cap, self._bound)
+        self._bound = min(REFUSED_CAP, self._bound * 2)
         return self._random() * bound
 
     def reset(self) -> None:

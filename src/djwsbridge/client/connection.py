@@ -56,6 +56,8 @@ STABLE_AFTER = (
     10.0  # seconds online before the back-off starts anew: a server that fails late is spared
 )
 RATE_LIMITED_DELAY = 10.0  # seconds at least after close code 4429
+#: After these, and after any error that came with the end, a client is more patient.
+REFUSALS = {CloseCode.TRY_LATER, CloseCode.RATE_LIMITED, CloseCode.INTERNAL}
 FINAL_CODES = range(4500, 5000)  # of those that CLOSE_POLICIES does not name
 
 _TRANSITIONS = {
@@ -219,7 +221,8 @@ class Connection:
             delay = max(0.0, move_at - now)  # it is random already
         else:
             least = RATE_LIMITED_DELAY if code == CloseCode.RATE_LIMITED else 0.0
-            delay = max(least, _seconds(error.get("retry_after_ms"))) + self._backoff.next_delay()
+            pause = self._backoff.next_delay(refused=_is_refusal(code, error))
+            delay = max(least, _seconds(error.get("retry_after_ms"))) + pause
         self._enter(StateChange(State.WAITING, code, name, message, delay))
         self._until = now + delay
 
@@ -353,6 +356,11 @@ def _meant_code(close_code: int | None, error: Mapping[str, Any]) -> int | None:
     if close_code == CloseCode.NORMAL and error.get("code") == ErrorCode.TOO_LARGE.value:
         return CloseCode.TOO_BIG
     return close_code
+
+
+def _is_refusal(close_code: int | None, error: Mapping[str, Any]) -> bool:
+    """Say whether a server has sent the client away: it lives, and wants to see it later."""
+    return bool(error) or close_code in REFUSALS
 
 
 def _reaction_to(close_code: int | None) -> tuple[str, Reaction]:

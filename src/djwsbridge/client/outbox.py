@@ -19,6 +19,7 @@ from djwsbridge.protocol.errors import CommandError
 
 __all__ = ["Draft", "Outbox"]
 
+PATIENCE = 3.0  # seconds between two attempts at most: what waited out an outage is sent within 5 s of its end
 LIMIT = 1_000  # messages; one who is offline for longer must hear that no more are taken
 
 
@@ -148,7 +149,7 @@ class Outbox:
         return lost
 
     def _append(self, draft: Draft) -> None:
-        lane = self._lanes.setdefault(draft.room, _Lane(Backoff(self._random)))
+        lane = self._lanes.setdefault(draft.room, _Lane(Backoff(self._random, cap=PATIENCE)))
         lane.drafts.append(draft)
         self._drafts[draft.client_message_id] = draft
 

@@ -22,7 +22,8 @@ CLOSINGS = load("client_closing.json", "vectors")
 def test_back_off(vector: dict[str, Any]) -> None:
     backoff = Backoff(lambda: vector["random"])
     for _ in range(2):
-        delays = [round(backoff.next_delay() * 1000) for _ in vector["delays_ms"]]
+        refusals = vector.get("refused", [False] * len(vector["delays_ms"]))
+        delays = [round(backoff.next_delay(refused=refused) * 1000) for refused in refusals]
         assert delays == vector["delays_ms"]
         backoff.reset()
 

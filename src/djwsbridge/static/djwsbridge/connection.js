@@ -254,7 +254,7 @@ export class Connection extends EventTarget {
 
   /** Come back after the end of a socket, unless it is final. @param {number | null} closeCode */
   #closed(closeCode) {
-    const { detail, advice, stops, needsCredential, atLeastMs } = reactTo(closeCode, {
+    const { detail, advice, stops, needsCredential, atLeastMs, isRefused } = reactTo(closeCode, {
       error: this.#lastError, isFresh: this.#fresh || !this.#isRenewable,
     });
     const moveMs = this.#moveAt === null ? null : Math.max(0, this.#moveAt - this.#clock.now());
@@ -266,7 +266,7 @@ export class Connection extends EventTarget {
     }
     this.#fresh ||= needsCredential;
     const leastMs = Math.max(atLeastMs, moveMs ?? 0);
-    const delayMs = leastMs + (moveMs === null ? this.#backoff.next() : 0); // the time of a move is random already
+    const delayMs = leastMs + (moveMs === null ? this.#backoff.next({ isRefused }) : 0); // the time of a move is random already
     this.#notBefore = this.#clock.now() + leastMs;
     this.#enter({ state: "waiting", ...detail, delayMs });
     this.#timer = this.#clock.setTimeout(() => this.#open(), delayMs);

@@ -3,6 +3,7 @@
 /** @import { OutboxEntry } from "djwsbridge/outbox.js" */
 import { Backoff } from "djwsbridge/backoff.js";
 
+const PATIENCE = 3_000; // ms between two attempts at most: what waited out an outage is sent within 5 s of its end
 const PACE = 600; // ms between sends after rate limits: 17 in 10 s, where the server's default allows 20
 
 /** @typedef {{backoff: Backoff, notBefore: number, entry: OutboxEntry | null}} Lane  `entry` is the one in flight. */
@@ -97,8 +98,11 @@ export class Lanes {
 
   /** @param {OutboxEntry} entry @returns {Lane} */
   #lane({ lane: name }) {
-    const lane = this.#lanes.get(name) ?? { backoff: new Backoff({ random: this.#random }), notBefore: 0, entry: null };
-    this.#lanes.set(name, lane);
+    let lane = this.#lanes.get(name);
+    if (!lane) {
+      lane = { backoff: new Backoff({ random: this.#random, capMs: PATIENCE }), notBefore: 0, entry: null };
+      this.#lanes.set(name, lane);
+    }
     return lane;
   }
 }

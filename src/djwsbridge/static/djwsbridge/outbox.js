@@ -15,7 +15,7 @@ import { BridgeError, ConnectionLostError, retryAfter } from "djwsbridge/protoco
 import { Tabs } from "djwsbridge/tabs.js";
 
 const LIMIT = 100; // entries; a full outbox refuses the next one, and the composer keeps its text
-const MAX_ATTEMPTS = 12; // with back-off about a minute and a half of refusals; then the person decides
+const MAX_ATTEMPTS = 60; // with back-off about a minute and a half of refusals; then the person decides
 const TOO_BIG = 1009;
 
 /**

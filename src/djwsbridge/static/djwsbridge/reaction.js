@@ -2,6 +2,8 @@
 /** @import { CloseCodeRow } from "djwsbridge/codes.js" */
 import { closeCodeRow } from "djwsbridge/codes.js";
 
+const REFUSALS = [1013, 4429, 4500]; // and any error that came with the end
+
 /**
  * @typedef {object} Ending  How a socket ended, and what follows.
  * @property {{closeCode: number | null, reason: string, message?: string}} detail  What is told of it.
@@ -9,6 +11,7 @@ import { closeCodeRow } from "djwsbridge/codes.js";
  * @property {boolean} stops
  * @property {boolean} needsCredential  Whether the next attempt must bring a new one.
  * @property {number} atLeastMs  How long the server asks to wait.
+ * @property {boolean} isRefused  Whether a server has sent the client away: it lives, and wants to see it later.
  */
 
 /**
@@ -31,5 +34,6 @@ export function reactTo(closeCode, { error, isFresh }) {
     stops,
     needsCredential: isRefused,
     atLeastMs: Math.max(row.minDelayMs ?? 0, Number(error?.retry_after_ms ?? 0)),
+    isRefused: error !== null || REFUSALS.includes(meant ?? 1006),
   };
 }
