@@ -12,7 +12,19 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Appended", "DurableLog", "NewEvent", "Recovery", "installed_log", "use_log"]
+__all__ = [
+    "Appended",
+    "DurableLog",
+    "NewEvent",
+    "Recovery",
+    "erase_copies",
+    "installed_log",
+    "register_eraser",
+    "use_log",
+]
+
+#: Erases what an app keeps of a topic's events besides the log: (topic, seqs) → of how many.
+Eraser = Callable[[str, Sequence[int]], int]
 
 
 class NewEvent(msgspec.Struct, frozen=True):
@@ -96,6 +108,7 @@ class DurableLog(Protocol):
 
 
 _installed: list[DurableLog] = []
+_erasers: dict[str, Eraser] = {}
 
 
 def use_log(log: DurableLog) -> None:
@@ -106,3 +119,19 @@ def use_log(log: DurableLog) -> None:
 def installed_log() -> DurableLog | None:
     """Return the log of this process, if its app is installed."""
     return _installed[0] if _installed else None
+
+
+def register_eraser(prefix: str, erase: Eraser) -> None:
+    """Name what erases an app's own copies of events of the topics `<prefix>.<anything>`; called when the app is ready.
+
+    Args:
+        prefix: what stands before the first dot.
+        erase: sync, in the transaction that scrubs the log.
+    """
+    _erasers[prefix] = erase
+
+
+def erase_copies(topic: str, seqs: Sequence[int]) -> int:
+    """Erase what apps keep of events besides the log; return of how many. Talks to the database."""
+    erase = _erasers.get(topic.partition(".")[0])
+    return erase(topic, seqs) if erase is not None else 0

@@ -395,3 +395,22 @@ test("reading is said at once, then at most every two seconds, and again after a
   await clock.advance(1000);
   assert.deepEqual(said(), [4, 6, 7, 7]);
 });
+
+test("a message that was erased takes its place without its text, and what follows comes after it", async () => {
+  const session = await open();
+  const erased = message(4, { body: "", sender: ALICE });
+  stored.push(erased, message(5));
+  await server.push("message.sent", { seq: 4, data: { scrubbed: true } });
+  await server.push("message.sent", { seq: 5, data: message(5) });
+  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5]);
+  assert.deepEqual(session.timeline.messages[3], erased);
+});
+
+test("an erased message of another room has the list of rooms loaded anew", async () => {
+  const session = await open();
+  const other = room(43, { unread: 1, last_message: message(9, { room: 43, body: "" }) });
+  api.listRooms = async () => ({ rooms: [room(42), other] });
+  await server.push("message.sent", { topic: "room.43", seq: 9, data: { scrubbed: true } });
+  await settle();
+  assert.deepEqual([session.rooms.get(43), session.timeline.messages.length], [other, 3]);
+});

@@ -28,6 +28,7 @@ class ChatConfig(AppConfig):
         """Register with the core, which never names the chat."""
         from djwsbridge.chat import commands, handlers, services  # noqa: PLC0415 - needs the models
         from djwsbridge.chat.checks import check_log  # noqa: PLC0415
+        from djwsbridge.durable import register_eraser  # noqa: PLC0415
         from djwsbridge.transport import registry  # noqa: PLC0415
 
         checks.register(check_log, checks.Tags.compatibility)
@@ -45,6 +46,7 @@ class ChatConfig(AppConfig):
         registry.register_topic_state(
             "room", lambda user, topics: services.describe_topics(actor=user, topics=topics)
         )
+        register_eraser("room", lambda topic, seqs: services.erase_messages(topic=topic, seqs=seqs))
 
 
 def _routes() -> list[URLPattern]:

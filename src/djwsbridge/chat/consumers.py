@@ -68,6 +68,8 @@ class RoomDialect(PlainDialect):
             return _write(push.type, data)
         if push.topic != self.topic:
             return None
+        if data.get("scrubbed"):
+            return None
         if push.type == "message.sent":
             return _write("chat_message", {"user": data["sender"]["name"], "message": data["body"]})
         if push.type == "presence.changed":

@@ -38,7 +38,7 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True):
         type: what happened, such as `message.sent`.
         topic: where; None for what concerns this connection alone.
         seq: its number in the topic; None when it is not durable.
-        data: the payload.
+        data: the payload. `{"scrubbed": True}` in a durable push: its content was erased, its number stays.
     """
 
     type: str = msgspec.field(name="push")
@@ -78,7 +78,7 @@ class Message(msgspec.Struct, frozen=True):
         room: the id of its room.
         seq: its number there.
         sender: who wrote it.
-        body: the text.
+        body: the text; empty when it was erased.
         created: when it was stored, by the server's clock, ISO 8601.
         client_message_id: made by its sender.
     """

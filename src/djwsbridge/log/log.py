@@ -5,24 +5,32 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from django.db import transaction
 
 from djwsbridge.conf import settings
-from djwsbridge.durable import Appended, NewEvent, Recovery
+from djwsbridge.durable import Appended, NewEvent, Recovery, erase_copies
 from djwsbridge.log import store
 from djwsbridge.log.durability import weaknesses
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.sequencer import seq_of
 
-__all__ = ["Log"]
+__all__ = ["Log", "Scrubbed"]
 
 RECENT = 30.0  # seconds; longer than any transaction that appends may take
 NOTHING = ("", 0)  # the cursor of who was there before the first event
 PRUNED_AT_ONCE = 1_000  # events; a short lock each
 PAGE = 500  # events in one answer; further ones are asked for page by page
+
+
+class Scrubbed(NamedTuple):
+    """How much was erased: events of the log, and copies of them that apps keep."""
+
+    events: int
+    copies: int
 
 
 class Log:
@@ -91,14 +99,15 @@ class Log:
             total += deleted
         return total
 
-    def scrub(self, topic: str, seqs: Iterable[int]) -> int:
-        """Erase the payloads of events and keep their numbers; return how many there were."""
-        frames = {
-            seq: encode_push(type_, topic=topic, seq=seq, data={"scrubbed": True})
-            for seq, type_ in store.types_of(topic, seqs).items()
-        }
-        store.replace_payloads(topic, frames)
-        return len(frames)
+    def scrub(self, topic: str, seqs: Sequence[int]) -> Scrubbed:
+        """Erase the payloads of events, here and where apps keep copies, and keep their numbers."""
+        with transaction.atomic(using=store.using()):
+            frames = {
+                seq: encode_push(type_, topic=topic, seq=seq, data={"scrubbed": True})
+                for seq, type_ in store.types_of(topic, seqs).items()
+            }
+            store.replace_payloads(topic, frames)
+            return Scrubbed(len(frames), erase_copies(topic, seqs))
 
     def weaknesses(self) -> list[str]:
         """Return a sentence for each setting of the database by which an acknowledged message can be lost."""

@@ -59,6 +59,7 @@ ALICE = {"id": 7, "name": "alice"}
             {"type": "private_message", "user": "alice", "message": "psst"},
         ),
         (None, "user_list", {"users": ["alice"]}, {"type": "user_list", "users": ["alice"]}),
+        ("room.4", "message.sent", {"scrubbed": True}, None),
         ("room.4", "member.joined", {"room": 4, "user": ALICE}, None),
         ("user.7", "room.joined", {"room": {}}, None),
         ("user.7", "signal", {"type": "text"}, None),

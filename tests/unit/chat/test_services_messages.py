@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -12,6 +13,8 @@ from django.utils import timezone
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership, Message
 from djwsbridge.chat.values import MessageView, RoomView
+from djwsbridge.log.log import Log
+from djwsbridge.log.models import Event
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from tests.unit.chat.conftest import Capture
@@ -246,3 +249,42 @@ class TestListMessages:
     def test_queries(self, bob: User, room: RoomView, django_assert_num_queries: Any) -> None:
         with django_assert_num_queries(3):
             services.list_messages(actor=bob, room_id=room.id)
+
+
+class TestErase:
+    """What `djwsbridge_scrub` does to a room."""
+
+    def test_leaves_a_message_without_its_text_in_its_place(
+        self, alice: User, bob: User, room: RoomView
+    ) -> None:
+        told, secret = send(alice, room, "told"), send(alice, room, "secret")
+        topic = services.room_topic(room.id)
+        assert Log().scrub(topic, [secret.seq]) == (1, 1)
+        page = services.list_messages(actor=bob, room_id=room.id)
+        assert page.messages == [told, msgspec.structs.replace(secret, body="")]
+        assert "secret" not in "".join(Log().read(topic, after=0))
+
+    def test_reaches_messages_whose_events_were_pruned(self, alice: User, room: RoomView) -> None:
+        secret = send(alice, room, "secret")
+        Event.objects.all().delete()
+        assert Log().scrub(services.room_topic(room.id), [secret.seq]) == (0, 1)
+        assert not Message.objects.filter(body="secret").exists()
+
+    def test_touches_nothing_else(self, alice: User, room: RoomView) -> None:
+        joined = Log().scrub(services.room_topic(room.id), [1])
+        other = Log().scrub("room.x", [2])
+        sent = send(alice, room, "kept")
+        assert (joined, other) == ((1, 0), (0, 0))
+        assert Message.objects.get(seq=sent.seq).body == "kept"
+
+    def test_a_retry_of_what_was_erased_is_harmless(self, alice: User, room: RoomView) -> None:
+        secret = send(alice, room, "secret")
+        Log().scrub(services.room_topic(room.id), [secret.seq])
+        again = send(alice, room, "secret", client_message_id=secret.client_message_id)
+        assert again == msgspec.structs.replace(secret, body="")
+        assert Message.objects.count() == 1
+
+    def test_the_log_holds_no_second_copy(self, alice: User, carol: User, room: RoomView) -> None:
+        send(alice, room, "secret")
+        services.join_room(actor=carol, room_id=room.id)
+        assert "secret" not in "".join(Log().read(f"user.{carol.pk}", after=0))

@@ -55,12 +55,13 @@ def test_new_epoch_wants_to_be_told_which(arguments: list[str]):
         call_command("djwsbridge_new_epoch", *arguments)
 
 
-def test_scrub_erases_the_content_and_keeps_the_number():
+def test_scrub_erases_the_content_and_keeps_the_number(capsys: Any):
     call_command("djwsbridge_scrub", "a", "1")
     assert Log().read("a", after=0) == [
         '{"push":"thing.done","topic":"a","seq":1,"data":{"scrubbed":true}}',
         '{"push":"thing.done","topic":"a","seq":2,"data":{"n":2}}',
     ]
+    assert capsys.readouterr().out == "1 events of the log scrubbed, 0 messages erased.\n"
     with pytest.raises(ManagementError, match="no such events"):
         call_command("djwsbridge_scrub", "a", "3")
 

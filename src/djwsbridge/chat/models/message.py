@@ -19,6 +19,7 @@ class Message(models.Model):
     sender = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
+    # Empty when it was erased; never else.
     body = models.TextField()
     client_message_id = models.UUIDField()
     # The database's clock. It is shown; it orders nothing.

@@ -5,6 +5,7 @@ from djwsbridge.chat.services.accounts import check_username
 from djwsbridge.chat.services.direct import find_direct, open_direct
 from djwsbridge.chat.services.messages import (
     Outgoing,
+    erase_messages,
     list_messages,
     send_message,
     send_messages,
@@ -41,6 +42,7 @@ __all__ = [
     "check_username",
     "create_room",
     "describe_topics",
+    "erase_messages",
     "find_direct",
     "find_room",
     "find_topic",

@@ -20,6 +20,7 @@ __all__ = [
     "enter_room",
     "event",
     "require_member",
+    "room_id_of",
     "room_seq",
     "room_topic",
     "user_topic",
@@ -30,6 +31,12 @@ __all__ = [
 def room_topic(room_id: int) -> str:
     """Return the topic of a room's members."""
     return f"room.{room_id}"
+
+
+def room_id_of(topic: str) -> int:
+    """Return the room of a topic; 0, which is none, for a topic of something else."""
+    number = topic.removeprefix("room.")
+    return int(number) if number.isascii() and number.isdigit() else 0
 
 
 def user_topic(user_id: object) -> str:
@@ -79,4 +86,6 @@ def enter_room(user: AbstractBaseUser, room_id: int) -> tuple[RoomView, NewEvent
     """
     room = view_room(user, room_id)
     subscribe_user(user.pk, room_topic(room_id))
-    return room, event(user_topic(user.pk), "room.joined", RoomJoined(room))
+    # The log keeps no second copy of a message: it would have to be found when the message is erased.
+    told = msgspec.structs.replace(room, last_message=None)
+    return room, event(user_topic(user.pk), "room.joined", RoomJoined(told))

@@ -1,4 +1,4 @@
-"""Messages: send, list."""
+"""Messages: send, list, erase."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import require_member, room_seq, room_topic
+from djwsbridge.chat.services.access import require_member, room_id_of, room_seq, room_topic
 from djwsbridge.chat.values import MessagePage, MessageView
 from djwsbridge.durable import NewEvent
 from djwsbridge.protocol.codes import ErrorCode
@@ -24,6 +24,7 @@ from djwsbridge.publish import publish_events
 __all__ = [
     "PAGE_LIMIT",
     "Outgoing",
+    "erase_messages",
     "list_messages",
     "send_message",
     "send_messages",
@@ -145,12 +146,12 @@ def _result_of(
 
 
 def _same(first: MessageView, send: Outgoing) -> MessageView:
-    """Return what the first try stored, if this is a retry of it.
+    """Return what the first try stored, if this is a retry of it. What was erased since has no text to compare.
 
     Raises:
         CommandError: `idempotency_conflict`, it is another message.
     """
-    if (first.room, first.body) != (send.room_id, send.body):
+    if first.room != send.room_id or first.body not in ("", send.body):
         raise CommandError(ErrorCode.IDEMPOTENCY_CONFLICT)
     return first
 
@@ -183,3 +184,11 @@ def list_messages(
     if messages:  # one may have come in between the two queries
         last_seq = max(last_seq, messages[-1].seq)
     return MessagePage(messages=messages, last_seq=last_seq)
+
+
+def erase_messages(*, topic: str, seqs: Sequence[int]) -> int:
+    """Erase the text of a room's messages and leave the rest, so that no number is missing; return how many there were.
+
+    Nobody's command: it is what scrubbing the log of a room means for the chat.
+    """
+    return store.erase_messages(room_id_of(topic), seqs)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import room_seq, room_topic, user_topic
+from djwsbridge.chat.services.access import room_id_of, room_seq, room_topic, user_topic
 from djwsbridge.chat.values import Receipt, ReceiptMoved, ReceiptPush
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
@@ -37,7 +37,7 @@ def acknowledge(*, actor: AbstractBaseUser, seqs: Mapping[str, int]) -> list[Rec
     """
     if len(seqs) > MAX_ACKS:
         raise CommandError(ErrorCode.TOO_MANY, limit=MAX_ACKS)
-    wanted = {_room_id(topic): seq for topic, seq in seqs.items()}
+    wanted = {room_id_of(topic): seq for topic, seq in seqs.items()}
     found = store.find_pointers(actor, wanted, large=LARGE_ROOM)
     tips = store.room_seqs(found)
     if any(wanted[room_id] > tips.get(room_id, 0) for room_id in found):
@@ -89,14 +89,8 @@ def describe_topics(
     *, actor: AbstractBaseUser, topics: Sequence[str]
 ) -> dict[str, dict[str, object]]:
     """Return what a client that connects is told of its rooms besides what it has missed."""
-    found = list_receipts(actor=actor, room_ids=[_room_id(topic) for topic in topics])
+    found = list_receipts(actor=actor, room_ids=[room_id_of(topic) for topic in topics])
     return {room_topic(room_id): {"receipts": receipts} for room_id, receipts in found.items()}
-
-
-def _room_id(topic: str) -> int:
-    """Return the room of a topic; 0, which is none, for a topic of something else."""
-    number = topic.removeprefix("room.")
-    return int(number) if number.isascii() and number.isdigit() else 0
 
 
 def _pushes(

@@ -11,7 +11,12 @@ from djwsbridge.chat.store.memberships import (
     pass_on_ownership,
     remove_member,
 )
-from djwsbridge.chat.store.messages import add_messages, find_sent, list_messages
+from djwsbridge.chat.store.messages import (
+    add_messages,
+    erase_messages,
+    find_sent,
+    list_messages,
+)
 from djwsbridge.chat.store.profiles import find_read_receipts, save_last_seen, save_read_receipts
 from djwsbridge.chat.store.receipts import (
     Pointers,
@@ -48,6 +53,7 @@ __all__ = [
     "add_group",
     "add_member",
     "add_messages",
+    "erase_messages",
     "find_access",
     "find_direct",
     "find_members",

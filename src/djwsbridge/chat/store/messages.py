@@ -14,6 +14,7 @@ from djwsbridge.chat.values import MessageView
 
 __all__ = [
     "add_messages",
+    "erase_messages",
     "find_sent",
     "list_messages",
     "newest_messages",
@@ -39,6 +40,11 @@ def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
         )
         for sender_id, view in ordered
     )
+
+
+def erase_messages(room_id: int, seqs: Iterable[int]) -> int:
+    """Leave nothing of the text of a room's messages; return how many there were."""
+    return Message.objects.filter(room_id=room_id, seq__in=list(seqs)).update(body="")
 
 
 def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUID], MessageView]:

@@ -231,7 +231,6 @@ export class Connection extends EventTarget {
     if (push.type === "error") this.#lastError = push.data;
     else if (push.type === "reconnect") this.#moveAfter(push.data.after_ms ?? 0);
     else if (push.type === "auth.expiring") this.#renew();
-    else if (push.type === "tips" && push.topic === null) this.#recovery.heal(push.data);
     else this.#recovery.accept(push);
   }
 

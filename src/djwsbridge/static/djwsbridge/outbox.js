@@ -131,7 +131,7 @@ export class Outbox extends EventTarget {
    */
   settle(clientMessageId, result) {
     const entry = this.#entries.find((each) => each.client_message_id === clientMessageId);
-    const isSame = entry?.body === result.body && (entry.target.room ?? result.room) === result.room;
+    const isSame = [entry?.body, ""].includes(result.body) && (entry?.target.room ?? result.room) === result.room; // erased: ""
     if (!entry || !isSame) return; // the id was used for another message: the server will refuse this one
     this.dispatchEvent(new CustomEvent("sent", { detail: { entry, result } }));
     this.#remove(clientMessageId);

@@ -102,7 +102,8 @@ export class Recovery {
   /** Take a push that has just come. @param {Push} push */
   accept(push) {
     const { topic, seq } = push;
-    if (topic === null || seq === null || this.#passing.has(topic)) this.#tell("push", push);
+    if (push.type === "tips" && topic === null) this.#heal(push.data);
+    else if (topic === null || seq === null || this.#passing.has(topic)) this.#tell("push", push);
     else if (this.#early) this.#early.length < MAX_EARLY && this.#early.push(push);
     // One that the server has added begins with its first push.
     else this.#release(topic, (this.#logs.get(topic) ?? this.#setLog(topic, "", seq - 1)).accept(seq, push));
@@ -119,14 +120,6 @@ export class Recovery {
     }
   }
 
-  /** Ask at once for what the server has withheld, because this client read too slowly. @param {Record<string, number>} tips */
-  heal(tips) {
-    if (this.#early) return; // the answer to `connect` brings it
-    for (const [topic, tip] of Object.entries(tips)) {
-      if ((this.#logs.get(topic)?.last ?? Infinity) < tip) this.#want(topic);
-    }
-  }
-
   /** Listen to a topic, on this connection and on those after it. @param {string} topic */
   async subscribe(topic) {
     this.#subscribed.add(topic);
@@ -139,6 +132,14 @@ export class Recovery {
   async unsubscribe(topic) {
     this.#forget(topic);
     await this.#request("unsubscribe", { topic });
+  }
+
+  /** Ask at once for what the server has withheld, because this client read too slowly. @param {Record<string, number>} tips */
+  #heal(tips) {
+    if (this.#early) return; // the answer to `connect` brings it
+    for (const [topic, tip] of Object.entries(tips)) {
+      if ((this.#logs.get(topic)?.last ?? Infinity) < tip) this.#want(topic);
+    }
   }
 
   /** @param {string} topic @param {TopicReport} report @param {boolean} wasSent  Whether it answers to a cursor. */

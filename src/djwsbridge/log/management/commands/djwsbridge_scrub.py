@@ -1,4 +1,4 @@
-"""Erase the content of events from the log."""
+"""Erase the content of events, from the log and where apps keep copies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Command(BaseCommand):
     """`manage.py djwsbridge_scrub TOPIC SEQ [SEQ …]`."""
 
     help = (
-        "Erase the payload of events. Their numbers stay, so that no reader sees a hole: who recovers gets the "
-        'events with {"scrubbed": true} in place of their content.'
+        "Erase the payload of events, and the text of the chat's messages that they tell of. Their numbers stay, so "
+        'that no reader sees a hole: who recovers gets the events with {"scrubbed": true} in place of their content.'
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,6 +27,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Scrub, and say how many there were."""
         scrubbed = Log().scrub(options["topic"], options["seqs"])
-        if not scrubbed:
-            raise ManagementError("There are no such events in the log.")
-        self.stdout.write(f"{scrubbed} events scrubbed.")
+        if not any(scrubbed):
+            raise ManagementError("There are no such events.")
+        self.stdout.write(
+            f"{scrubbed.events} events of the log scrubbed, {scrubbed.copies} messages erased."
+        )

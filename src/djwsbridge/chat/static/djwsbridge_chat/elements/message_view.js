@@ -3,7 +3,7 @@
 /** @import { MessageItem } from "djwsbridge/chat/state/layout.js" */
 import { draw, find, make, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { formatFull, formatTime } from "djwsbridge/chat/elements/time.js";
-import { initials, splitLinks } from "djwsbridge/chat/state/text.js";
+import { ERASED, initials, splitLinks } from "djwsbridge/chat/state/text.js";
 
 /** What the person reads when a message could not be sent, by error code; else the server's own sentence. */
 const FAILURES = /** @type {Record<string, string>} */ ({
@@ -25,7 +25,7 @@ const MARK_PATHS = Object.freeze({
 
 /** @param {MessageItem} item @returns {HTMLElement} */
 export function createMessage(item) {
-  const body = make("div", { class: "message-body" }, ...linked(item.body));
+  const body = make("div", { class: "message-body" });
   const time = make("time", { class: "message-time", datetime: item.created });
   const meta = make("span", { class: "message-meta" }, time, ...(item.own ? [createMark()] : []));
   const avatar = make("span", { class: `avatar ${toneOf(item.authorId)}`, "aria-hidden": "true" }, initials(item.author));
@@ -46,12 +46,21 @@ export function updateMessage(element, item) {
   element.classList.toggle("first", item.first);
   element.dataset.state = item.state;
   if (item.seq !== null) element.dataset.seq = String(item.seq);
+  showBody(element, item.body);
   const time = /** @type {HTMLTimeElement} */ (find(element, ".message-time"));
   time.dateTime = item.created;
   time.title = formatFull(item.created);
   setText(time, formatTime(item.created));
   if (item.own) showMark(find(element, ".state-mark"), item.state);
   showState(find(element, ".message-state"), item);
+}
+
+/** Show a text, or that there was one: a message that was erased leaves its place. @param {HTMLElement} element @param {string} text */
+function showBody(element, text) {
+  const body = find(element, ".message-body");
+  element.classList.toggle("erased", text === "");
+  if (text === "") setText(body, ERASED);
+  else if (!body.hasChildNodes()) body.append(...linked(text));
 }
 
 /** A picture with a name: its change is no news that a screen reader would have to tell. */

@@ -216,11 +216,13 @@ export class ChatSession extends EventTarget {
     if (beginning.topic !== this.topic) this.#roomListLoader.expire();
     else if (beginning.reason === "epoch_changed") this.dispatchEvent(new CustomEvent("replaced"));
     else this.#began(beginning);
+    this.#loadMembers();
   }
 
   /** @param {Push} push */
-  #pushed({ type, topic, data }) {
-    if (type === "message.sent") this.#received(data);
+  #pushed({ type, topic, seq, data }) {
+    if (data.scrubbed && topic !== null && seq !== null) this.#lost({ topic, epoch: null, seq, reason: null }); // it was erased
+    else if (type === "message.sent") this.#received(data);
     else if (type === "typing") this.#heardTyping(data);
     else if (type === "receipt") this.#receipts(`room.${data.room}`, [data]); // of one's own devices on another topic
     else if (type === "presence.changed" && topic) this.presence.change(topic, data);

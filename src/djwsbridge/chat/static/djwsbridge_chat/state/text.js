@@ -1,5 +1,8 @@
 // @ts-check
 
+/** What stands in the place of a text that was erased. */
+export const ERASED = "This message was erased.";
+
 const MAX_CHARACTERS = 8000; // the server's limit; checked here only to spare the way
 const LINK = /https?:\/\/[^\s<>"'`]+/giu;
 const TRAILING = /[.,;:!?)\]}…]+$/u; // rarely part of an address at the end of a sentence

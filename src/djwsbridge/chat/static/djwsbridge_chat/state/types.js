@@ -12,7 +12,7 @@
  * @property {number} room
  * @property {number} seq
  * @property {Author} sender
- * @property {string} body
+ * @property {string} body  Empty when it was erased.
  * @property {string} created  ISO, UTC.
  * @property {string} client_message_id
  */
