@@ -4,7 +4,7 @@ import { CLOSE_CODES } from "djwsbridge/codes.js";
 import { Connection } from "djwsbridge/connection.js";
 import { BridgeError } from "djwsbridge/protocol.js";
 import { FakeClock, settle } from "./fake_clock.js";
-import { FakeServer, SESSION } from "./fake_server.js";
+import { FakeServer, WELCOME } from "./fake_server.js";
 
 let clock;
 let server;
@@ -34,7 +34,7 @@ test("it connects, greets with credential and cursors, and is online when `conne
   assert.deepEqual(server.socket.protocols, ["djwsbridge.v1"]);
   assert.equal(server.socket.url, "wss://example.test/ws/bridge/");
   assert.deepEqual(server.socket.received, [{ id: 1, cmd: "connect", ticket: "t1", cursors: { "room.42": ["e", 7] } }]);
-  assert.deepEqual(states, [{ state: "connecting" }, { state: "online", session: SESSION }]);
+  assert.deepEqual(states, [{ state: "connecting" }, { state: "online", welcome: WELCOME }]);
 });
 
 test("a command resolves with the reply's ok, or rejects with its error", async () => {
@@ -316,7 +316,7 @@ test("a topic that the application subscribed to is subscribed again on the next
 
 test("receipts of a topic are told with its recovery", async () => {
   const receipts = [{ user: 8, delivered_seq: 3, read_seq: 2 }];
-  server.script.connect = { ok: { ...SESSION, topics: { "room.42": { epoch: "e", seq: 3, recovered: false, receipts } } } };
+  server.script.connect = { ok: { ...WELCOME, topics: { "room.42": { epoch: "e", seq: 3, recovered: false, receipts } } } };
   const told = [];
   connection = new Connection({ url: "wss://example.test/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
   connection.addEventListener("receipts", ({ detail }) => told.push(detail));
@@ -327,7 +327,7 @@ test("receipts of a topic are told with its recovery", async () => {
 
 test("a topic without a cursor, or without a log, begins with a snapshot on each connection that cannot say more", async () => {
   const seen = [];
-  server.script.connect = { ok: { ...SESSION, topics: { "room.42": { epoch: "e", seq: 3, recovered: false }, "user.7": { recovered: false } } } };
+  server.script.connect = { ok: { ...WELCOME, topics: { "room.42": { epoch: "e", seq: 3, recovered: false }, "user.7": { recovered: false } } } };
   connection = new Connection({ url: "wss://example.test/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
   for (const type of ["begin", "reset"]) connection.addEventListener(type, ({ detail: { topic, seq } }) => seen.push([type, topic, seq]));
   connection.start();
@@ -343,7 +343,7 @@ test("no more than 200 cursors go with `connect`; the topics beyond are asked fo
   const cursors = Object.fromEntries(Array.from({ length: 201 }, (_, id) => [`room.${id}`, ["e", 1]]));
   const topics = Object.fromEntries(Object.keys(cursors).map((topic) => [topic, { epoch: "e", seq: 1, recovered: topic !== "room.0" }]));
   topics["room.0"].seq = 2;
-  server.script.connect = { ok: { ...SESSION, topics } };
+  server.script.connect = { ok: { ...WELCOME, topics } };
   server.script["topic.recover"] = null;
   await connect({ cursors });
   assert.equal(Object.keys(server.received("connect")[0].cursors).length, 200);

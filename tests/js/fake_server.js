@@ -1,6 +1,6 @@
 import { settle } from "./fake_clock.js";
 
-const SESSION = {
+const WELCOME = {
   connection_id: "c1",
   user: { id: 7, name: "alice" },
   heartbeat_ms: 25_000,
@@ -48,7 +48,7 @@ export class FakeServer {
   accepting = true;
 
   constructor(script = {}) {
-    this.script = { connect: { ok: SESSION }, heartbeat: { ok: {} }, ...script };
+    this.script = { connect: { ok: WELCOME }, heartbeat: { ok: {} }, ...script };
     const server = this;
     this.WebSocket = class extends FakeSocket {
       constructor(url, protocols) {
@@ -82,4 +82,4 @@ export class FakeServer {
   }
 }
 
-export { SESSION };
+export { WELCOME };

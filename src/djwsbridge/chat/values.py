@@ -81,10 +81,11 @@ class RoomView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessagePage(msgspec.Struct, frozen=True):
-    """A part of a room's history, ascending by seq, and the room's newest seq."""
+    """A part of a room's history, ascending by seq; the room's newest seq; whether there is more in that direction."""
 
     messages: list[MessageView]
     last_seq: int
+    more: bool
 
 
 class ReadView(msgspec.Struct, frozen=True):

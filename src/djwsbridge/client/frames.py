@@ -108,6 +108,7 @@ class TopicReport(msgspec.Struct, frozen=True):
         recovered: whether `events` is what was missed.
         events: the missed pushes, in order.
         more: whether there are further ones.
+        omitted: whether there is more to say of the topic than went into this answer.
         reason: why it was not recovered; None when there is nothing to say.
         receipts: of the members, whole; None when they are not told.
     """
@@ -117,6 +118,7 @@ class TopicReport(msgspec.Struct, frozen=True):
     recovered: bool = False
     events: tuple[Push, ...] = ()
     more: bool = False
+    omitted: bool = False
     reason: str | None = None
     receipts: tuple[ReceiptEntry, ...] | None = None
 

@@ -30,6 +30,7 @@ RESET = "topic.reset"
 
 GAP_PATIENCE = 0.2  # seconds; two nodes may deliver neighbours in the wrong order
 HELD = 500  # pushes of a topic behind a gap; what is beyond comes with the recovery
+OMITTED_EVERY = 5.0  # seconds; of 30 questions a minute, most are left for what is missing
 CURSORS = 200  # the server takes no more with `connect`; the others are asked for one by one
 
 
@@ -59,6 +60,8 @@ class Topic:
     is_subscribed: bool = False
     # Whether the cursor went with the `connect` that is being answered.
     was_sent: bool = False
+    # Whether the server has more to say of it.
+    is_omitted: bool = False
     # The newest seq that the last heartbeat told; None before the first.
     tip: int | None = None
 
@@ -97,6 +100,8 @@ class Topics:
         self._due: set[str] = set()
         # Names of those that go on when the reader has caught up.
         self._behind: set[str] = set()
+        # When the last topic is asked about of which the server has more to say.
+        self._omitted_at = 0.0
         # True from `greet` until `welcome`: everything durable is held.
         self._is_greeting = False
         # The topic whose question is being answered, and the question; None when there is none.
@@ -135,12 +140,13 @@ class Topics:
         """Forget what only the connection made true."""
         self._is_greeting = False
         self._asking = None
+        self._omitted_at = 0.0
         self._due.clear()
         self._behind.clear()
         for topic in self._topics.values():
             topic.held.clear()
             topic.due = topic.tip = None
-            topic.is_subscribed = topic.was_sent = False
+            topic.is_subscribed = topic.was_sent = topic.is_omitted = False
             topic.durability = Durability.UNKNOWN
 
     def subscribe(self, name: str, report: TopicReport, *, now: float) -> None:
@@ -303,7 +309,15 @@ class Topics:
                 self._want(topic, now)
         else:
             self._reset(topic, there, report.reason)
+        self._note_omitted(topic, report, now)
         self._release(topic, now)
+
+    def _note_omitted(self, topic: Topic, report: TopicReport, now: float) -> None:
+        """Ask for what did not fit into an answer, in measure."""
+        topic.is_omitted = report.omitted
+        if report.omitted:
+            self._omitted_at = max(self._omitted_at, now) + OMITTED_EVERY
+            self._want(topic, self._omitted_at)
 
     def _absorb(self, topic: Topic, report: TopicReport, now: float) -> None:
         """Give out what was missed."""
@@ -376,9 +390,9 @@ class Topics:
     def _watch_gap(self, topic: Topic, now: float) -> None:
         """Wait a moment for what is missing; stop waiting when it has come."""
         if topic.name in self._behind or not topic.held:
-            if topic.due is not None and topic.due > now:
+            if topic.due is not None and topic.due > now and not topic.is_omitted:
                 self._stop_wanting(topic)
-        elif topic.due is None and not self._is_asked(topic):
+        elif not self._is_asked(topic):
             self._want(topic, now + GAP_PATIENCE)
 
     def _is_asked(self, topic: Topic) -> bool:

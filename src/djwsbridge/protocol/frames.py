@@ -60,7 +60,7 @@ class Command(
 
 
 class Connect(Command, frozen=True, kw_only=True, tag="connect"):
-    """Begin the session: the first command of every connection.
+    """Say who is there and what they have: the first command of every connection.
 
     Attributes:
         ticket: a one-time ticket, when the handshake carried no credential.

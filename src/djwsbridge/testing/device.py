@@ -130,7 +130,7 @@ class ClientDevice:
             for message in page["messages"]:
                 if message["seq"] <= seq:
                     self._show(room, message)
-            more = len(page["messages"]) == PAGE and self._journal.newest[room] < seq
+            more = page["more"] and self._journal.newest[room] < seq
 
     def _show(self, room: int, message: Mapping[str, Any]) -> None:
         self._journal.shown(

@@ -173,8 +173,8 @@ def _read_rows(history: History, cast: Cast) -> None:
         while more:
             page = services.list_messages(
                 actor=cast.people[0], room_id=room, after=last, limit=PAGE
-            ).messages
-            for message in page:
+            )
+            for message in page.messages:
                 last = message.seq
                 history.add(
                     Row(
@@ -185,7 +185,7 @@ def _read_rows(history: History, cast: Cast) -> None:
                         body=digest(message.body),
                     )
                 )
-            more = len(page) == PAGE
+            more = page.more
         others = Event.objects.filter(topic__name=f"room.{room}").exclude(type="message.sent")
         for seq in others.values_list("seq", flat=True):
             history.add(Row(room=room, seq=seq))

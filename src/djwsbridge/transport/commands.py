@@ -44,7 +44,7 @@ def register_core_commands() -> None:
 
 
 async def connect(connection: Connection, command: Connect) -> Mapping[str, object]:
-    """Begin the session with the credential of the handshake or of this command."""
+    """Let the actor in with the credential of the handshake or of this command."""
     if len(command.cursors) > settings.CURSORS:
         raise CommandError(ErrorCode.TOO_MANY, limit=settings.CURSORS)
     await connection.open(await _identify(connection, command))

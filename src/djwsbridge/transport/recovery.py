@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["recover"]
 
-#: Bytes of events in one answer: Daphne sends no frame that is larger than what it takes (64 KiB in our documentation).
+#: Bytes of events, and of what apps have to say, in one answer: it has to be here before a slow line takes it for lost.
 ANSWER_BYTES = 40_960
 
 NOTHING_YET = Recovery(epoch="", seq=0, recovered=True)  # of a topic that never had an event
@@ -49,6 +49,25 @@ async def recover(
     return found
 
 
+def _fit_states(
+    states: Mapping[str, Mapping[str, object]], *, size: int
+) -> dict[str, Mapping[str, object]]:
+    """Leave out what apps say of topics beyond the bytes of one answer, and say so: the client asks topic by topic.
+
+    Args:
+        states: topic → fields.
+        size: how many bytes of events the answer has already.
+    """
+    if len(states) == 1:
+        return dict(states)  # it was asked for
+    fitting: dict[str, Mapping[str, object]] = {}
+    for topic, state in states.items():
+        encoded = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in state.items()}
+        size += sum(len(memoryview(value)) for value in encoded.values())
+        fitting[topic] = encoded if size <= ANSWER_BYTES else {"omitted": True}
+    return fitting
+
+
 def _fields(recovery: Recovery) -> dict[str, object]:
     """Return what is said of a recovery; what is empty is left out."""
     always = {"epoch": recovery.epoch, "seq": recovery.seq, "recovered": recovery.recovered}
@@ -64,7 +83,9 @@ def _read(
 ) -> tuple[dict[str, Recovery], dict[str, Mapping[str, Any]]]:
     found = log.recover({topic: cursors.get(topic) for topic in topics})
     recoveries = {topic: found.get(topic) or _without_log(cursors.get(topic)) for topic in topics}
-    return _fit(recoveries), registry.topic_states(user, topics)
+    fitting = _fit(recoveries)
+    size = sum(len(memoryview(event)) for one in fitting.values() for event in one.events)
+    return fitting, _fit_states(registry.topic_states(user, topics), size=size)
 
 
 def _fit(recoveries: Mapping[str, Recovery]) -> dict[str, Recovery]:

@@ -103,7 +103,7 @@ class TestMessages:
         assert sent.json() == again.json()
         assert sent.json()["seq"] == 2
         page: Any = client.get(f"/chat/api/rooms/{room.id}/messages/?before=3&limit=10")
-        assert page.json() == {"messages": [sent.json()], "last_seq": 2}
+        assert page.json() == {"messages": [sent.json()], "last_seq": 2, "more": False}
         assert "no-store" in page["Cache-Control"]
         other = {**body, "body": "other"}
         conflict = post(client, f"rooms/{room.id}/messages/", other)
@@ -163,7 +163,7 @@ class TestMessages:
 
     def test_a_limit_that_is_too_high_is_lowered(self, client: Client, room: RoomView) -> None:
         answer = client.get(f"/chat/api/rooms/{room.id}/messages/?limit=1000000&after=99")
-        assert answer.json() == {"messages": [], "last_seq": 1}
+        assert answer.json() == {"messages": [], "last_seq": 1, "more": False}
 
     def test_are_limited_as_on_a_socket(
         self, client: Client, room: RoomView, settings: Any

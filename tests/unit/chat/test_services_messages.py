@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership, Message
+from djwsbridge.chat.services import messages
+from djwsbridge.chat.services.messages import PAGE_BYTES
 from djwsbridge.chat.values import MessageView, RoomView
 from djwsbridge.log.log import Log
 from djwsbridge.log.models import Event
@@ -207,6 +209,50 @@ class TestListMessages:
         page = services.list_messages(actor=bob, room_id=room.id, **options)
         assert [message.seq for message in page.messages] == seqs
         assert page.last_seq == 8
+
+    @pytest.mark.parametrize(
+        ("options", "more"),
+        [
+            ({}, False),
+            ({"limit": 6}, True),
+            ({"limit": 7}, False),
+            ({"before": 4, "limit": 2}, False),
+            ({"before": 5, "limit": 2}, True),
+            ({"after": 5, "limit": 2}, True),
+            ({"after": 6, "limit": 2}, False),
+            ({"after": 8}, False),
+        ],
+    )
+    def test_says_whether_there_is_more(
+        self, bob: User, room: RoomView, options: dict[str, int], *, more: bool
+    ) -> None:
+        assert services.list_messages(actor=bob, room_id=room.id, **options).more is more
+
+    @pytest.mark.parametrize("length", [8_000, 4_000])
+    def test_a_page_is_bounded_in_bytes(
+        self, alice: User, bob: User, room: RoomView, length: int
+    ) -> None:
+        seqs = [send(alice, room, "€" * length).seq for _ in range(60)]
+        found: list[int] = []
+        after, more = 8, True
+        while more:
+            page = services.list_messages(actor=bob, room_id=room.id, after=after, limit=500)
+            assert len(msgspec.json.encode(page)) < PAGE_BYTES + 1_000
+            found += [message.seq for message in page.messages]
+            after, more = found[-1], page.more
+        assert found == seqs
+        newest = services.list_messages(actor=bob, room_id=room.id, limit=500).messages
+        assert newest[-1].seq == seqs[-1]
+        before = services.list_messages(actor=bob, room_id=room.id, before=newest[0].seq)
+        assert before.messages[-1].seq == newest[0].seq - 1
+
+    def test_one_large_message_is_a_page(
+        self, bob: User, room: RoomView, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(messages, "PAGE_BYTES", 10)
+        page = services.list_messages(actor=bob, room_id=room.id)
+        assert [message.seq for message in page.messages] == [8]
+        assert page.more
 
     @pytest.mark.parametrize(
         "options",

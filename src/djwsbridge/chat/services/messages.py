@@ -32,6 +32,9 @@ __all__ = [
 
 PAGE_SIZE = 50  # messages; two screens
 PAGE_LIMIT = 500  # messages; the most that one answer holds
+PAGE_BYTES = (
+    512 * 1024
+)  # of one answer; Daphne sends no frame above 1 MiB, and a phone has to read it in one piece
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +169,8 @@ def list_messages(
 ) -> MessagePage:
     """Return a part of a room's history: the newest messages, or those next to a seq.
 
+    What does not fit into the bytes of one answer is left for the next page, but never all of it.
+
     Raises:
         CommandError: `not_found` when the actor is no member, `bad_field` for a negative seq, both
             seqs at once or a limit below one. A limit that is too high is lowered.
@@ -178,12 +183,26 @@ def list_messages(
         raise CommandError(ErrorCode.BAD_FIELD, field="after")
     require_member(actor, room_id)
     last_seq = room_seq(room_id)
-    messages = store.list_messages(
-        room_id, before=before, after=after, limit=min(limit, PAGE_LIMIT)
-    )
-    if messages:  # one may have come in between the two queries
-        last_seq = max(last_seq, messages[-1].seq)
-    return MessagePage(messages=messages, last_seq=last_seq)
+    limit = min(limit, PAGE_LIMIT)
+    found = store.list_messages(room_id, before=before, after=after, limit=limit + 1)
+    if found:  # one may have come in between the two queries
+        last_seq = max(last_seq, found[-1].seq)
+    nearest = found if after is not None else found[::-1]
+    kept = _fit(nearest[:limit])
+    messages = kept if after is not None else kept[::-1]
+    return MessagePage(messages=messages, last_seq=last_seq, more=len(messages) < len(found))
+
+
+def _fit(messages: Sequence[MessageView]) -> list[MessageView]:
+    """Return the first messages that go into one answer, at least one of them."""
+    kept: list[MessageView] = []
+    size = 0
+    for message in messages:
+        size += len(msgspec.json.encode(message))
+        if kept and size > PAGE_BYTES:
+            break
+        kept.append(message)
+    return kept
 
 
 def erase_messages(*, topic: str, seqs: Sequence[int]) -> int:

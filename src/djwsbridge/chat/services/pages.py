@@ -18,7 +18,7 @@ __all__ = ["load_page"]
 
 def load_page(*, actor: AbstractBaseUser, room: RoomView | None) -> PageView:
     """Return the actor's rooms; of an open room of theirs the newest messages and the members."""
-    page = MessagePage(messages=[], last_seq=0)
+    page = MessagePage(messages=[], last_seq=0, more=False)
     members = []
     if room is not None and room.is_member:
         page = list_messages(actor=actor, room_id=room.id)

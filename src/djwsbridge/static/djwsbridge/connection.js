@@ -12,15 +12,14 @@
  * Events: `state` (StateDetail), `push` (Push), `begin` and `reset` (Beginning: load a snapshot of that topic), `receipts`
  * (TopicReceipts), `badframe` (BadFrameError); each in the event's detail.
  */
-/** @import { ConnectionOptions, Credential, Push, Session, StateDetail, WebSocketLike } from "djwsbridge/types.js" */
+/** @import { ConnectionOptions, Credential, Push, StateDetail, WebSocketLike, Welcome } from "djwsbridge/types.js" */
 import { Acks } from "djwsbridge/acks.js";
 import { Backoff } from "djwsbridge/backoff.js";
 import { systemClock } from "djwsbridge/clock.js";
 import { WaitingCommands } from "djwsbridge/commands.js";
 import { Heartbeat } from "djwsbridge/heartbeat.js";
 import {
-  BadFrameError, BridgeError, CommandError, CommandTimeoutError,
-  ConnectionLostError, SUBPROTOCOL, decodeFrame, encodeCommand,
+  BadFrameError, BridgeError, CommandError, CommandTimeoutError, ConnectionLostError, SUBPROTOCOL, decodeFrame, encodeCommand,
 } from "djwsbridge/protocol.js";
 import { reactTo } from "djwsbridge/reaction.js";
 import { Recovery } from "djwsbridge/recovery.js";
@@ -84,14 +83,10 @@ export class Connection extends EventTarget {
     });
   }
 
-  get state() {
-    return this.#state;
-  }
+  get state() { return this.#state; }
 
   /** What was told of each durable topic: epoch and seq, to be kept beside a snapshot. */
-  get cursors() {
-    return this.#recovery.cursors;
-  }
+  get cursors() { return this.#recovery.cursors; }
 
   /** Connect, and stay connected until `stop`. */
   start() {
@@ -148,6 +143,11 @@ export class Connection extends EventTarget {
     return this.#recovery.unsubscribe(topic);
   }
 
+  /** Ask now for what `connect` had no room to say of a topic. @param {string} topic */
+  refresh(topic) {
+    this.#recovery.refresh(topic);
+  }
+
   /**
    * Note that a snapshot brought everything of a room up to a seq, so that its authors see it delivered.
    * @param {string} topic
@@ -192,7 +192,7 @@ export class Connection extends EventTarget {
   #greet(credential) {
     const attempt = this.#attempt;
     this.#ask("connect", { ...credential, cursors: this.#recovery.greet() }, CONNECT_TIMEOUT).then(
-      (session) => attempt === this.#attempt && this.#welcome(/** @type {Session} */ (session)),
+      (ok) => attempt === this.#attempt && this.#welcome(/** @type {Welcome} */ (ok)),
       (error) => {
         if (!(error instanceof CommandError) || attempt !== this.#attempt) return;
         this.#lastError = { code: error.code, message: error.message, ...error.details };
@@ -201,15 +201,15 @@ export class Connection extends EventTarget {
     );
   }
 
-  /** @param {Session} session */
-  #welcome(session) {
+  /** @param {Welcome} welcome */
+  #welcome(welcome) {
     this.#lastError = null;
     this.#fresh = false;
-    this.#enter({ state: "online", session });
+    this.#enter({ state: "online", welcome });
     this.#timer = this.#clock.setTimeout(() => this.#backoff.reset(), STABLE_AFTER);
-    this.#heartbeat.start(session.heartbeat_ms);
+    this.#heartbeat.start(welcome.heartbeat_ms);
     this.#acks.open();
-    this.#recovery.welcome(session.topics);
+    this.#recovery.welcome(welcome.topics);
   }
 
   /** @param {unknown} text */

@@ -12,6 +12,7 @@ import { BridgeError, decodePush, retryAfter } from "djwsbridge/protocol.js";
 import { TopicLog } from "djwsbridge/topic.js";
 
 const GAP_PATIENCE = 200; // ms; two nodes may deliver neighbours in the wrong order
+const OMITTED_EVERY = 5_000; // ms; of 30 questions a minute, most are left for what is missing
 const MAX_EARLY = 1000; // pushes before the answer to `connect`; what is beyond comes with the recovery
 const MAX_CURSORS = 200; // the server takes no more with `connect`; the other topics are asked for one by one
 
@@ -43,6 +44,10 @@ export class Recovery {
   #sent = new Set();
   /** The newest seq by topic that the last heartbeat told. @type {Map<string, number>} */
   #tips = new Map();
+  /** Topics of which the server has more to say. @type {Set<string>} */
+  #omitted = new Set();
+  /** When the last of them is asked about. */
+  #omittedAt = 0;
   /** When to ask for what is missing, by topic. @type {Map<string, number>} */
   #due = new Map();
   /** No question before this time. */
@@ -93,6 +98,8 @@ export class Recovery {
     this.#isAsking = false;
     this.#early = null;
     this.#due.clear();
+    this.#omitted.clear();
+    this.#omittedAt = 0;
     this.#tips.clear();
     this.#passing.clear();
     this.#clock.clearTimeout(this.#timer);
@@ -118,6 +125,11 @@ export class Recovery {
       if (last === undefined || earlier === undefined) continue;
       if (last < Math.min(earlier, tip) || last > Math.max(earlier, tip)) this.#want(topic);
     }
+  }
+
+  /** Ask what the server has to say of a topic, before others. @param {string} topic */
+  refresh(topic) {
+    this.#want(topic);
   }
 
   /** Listen to a topic, on this connection and on those after it. @param {string} topic */
@@ -159,6 +171,16 @@ export class Recovery {
       log.epoch = epoch; // no cursor was sent, so none was answered to
       if (log.last < seq) this.#want(topic);
     } else this.#reset(topic, log, report);
+    this.#noteOmitted(topic, report.omitted ?? false);
+  }
+
+  /** Ask for what did not fit into an answer, in measure. @param {string} topic @param {boolean} isOmitted */
+  #noteOmitted(topic, isOmitted) {
+    this.#omitted.delete(topic);
+    if (!isOmitted) return;
+    this.#omitted.add(topic);
+    this.#omittedAt = Math.max(this.#omittedAt, this.#clock.now()) + OMITTED_EVERY;
+    this.#want(topic, this.#omittedAt - this.#clock.now());
   }
 
   /** @param {string} topic @param {string} epoch @param {number} seq */
@@ -192,7 +214,7 @@ export class Recovery {
     if (log && pushes.length > 0) this.#advanced(topic, log.last);
     if (log?.epoch === "" && pushes.length > 0) this.#want(topic); // which life of the log they are of
     if (log?.hasGap) this.#want(topic, GAP_PATIENCE);
-    else if ((this.#due.get(topic) ?? 0) > this.#clock.now()) this.#due.delete(topic);
+    else if ((this.#due.get(topic) ?? 0) > this.#clock.now() && !this.#omitted.has(topic)) this.#due.delete(topic);
   }
 
   /** Let the pushes of a topic through as they come. @param {string} topic */
@@ -208,6 +230,7 @@ export class Recovery {
     this.#subscribed.delete(topic);
     this.#logs.delete(topic);
     this.#due.delete(topic);
+    this.#omitted.delete(topic);
     this.#tips.delete(topic);
   }
 
@@ -228,8 +251,9 @@ export class Recovery {
   async #ask() {
     const [topic, due] = [...this.#due].sort(([, a], [, b]) => a - b)[0] ?? [];
     const log = topic === undefined ? undefined : this.#logs.get(topic);
-    if (topic === undefined || due === undefined || !log) return;
-    if (due > this.#clock.now()) { // the one that the timer was for has come by itself
+    if (topic === undefined || due === undefined) return;
+    if (!log) this.#due.delete(topic);
+    if (!log || due > this.#clock.now()) { // the one that the timer was for has come by itself
       this.#schedule();
       return;
     }

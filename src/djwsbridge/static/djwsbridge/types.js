@@ -29,7 +29,7 @@
 /** @typedef {{kind: "push", type: string, topic: string | null, seq: number | null, data: any}} Push */
 
 /**
- * @typedef {object} Session  The answer to `connect`.
+ * @typedef {object} Welcome  The answer to `connect`.
  * @property {string} connection_id
  * @property {User} user
  * @property {number} heartbeat_ms
@@ -43,6 +43,7 @@
  * @property {number} [seq]  The newest event's number.
  * @property {Array<Record<string, any>>} [events]  The missed pushes, ascending.
  * @property {boolean} [more]  Whether there are further ones.
+ * @property {boolean} [omitted]  Whether there is more to say of the topic than went into this answer.
  * @property {string | null} [reason]  Why nothing was recovered, if the server says.
  * @property {Receipt[]} [receipts]  Of a room: what its members have.
  */
@@ -69,7 +70,7 @@
 /**
  * @typedef {object} StateDetail  What a `state` event of the connection carries.
  * @property {"connecting" | "online" | "waiting" | "stopped"} state
- * @property {Session} [session]  When online.
+ * @property {Welcome} [welcome]  When online.
  * @property {number} [delayMs]  When waiting: until the next attempt.
  * @property {number | null} [closeCode]  When waiting or stopped: the close code, or null.
  * @property {string} [reason]  When waiting or stopped: the name of the close code.

@@ -19,19 +19,19 @@ import { clearOnLogout } from "djwsbridge/chat/elements/logout.js";
 import { formatAgo } from "djwsbridge/chat/elements/time.js";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
-import { ChatSession } from "djwsbridge/chat/state/session.js";
+import { ChatPage } from "djwsbridge/chat/state/page.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
 import { checkBody } from "djwsbridge/chat/state/text.js";
 
 const BANNER_AFTER = 1500; // ms; most reconnects are shorter, and need no words
 const MINUTE = 60_000; // ms; what the page says of time is as exact
 
-/** The whole page: makes the session from the server's data, hands state down to the elements, and hears them. */
+/** The whole page: makes the state from the server's data, hands state down to the elements, and hears them. */
 export class ChatAppElement extends HTMLElement {
   /** @type {AbortController | null} */
   #listening = null;
-  /** @type {ChatSession | null} */
-  #session = null;
+  /** @type {ChatPage | null} */
+  #page = null;
   /** What was read when the page opened: where the mark of new messages stands; null for none. @type {number | null} */
   #readSeq = null;
   /** Whether the page has been online once. */
@@ -48,26 +48,26 @@ export class ChatAppElement extends HTMLElement {
     this.#listening = new AbortController();
     this.#title = document.title;
     this.#readSeq = data.room && data.room.unread > 0 ? data.room.read_seq : null;
-    this.#session = this.#makeSession(data);
+    this.#page = this.#makePage(data);
     new Drawers(this, this.#listening.signal);
-    clearOnLogout(this.querySelector(".logout"), this.#session.outbox, this.#listening.signal);
-    this.#listenToSession(this.#session, this.#listening.signal);
-    this.#listenToElements(this.#session, this.#listening.signal);
-    this.#listenToPage(this.#session, this.#listening.signal);
+    clearOnLogout(this.querySelector(".logout"), this.#page.outbox, this.#listening.signal);
+    this.#listenToState(this.#page, this.#listening.signal);
+    this.#listenToElements(this.#page, this.#listening.signal);
+    this.#listenToBrowser(this.#page, this.#listening.signal);
     this.#renderAll();
-    this.#session.connection.start();
+    this.#page.connection.start();
   }
 
   disconnectedCallback() {
     this.#listening?.abort();
-    this.#session?.connection.stop();
+    this.#page?.connection.stop();
   }
 
   /** @param {PageData} data */
-  #makeSession(data) {
+  #makePage(data) {
     const outboxName = `djwsbridge outbox ${data.socket_path} ${data.user.id}`; // nobody else's texts are ever sent
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    return new ChatSession({
+    return new ChatPage({
       data,
       connection: new Connection({ url: `${scheme}//${location.host}${data.socket_path}` }),
       api: new ChatApi({ base: data.api, csrfToken: this.dataset.csrfToken ?? "" }),
@@ -77,17 +77,17 @@ export class ChatAppElement extends HTMLElement {
     });
   }
 
-  /** @param {ChatSession} session @param {AbortSignal} signal */
-  #listenToSession(session, signal) {
-    session.timeline.addEventListener("change", () => this.#renderTimeline(), { signal });
-    session.outbox.addEventListener("change", () => this.#renderTimeline(), { signal });
-    session.receipts.addEventListener("change", () => this.#renderTimeline(), { signal });
-    session.typing.addEventListener("change", () => this.#renderTyping(), { signal });
-    session.rooms.addEventListener("change", () => this.#renderRooms(), { signal });
-    session.presence.addEventListener("change", () => this.#renderPeople(), { signal });
-    session.addEventListener("replaced", () => location.reload(), { signal });
-    session.addEventListener("room", () => this.#roomChanged(), { signal });
-    session.addEventListener("status", (event) => {
+  /** @param {ChatPage} page @param {AbortSignal} signal */
+  #listenToState(page, signal) {
+    page.timeline.addEventListener("change", () => this.#renderTimeline(), { signal });
+    page.outbox.addEventListener("change", () => this.#renderTimeline(), { signal });
+    page.receipts.addEventListener("change", () => this.#renderTimeline(), { signal });
+    page.typing.addEventListener("change", () => this.#renderTyping(), { signal });
+    page.rooms.addEventListener("change", () => this.#renderRooms(), { signal });
+    page.presence.addEventListener("change", () => this.#renderPeople(), { signal });
+    page.addEventListener("replaced", () => location.reload(), { signal });
+    page.addEventListener("room", () => this.#roomChanged(), { signal });
+    page.addEventListener("status", (event) => {
       this.#connectionState = /** @type {CustomEvent} */ (event).detail;
       this.#wasOnline ||= this.#connectionState.state === "online";
       this.#renderStatus();
@@ -95,28 +95,28 @@ export class ChatAppElement extends HTMLElement {
     }, { signal });
   }
 
-  /** @param {ChatSession} session @param {AbortSignal} signal */
-  #listenToElements(session, signal) {
+  /** @param {ChatPage} page @param {AbortSignal} signal */
+  #listenToElements(page, signal) {
     /** @param {string} type @param {(event: CustomEvent) => void} run */
     const hear = (type, run) => this.addEventListener(type, (event) => run(/** @type {CustomEvent} */ (event)), { signal });
     hear("chat-send", (event) => this.#send(event));
-    hear("chat-retry", ({ detail }) => session.outbox.retry(detail));
-    hear("chat-discard", ({ detail }) => session.outbox.discard(detail));
-    hear("chat-older", () => session.loadOlder().catch(() => this.#timeline?.failOlder()));
+    hear("chat-retry", ({ detail }) => page.outbox.retry(detail));
+    hear("chat-discard", ({ detail }) => page.outbox.discard(detail));
+    hear("chat-older", () => page.loadOlder().catch(() => this.#timeline?.failOlder()));
     hear("chat-seen", () => this.#seen());
-    hear("chat-write", () => session.touchTyping());
-    hear("chat-setting", ({ detail: { name, value, save } }) => name === "read_receipts" && save(session.setReadReceipts(value)));
+    hear("chat-write", () => page.touchTyping());
+    hear("chat-setting", ({ detail: { name, value, save } }) => name === "read_receipts" && save(page.setReadReceipts(value)));
   }
 
-  /** @param {ChatSession} session @param {AbortSignal} signal */
-  #listenToPage(session, signal) {
-    const { connection, outbox } = session;
+  /** @param {ChatPage} page @param {AbortSignal} signal */
+  #listenToBrowser(page, signal) {
+    const { connection, outbox } = page;
     for (const type of ["online", "pageshow"]) addEventListener(type, () => connection.wake(), { signal });
     addEventListener("offline", () => connection.probe(), { signal });
     for (const type of ["online", "offline"]) addEventListener(type, () => this.#renderStatus(), { signal });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState !== "visible") {
-        session.sayRead();
+        page.sayRead();
         return;
       }
       connection.wake();
@@ -132,7 +132,7 @@ export class ChatAppElement extends HTMLElement {
     const stopped = this.#connectionState.state === "stopped";
     const problem = stopped ? "Not connected. Your text stays here." : checkBody(event.detail);
     try {
-      if (!problem) this.#session?.send(event.detail);
+      if (!problem) this.#page?.send(event.detail);
       this.#say(problem ?? "");
     } catch (error) {
       if (!(error instanceof BridgeError)) throw error;
@@ -153,14 +153,14 @@ export class ChatAppElement extends HTMLElement {
 
   /** The person looks at the page again: mark where they had stopped reading. */
   #returned() {
-    const room = this.#session?.room;
+    const room = this.#page?.room;
     if (room && room.unread > 0) this.#readSeq = room.read_seq;
     this.#renderTimeline();
     this.#seen();
   }
 
   #seen() {
-    if (document.visibilityState === "visible" && this.#timeline?.atBottom) this.#session?.markRead();
+    if (document.visibilityState === "visible" && this.#timeline?.atBottom) this.#page?.markRead();
   }
 
   #renderAll() {
@@ -171,9 +171,9 @@ export class ChatAppElement extends HTMLElement {
   }
 
   #renderTimeline() {
-    const session = this.#session;
-    if (!session || !this.#timeline) return;
-    const { timeline, entries, user, receipts, topic, readers } = session;
+    const page = this.#page;
+    if (!page || !this.#timeline) return;
+    const { timeline, entries, user, receipts, topic, readers } = page;
     const items = layoutTimeline({
       messages: timeline.messages, echoes: timeline.echoes, entries, user, readSeq: this.#readSeq,
       isOnline: this.#connectionState.state === "online", stateOf: (seq) => receipts.stateOf(topic, seq, readers),
@@ -183,20 +183,20 @@ export class ChatAppElement extends HTMLElement {
 
   #renderTyping() {
     const line = /** @type {ChatTypingElement | null} */ (this.querySelector("chat-typing"));
-    if (line && this.#session) line.users = this.#session.typing.users;
+    if (line && this.#page) line.users = this.#page.typing.users;
   }
 
   #renderRooms() {
-    if (!this.#session) return;
-    const { rooms, presence, room } = this.#session;
+    if (!this.#page) return;
+    const { rooms, presence, room } = this.#page;
     /** @type {ChatRoomsElement} */ (find(this, "chat-rooms")).render(rooms, presence, { openId: room?.id ?? null });
     /** @type {ChatLobbyElement | null} */ (this.querySelector("chat-lobby"))?.render(rooms);
     document.title = rooms.unread ? `(${rooms.unread}) ${this.#title}` : this.#title;
   }
 
   #renderPeople() {
-    if (!this.#session) return;
-    const { people, user, presence, peer } = this.#session;
+    if (!this.#page) return;
+    const { people, user, presence, peer } = this.#page;
     /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render(people, user, presence);
     const line = this.querySelector(".peer-state");
     if (line && peer) setText(line, this.#describePeer(peer.id, presence));
@@ -240,7 +240,7 @@ export class ChatAppElement extends HTMLElement {
 
   /** The open room came to be, or the person joined or left it, perhaps in another tab. */
   #roomChanged() {
-    const room = this.#session?.room;
+    const room = this.#page?.room;
     const composer = /** @type {ChatComposerElement | null} */ (this.querySelector("chat-composer"));
     if (room?.is_member && !composer) location.reload();
     if (room && !room.is_member && composer) {

@@ -33,10 +33,11 @@ export class PresenceLoader {
     }
   }
 
-  /** Ask who the members of a room are, and when those were here who are not. @param {number} room @returns {Promise<MemberSeen[] | null>} */
+  /** Ask who the members of a room are, and note when those were here who are not. @param {number} room @returns {Promise<MemberSeen[] | null>} */
   async members(room) {
     try {
       const { members } = await this.#connection.request("room.members", { room });
+      this.#presence.loadLastSeen(members);
       return members;
     } catch {
       return null; // those that the page knows stay

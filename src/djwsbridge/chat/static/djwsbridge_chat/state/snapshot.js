@@ -57,7 +57,7 @@ export class Snapshot {
       this.#timeline.reset(newest.messages, newest.last_seq);
       return this.#isBehind(newest.last_seq);
     }
-    const isAll = !this.#isBehind(page.last_seq); // it is when a reset came while the page was on its way
+    const isAll = !page.more && !this.#isBehind(page.last_seq); // it is behind when a reset came while the page was on its way
     this.#timeline.absorb(page.messages, { isAll });
     return !isAll;
   }

@@ -50,6 +50,6 @@
  */
 
 /** @typedef {{id: UserId, name: string, online: boolean, last_seen: string | null}} MemberSeen */
-/** @typedef {{messages: Message[], last_seq: number}} MessagePage */
+/** @typedef {{messages: Message[], last_seq: number, more: boolean}} MessagePage  `more`: whether there are further ones. */
 
 export {};

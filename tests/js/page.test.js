@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { ChatSession } from "djwsbridge/chat/state/session.js";
+import { ChatPage } from "djwsbridge/chat/state/page.js";
 import { Connection } from "djwsbridge/connection.js";
 import { MemoryStore } from "djwsbridge/outbox_store.js";
 import { ALICE, BOB, message, pageData, room } from "./chat_fixtures.js";
 import { FakeClock, settle } from "./fake_clock.js";
-import { FakeServer, SESSION } from "./fake_server.js";
+import { FakeServer, WELCOME } from "./fake_server.js";
 
 let clock;
 let server;
@@ -33,17 +33,17 @@ function makeServer() {
 function open(fields = {}, options = {}) {
   let ids = 0;
   const connection = new Connection({ url: "ws://example.test/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
-  const session = new ChatSession({
+  const page = new ChatPage({
     data: pageData(fields), connection, api, clock, random: () => 0.5,
     makeId: () => `own-${(ids += 1)}`, nowIso: () => "2026-01-01T10:00:00Z", ...options,
   });
   connection.start();
-  return settle().then(() => session);
+  return settle().then(() => page);
 }
 
 const sent = (seq) => ({ push: "message.sent", topic: "room.42", seq, data: message(seq) });
-const connected = (report, others = {}) => ({ ok: { ...SESSION, topics: { ...others, "room.42": report } } });
-const seqs = (session) => session.timeline.messages.map(({ seq }) => seq);
+const connected = (report, others = {}) => ({ ok: { ...WELCOME, topics: { ...others, "room.42": report } } });
+const seqs = (page) => page.timeline.messages.map(({ seq }) => seq);
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -59,57 +59,57 @@ test("what came between the page and the connection is fetched", async () => {
 });
 
 test("a gap is recovered before anything behind it is shown", async () => {
-  const session = await open();
+  const page = await open();
   server.script["topic.recover"] = null;
   await server.push("message.sent", { seq: 6, data: message(6) });
   await clock.advance(200);
-  assert.deepEqual(seqs(session), [1, 2, 3]);
+  assert.deepEqual(seqs(page), [1, 2, 3]);
   const [asked] = server.received("topic.recover");
   assert.deepEqual([asked.topic, asked.epoch, asked.seq], ["room.42", "e", 3]);
   await server.reply(asked, { ok: { epoch: "e", seq: 6, recovered: true, events: [4, 5, 6].map(sent) } });
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(seqs(page), [1, 2, 3, 4, 5, 6]);
 });
 
 test("after a lost connection nothing is missing and nothing double", async () => {
-  const session = await open();
+  const page = await open();
   await server.close(1006);
   server.script.connect = connected({ epoch: "e", seq: 5, recovered: true, events: [4, 5].map(sent) });
   await clock.advance(1000);
   await server.push("message.sent", { seq: 5, data: message(5) });
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5]);
+  assert.deepEqual(seqs(page), [1, 2, 3, 4, 5]);
   assert.equal(server.received("message.list").length, 1, "no snapshot was needed");
   assert.deepEqual(server.received("connect")[1].cursors["room.42"], ["e", 3]);
 });
 
 test("other events of the room take seqs, and leave no hole in the messages", async () => {
-  const session = await open();
+  const page = await open();
   const carol = { id: 9, name: "carol" };
   await server.push("member.joined", { seq: 4, data: { room: 42, user: carol } });
   await server.push("message.sent", { seq: 5, data: message(5) });
-  assert.deepEqual([seqs(session), session.members.has(9), session.rooms.get(42).unread], [[1, 2, 3, 5], true, 1]);
-  session.markRead();
-  assert.equal(session.rooms.get(42).unread, 0);
+  assert.deepEqual([seqs(page), page.members.has(9), page.rooms.get(42).unread], [[1, 2, 3, 5], true, 1]);
+  page.markRead();
+  assert.equal(page.rooms.get(42).unread, 0);
 });
 
 test("a history that cannot be recovered is loaded anew, and what is pushed meanwhile comes after it", async () => {
-  const session = await open();
+  const page = await open();
   await server.close(1006);
   server.script.connect = connected({ epoch: "e", seq: 5, recovered: false });
   const { "message.list": list } = server.script;
   server.script["message.list"] = null;
   await clock.advance(1000);
   await server.push("message.sent", { seq: 6, data: message(6) });
-  assert.deepEqual(seqs(session), [1, 2, 3], "nothing is shown behind a hole");
+  assert.deepEqual(seqs(page), [1, 2, 3], "nothing is shown behind a hole");
   stored.push(message(4), message(5), message(6));
   const [asked] = server.received("message.list").slice(-1);
   await server.reply(asked, list(asked));
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(seqs(page), [1, 2, 3, 4, 5, 6]);
 });
 
 test("a history that was replaced is said so: the page begins anew", async () => {
-  const session = await open();
+  const page = await open();
   let replaced = 0;
-  session.addEventListener("replaced", () => (replaced += 1));
+  page.addEventListener("replaced", () => (replaced += 1));
   await server.close(1006);
   server.script.connect = connected({ epoch: "f", seq: 2, recovered: false, reason: "epoch_changed" });
   await clock.advance(1000);
@@ -121,96 +121,96 @@ test("a snapshot that a lost connection cut off is loaded by the next one, thoug
   server.script["message.list"] = null;
   stored.push(message(4), message(5));
   server.script.connect = connected({ epoch: "e", seq: 5, recovered: false });
-  const session = await open();
+  const page = await open();
   await server.close(1006);
   server.script["message.list"] = list;
   server.script.connect = connected({ epoch: "e", seq: 6, recovered: true, events: [sent(6)] });
   await clock.advance(1000);
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(seqs(page), [1, 2, 3, 4, 5, 6]);
 });
 
 test("a snapshot that fails for a moment is tried again", async () => {
   stored.push(message(4), message(5));
   const { "message.list": list } = server.script;
   server.script["message.list"] = { error: { code: "busy", message: "", retryable: true } };
-  const session = await open();
+  const page = await open();
   server.script["message.list"] = list;
   await clock.advance(1000);
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5]);
+  assert.deepEqual(seqs(page), [1, 2, 3, 4, 5]);
 });
 
 test("who was away for very long starts over with the newest messages", async () => {
   for (let seq = 4; seq <= 700; seq += 1) stored.push(message(seq));
   server.script.connect = connected({ epoch: "e", seq: 700, recovered: false });
-  const session = await open();
-  assert.deepEqual([seqs(session)[0], seqs(session).at(-1)], [651, 700]);
-  assert.equal(session.timeline.hasOlder, true);
+  const page = await open();
+  assert.deepEqual([seqs(page)[0], seqs(page).at(-1)], [651, 700]);
+  assert.equal(page.timeline.hasOlder, true);
 });
 
 test("older messages that arrive after such a start are dropped", async () => {
   let give;
   api.listMessages = () => new Promise((resolve) => (give = resolve));
   stored = [message(10), message(11)];
-  const session = await open({ messages: [message(10), message(11)] });
-  const loading = session.loadOlder();
-  session.timeline.reset([message(90)], 90);
+  const page = await open({ messages: [message(10), message(11)] });
+  const loading = page.loadOlder();
+  page.timeline.reset([message(90)], 90);
   give({ messages: [message(9)] });
   await loading;
-  assert.deepEqual(seqs(session), [90]);
+  assert.deepEqual(seqs(page), [90]);
 });
 
 test("a message shows at once, is confirmed by its reply, and takes its place with its push", async () => {
-  const session = await open();
+  const page = await open();
   server.script["message.send"] = null;
-  session.send("hello");
+  page.send("hello");
   await settle();
-  assert.deepEqual(session.entries.map(({ state }) => state), ["sending"]);
+  assert.deepEqual(page.entries.map(({ state }) => state), ["sending"]);
   const [asked] = server.received("message.send");
   const own = message(5, { sender: ALICE, body: "hello", client_message_id: asked.client_message_id });
   await server.reply(asked, { ok: own });
-  assert.deepEqual([session.entries, session.timeline.echoes.map(({ seq }) => seq), seqs(session)], [[], [5], [1, 2, 3]]);
+  assert.deepEqual([page.entries, page.timeline.echoes.map(({ seq }) => seq), seqs(page)], [[], [5], [1, 2, 3]]);
   await server.push("message.sent", { seq: 4, data: message(4) });
   await server.push("message.sent", { seq: 5, data: own });
-  assert.deepEqual([session.timeline.echoes, seqs(session)], [[], [1, 2, 3, 4, 5]]);
+  assert.deepEqual([page.timeline.echoes, seqs(page)], [[], [1, 2, 3, 4, 5]]);
 });
 
 test("its own push confirms a message whose reply never comes", async () => {
-  const session = await open();
+  const page = await open();
   server.script["message.send"] = null;
-  session.send("second");
+  page.send("second");
   await settle();
   const [asked] = server.received("message.send");
   const own = message(4, { sender: ALICE, body: "second", client_message_id: asked.client_message_id });
   await server.push("message.sent", { seq: 4, data: own });
-  assert.deepEqual([session.entries, seqs(session)], [[], [1, 2, 3, 4]]);
+  assert.deepEqual([page.entries, seqs(page)], [[], [1, 2, 3, 4]]);
   await server.reply(asked, { ok: own });
-  assert.deepEqual([session.timeline.echoes, seqs(session)], [[], [1, 2, 3, 4]]);
+  assert.deepEqual([page.timeline.echoes, seqs(page)], [[], [1, 2, 3, 4]]);
 });
 
 test("what was written without a connection goes out in order when it is back, each stored once", async () => {
-  const session = await open();
+  const page = await open();
   server.script["message.send"] = null;
-  session.send("a"); // reaches the server, the reply is lost
+  page.send("a"); // reaches the server, the reply is lost
   await settle();
   stored.push(message(4, { sender: ALICE, body: "a", client_message_id: "own-1" }));
   await server.close(1006);
-  session.send("b");
-  session.send("c");
-  assert.deepEqual(session.entries.map(({ state }) => state), ["queued", "queued", "queued"]);
+  page.send("b");
+  page.send("c");
+  assert.deepEqual(page.entries.map(({ state }) => state), ["queued", "queued", "queued"]);
   server.script["message.send"] = makeServer().script["message.send"];
   server.script.connect = connected({ epoch: "e", seq: 3, recovered: true });
   await clock.advance(1000);
   assert.deepEqual(stored.slice(3).map(({ body }) => body), ["a", "b", "c"]);
-  assert.deepEqual([session.entries, session.timeline.echoes.map(({ seq }) => seq)], [[], [4, 5, 6]]);
+  assert.deepEqual([page.entries, page.timeline.echoes.map(({ seq }) => seq)], [[], [4, 5, 6]]);
 });
 
 test("when the connection stops for good, what waits is kept for the next page", async () => {
-  const session = await open();
+  const page = await open();
   server.script["message.send"] = null;
-  session.send("a");
+  page.send("a");
   await settle();
   await server.close(4410);
-  assert.deepEqual(session.entries.map(({ state, body }) => [state, body]), [["queued", "a"]]);
+  assert.deepEqual(page.entries.map(({ state, body }) => [state, body]), [["queued", "a"]]);
 });
 
 test("what another page of the person has left is sent from here, and shown where it belongs", async () => {
@@ -218,97 +218,97 @@ test("what another page of the person has left is sent from here, and shown wher
   const record = { lane: "direct 9", target: { peer: 9 }, body: "psst", created: "2026-01-01T10:00:00Z", order: 1, state: "queued", error: null };
   await store.put({ client_message_id: "left-1", ...record });
   api.openDirect = async () => room(77, { kind: "direct" });
-  const session = await open({}, { store });
+  const page = await open({}, { store });
   await settle();
   await settle();
   assert.deepEqual(server.received("message.send").map((each) => [each.room, each.body, each.client_message_id]), [[77, "psst", "left-1"]]);
-  assert.deepEqual([session.room.id, session.entries], [42, []]);
+  assert.deepEqual([page.room.id, page.entries], [42, []]);
 });
 
 test("the first private message makes the room", async () => {
   const opened = [];
   api.openDirect = async (id) => (opened.push(id), room(42, { kind: "direct", peer: BOB }));
   stored = [];
-  const session = await open({ room: null, rooms: [], peer: BOB, messages: [], last_seq: 0, members: [] });
-  session.send("psst");
-  session.send("again");
+  const page = await open({ room: null, rooms: [], peer: BOB, messages: [], last_seq: 0, members: [] });
+  page.send("psst");
+  page.send("again");
   await settle();
   await settle();
   assert.deepEqual(opened, [8]);
-  assert.equal(session.room.id, 42);
-  assert.deepEqual(session.rooms.rooms.map(({ id }) => id), [42]);
-  assert.deepEqual(session.timeline.echoes.map(({ body }) => body), ["psst", "again"]);
+  assert.equal(page.room.id, 42);
+  assert.deepEqual(page.rooms.rooms.map(({ id }) => id), [42]);
+  assert.deepEqual(page.timeline.echoes.map(({ body }) => body), ["psst", "again"]);
 });
 
 test("a private room that the other one makes is taken over", async () => {
   stored = [message(1)];
-  const session = await open({ room: null, rooms: [], peer: BOB, messages: [], last_seq: 0, members: [] });
+  const page = await open({ room: null, rooms: [], peer: BOB, messages: [], last_seq: 0, members: [] });
   await server.push("room.joined", { topic: "user.7", data: { room: room(42, { kind: "direct", peer: BOB, last_seq: 1 }) } });
-  assert.deepEqual(seqs(session), [1]);
+  assert.deepEqual(seqs(page), [1]);
 });
 
 test("presence: listed after connect, changed by pushes, one's own included", async () => {
   server.script["presence.list"] = null;
-  const session = await open();
-  assert.deepEqual(session.people, { online: [ALICE], offline: [], isAlone: false }, "nobody is called offline yet");
+  const page = await open();
+  assert.deepEqual(page.people, { online: [ALICE], offline: [], isAlone: false }, "nobody is called offline yet");
   await server.reply(server.received("presence.list")[0], { ok: { users: [ALICE, BOB] } });
-  assert.deepEqual(session.people, { online: [ALICE, BOB], offline: [], isAlone: false });
+  assert.deepEqual(page.people, { online: [ALICE, BOB], offline: [], isAlone: false });
   await server.push("presence.changed", { data: { user: BOB, state: "offline" } });
-  assert.deepEqual(session.people, { online: [ALICE], offline: [BOB], isAlone: true });
-  assert.equal(session.presence.lastSeen(BOB.id), "2026-01-01T10:00:00Z");
+  assert.deepEqual(page.people, { online: [ALICE], offline: [BOB], isAlone: true });
+  assert.equal(page.presence.lastSeen(BOB.id), "2026-01-01T10:00:00Z");
 });
 
 test("presence is asked for the open room first and for a bounded number of others", async () => {
   const topics = Object.fromEntries(Array.from({ length: 80 }, (_, id) => [`room.${id + 1}`, { recovered: false }]));
-  server.script.connect = { ok: { ...SESSION, topics } };
+  server.script.connect = { ok: { ...WELCOME, topics } };
   await open();
   const asked = server.received("presence.list").map(({ topic }) => topic);
   assert.deepEqual([asked[0], asked.length], ["room.42", 20]);
 });
 
 test("members come and go, and a room that was left says so", async () => {
-  const session = await open();
+  const page = await open();
   const carol = { id: 9, name: "carol" };
   await server.push("member.joined", { data: { room: 42, user: carol } });
-  assert.equal(session.members.has(9), true);
+  assert.equal(page.members.has(9), true);
   await server.push("member.left", { data: { room: 42, user: BOB } });
-  assert.deepEqual([...session.members.keys()], [7, 9]);
+  assert.deepEqual([...page.members.keys()], [7, 9]);
   await server.push("room.left", { topic: "user.7", data: { room: 42 } });
-  assert.equal(session.room.is_member, false);
-  assert.equal(session.rooms.get(42).is_member, false);
+  assert.equal(page.room.is_member, false);
+  assert.equal(page.rooms.get(42).is_member, false);
 });
 
 test("other rooms count what is unread; a room joined elsewhere appears", async () => {
-  const session = await open({ rooms: [room(42), room(43)] });
+  const page = await open({ rooms: [room(42), room(43)] });
   await server.push("message.sent", { topic: "room.43", seq: 1, data: message(1, { room: 43 }) });
-  assert.equal(session.rooms.get(43).unread, 1);
-  assert.deepEqual(seqs(session), [1, 2, 3]);
+  assert.equal(page.rooms.get(43).unread, 1);
+  assert.deepEqual(seqs(page), [1, 2, 3]);
   await server.push("room.joined", { topic: "user.7", data: { room: room(44) } });
-  assert.equal(session.rooms.rooms[0].id, 44);
+  assert.equal(page.rooms.rooms[0].id, 44);
 });
 
 test("the room list is fetched anew when a room has moved on unseen, and only then", async () => {
   let listed = 0;
   api.listRooms = async () => ((listed += 1), { rooms: [room(42, { last_seq: 3, read_seq: 3 }), room(50, { last_seq: 9, unread: 4 })] });
   server.script.connect = connected({ epoch: "e", seq: 3, recovered: false }, { "room.50": { epoch: "e", seq: 5, recovered: false } });
-  const session = await open({ rooms: [room(42, { last_seq: 3 }), room(50, { last_seq: 5 })] });
+  const page = await open({ rooms: [room(42, { last_seq: 3 }), room(50, { last_seq: 5 })] });
   assert.equal(listed, 0);
   await server.close(1012);
   server.script.connect = connected({ epoch: "e", seq: 3, recovered: true }, { "room.50": { epoch: "e2", seq: 9, recovered: false } });
   await clock.advance(1000);
-  assert.deepEqual([listed, session.rooms.get(50).unread], [1, 4]);
+  assert.deepEqual([listed, page.rooms.get(50).unread], [1, 4]);
 });
 
 test("what the page has is acknowledged, the open room when its snapshot is there", async () => {
   stored.push(message(4));
   server.script.ack = { ok: {} };
   server.script.connect = connected({ epoch: "e", seq: 4, recovered: false }, { "room.50": { epoch: "e", seq: 5, recovered: false } });
-  const session = await open({ rooms: [room(42, { last_seq: 3 }), room(50, { last_seq: 5 })] });
+  const page = await open({ rooms: [room(42, { last_seq: 3 }), room(50, { last_seq: 5 })] });
   await clock.advance(2000);
   const said = Object.assign({}, ...server.received("ack").map(({ seqs: each }) => each));
   assert.deepEqual(said, { "room.42": 4, "room.50": 5 });
   stored.push(message(5));
-  session.timeline.addEventListener("change", () => session.markRead());
+  page.timeline.addEventListener("change", () => page.markRead());
   await server.push("message.sent", { seq: 5, data: message(5) });
   await clock.advance(5000);
   assert.deepEqual(server.received("room.mark_read").map(({ seq }) => seq), [5]);
@@ -317,13 +317,13 @@ test("what the page has is acknowledged, the open room when its snapshot is ther
 
 test("typing: said at most every three seconds, heard for six, and over with the message", async () => {
   server.script["typing.set"] = { ok: {} };
-  const session = await open();
+  const page = await open();
   for (let key = 0; key < 50; key += 1) {
-    session.touchTyping();
+    page.touchTyping();
     await clock.advance(100);
   }
   assert.equal(server.received("typing.set").length, 2);
-  const typing = () => session.typing.users.map(({ name }) => name);
+  const typing = () => page.typing.users.map(({ name }) => name);
   const push = (user, fields = {}) => server.push("typing", { data: { room: 42, user, ...fields } });
   await push(BOB);
   await push(ALICE);
@@ -340,7 +340,7 @@ test("typing: said at most every three seconds, heard for six, and over with the
   assert.deepEqual(typing(), []);
   await push(BOB);
   await server.close(1006);
-  session.touchTyping();
+  page.touchTyping();
   assert.deepEqual([typing(), server.received("typing.set").length], [[], 2]);
 });
 
@@ -348,8 +348,8 @@ test("receipts: one's own message is sent, delivered and read, as the slowest of
   const carol = { id: 9, name: "carol" };
   const receipts = [{ user: 7, delivered_seq: 3, read_seq: 3 }, { user: 8, delivered_seq: 3, read_seq: 2 }, { user: 9, delivered_seq: 2 }];
   server.script.connect = connected({ epoch: "e", seq: 3, recovered: false, receipts });
-  const session = await open({ members: [ALICE, BOB, carol] });
-  const states = () => [2, 3].map((seq) => session.receipts.stateOf(session.topic, seq, session.readers));
+  const page = await open({ members: [ALICE, BOB, carol] });
+  const states = () => [2, 3].map((seq) => page.receipts.stateOf(page.topic, seq, page.readers));
   assert.deepEqual(states(), ["delivered", "sent"]);
   await server.push("receipt", { data: { room: 42, user: 9, delivered_seq: 3, read_seq: 3 } });
   assert.deepEqual(states(), ["read", "delivered"]);
@@ -359,58 +359,79 @@ test("receipts: one's own message is sent, delivered and read, as the slowest of
 });
 
 test("what was read on another device is read here, too", async () => {
-  const session = await open({ rooms: [room(42), room(43, { last_seq: 4, unread: 3, read_seq: 1 })] });
+  const page = await open({ rooms: [room(42), room(43, { last_seq: 4, unread: 3, read_seq: 1 })] });
   await server.push("receipt", { topic: "room.43", data: { room: 43, user: 7, delivered_seq: 4, read_seq: 4 } });
-  assert.equal(session.rooms.get(43).unread, 0);
+  assert.equal(page.rooms.get(43).unread, 0);
 });
 
 test("the setting of read receipts goes to the server", async () => {
   const saved = [];
   api.updateMe = async (settings) => saved.push(settings);
-  const session = await open();
-  await session.setReadReceipts(false);
+  const page = await open();
+  await page.setReadReceipts(false);
   assert.deepEqual(saved, [{ read_receipts: false }]);
 });
 
 test("reading is said at once, then at most every two seconds, and again after a reconnect", async () => {
-  const session = await open();
+  const page = await open();
   const said = () => server.received("room.mark_read").map(({ seq }) => seq);
   for (const seq of [4, 5, 6]) {
     stored.push(message(seq));
     await server.push("message.sent", { seq, data: message(seq) });
-    session.markRead();
+    page.markRead();
   }
   assert.deepEqual(said(), [4]);
-  assert.equal(session.rooms.get(42).unread, 0);
+  assert.equal(page.rooms.get(42).unread, 0);
   await clock.advance(2000);
   assert.deepEqual(said(), [4, 6]);
   await clock.advance(20_000);
-  session.markRead();
+  page.markRead();
   assert.deepEqual(said(), [4, 6]);
   server.script["room.mark_read"] = null;
   stored.push(message(7));
   await server.push("message.sent", { seq: 7, data: message(7) });
-  session.markRead();
+  page.markRead();
   await server.close(1006);
   await clock.advance(1000);
   assert.deepEqual(said(), [4, 6, 7, 7]);
 });
 
 test("a message that was erased takes its place without its text, and what follows comes after it", async () => {
-  const session = await open();
+  const page = await open();
   const erased = message(4, { body: "", sender: ALICE });
   stored.push(erased, message(5));
   await server.push("message.sent", { seq: 4, data: { scrubbed: true } });
   await server.push("message.sent", { seq: 5, data: message(5) });
-  assert.deepEqual(seqs(session), [1, 2, 3, 4, 5]);
-  assert.deepEqual(session.timeline.messages[3], erased);
+  assert.deepEqual(seqs(page), [1, 2, 3, 4, 5]);
+  assert.deepEqual(page.timeline.messages[3], erased);
 });
 
 test("an erased message of another room has the list of rooms loaded anew", async () => {
-  const session = await open();
+  const page = await open();
   const other = room(43, { unread: 1, last_message: message(9, { room: 43, body: "" }) });
   api.listRooms = async () => ({ rooms: [room(42), other] });
   await server.push("message.sent", { topic: "room.43", seq: 9, data: { scrubbed: true } });
   await settle();
-  assert.deepEqual([session.rooms.get(43), session.timeline.messages.length], [other, 3]);
+  assert.deepEqual([page.rooms.get(43), page.timeline.messages.length], [other, 3]);
+});
+
+test("what `connect` had no room to say of the open room is asked for at once", async () => {
+  server.script.connect = connected({ epoch: "e", seq: 3, recovered: false, omitted: true });
+  const receipts = [{ user: 8, delivered_seq: 3, read_seq: 2 }];
+  server.script["topic.recover"] = { ok: { epoch: "e", seq: 3, recovered: true, receipts } };
+  const page = await open();
+  await clock.advance(0);
+  assert.equal(page.receipts.stateOf("room.42", 3, page.readers), "delivered");
+});
+
+test("a history in several pages is taken up page by page", async () => {
+  stored.push(message(4), message(5), message(6));
+  server.script.connect = connected({ epoch: "e", seq: 6, recovered: false });
+  server.script["message.list"] = ({ after }) => {
+    const missed = stored.filter(({ seq }) => seq > after);
+    return { ok: { messages: missed.slice(0, 1), last_seq: 6, more: missed.length > 1 } };
+  };
+  const page = await open();
+  await server.push("message.sent", { seq: 7, data: message(7) });
+  assert.deepEqual(seqs(page), [1, 2, 3, 4, 5, 6, 7]);
 });

@@ -6,7 +6,7 @@
  * Events: `room` (the open room or its members changed), `status` (detail: StateDetail), `replaced` (the server has another
  * history of the open room than the page: begin anew).
  */
-/** @import { Beginning, Clock, Push, Receipt, Session, StateDetail, User, UserId } from "djwsbridge/types.js" */
+/** @import { Beginning, Clock, Push, Receipt, StateDetail, User, UserId, Welcome } from "djwsbridge/types.js" */
 /** @import { Connection } from "djwsbridge/connection.js" */
 /** @import { OutboxEntry } from "djwsbridge/outbox.js" */
 /** @import { OutboxStore } from "djwsbridge/outbox_store.js" */
@@ -29,7 +29,7 @@ import { TypingNotice, TypingPeople } from "djwsbridge/chat/state/typing.js";
 
 const OLDER_PAGE = 50; // messages; about three screens
 
-export class ChatSession extends EventTarget {
+export class ChatPage extends EventTarget {
   /** How often the page has been online. */
   #connections = 0;
   #api;
@@ -187,7 +187,8 @@ export class ChatSession extends EventTarget {
     this.sayRead();
     this.#snapshot.resume();
     this.#roomListLoader.resume();
-    const { topics } = /** @type {Session} */ (detail.session);
+    const { topics } = /** @type {Welcome} */ (detail.welcome);
+    if (this.topic && topics[this.topic]?.omitted) this.connection.refresh(this.topic);
     this.#presenceLoader.loadAll(Object.keys(topics).filter((topic) => topic.startsWith("room.")), this.topic);
     this.#loadMembers();
   }
@@ -198,7 +199,6 @@ export class ChatSession extends EventTarget {
     const members = await this.#presenceLoader.members(this.room.id);
     if (!members) return;
     this.members = new Map(members.map(({ id, name }) => [id, { id, name }]));
-    this.presence.loadLastSeen(members);
     this.#roomChanged();
   }
 
