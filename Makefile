@@ -12,7 +12,9 @@ TEST_PROGRAMS := chromium,chromium-browser,google-chrome:chromium redis-server:r
 	postgres:postgresql nginx:nginx-light node:nodejs wget:wget
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults coverage check format docs image lock clean
+# `make bench BENCH="fanout --rounds 5"` for one question only.
+BENCH ?= all
+.PHONY: help run test test-faults bench bench-smoke coverage check format docs image lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -30,6 +32,13 @@ test-faults: $(VENV)/dev.stamp ## Run every fault for a minute, on every system 
 	@scripts/need $(TEST_PROGRAMS)
 	rm -rf artifacts/faults
 	$(BIN)/python -m pytest -m faults tests/faults; status=$$?; cat artifacts/faults/table.txt; exit $$status
+
+bench: $(VENV)/dev.stamp ## Measure us and our peers, and write benchmarks/results (about two hours)
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-smoke: $(VENV)/dev.stamp ## See that the benchmarks work, in less than a minute
+	@scripts/need cc:gcc redis-server:redis-server
+	$(BIN)/python -m benchmarks all --smoke --systems djwsbridge-uvicorn ordinary floor --output build/benchmarks/smoke
 
 coverage: $(VENV)/dev.stamp ## Run the Python tests and report what they did not reach
 	@scripts/need $(TEST_PROGRAMS)

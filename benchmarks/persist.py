@@ -1,154 +1,115 @@
-"""How many messages a second are stored and acknowledged: group commit beside one transaction per message.
+"""Stored, then delivered: what a message costs that must not get lost, on SQLite and PostgreSQL.
 
-    python benchmarks/persist.py [--seconds 3] [--rounds 3] [--postgres URL]
-
-Both store the same: a row of the log, a row of the chat's message table, dense numbers per room, after the same checks.
-The naive way is what a Channels consumer does: one transaction per message through `database_sync_to_async`. Senders
-wait for their acknowledgement before they send again. Rounds are interleaved; the table shows medians and their ratio.
-Results go to `benchmarks/results/persist.json` with machine and versions.
+Three parts: 64 senders in 16 rooms over WebSocket, acknowledged; one sender alone; and the same inside one process,
+without sockets: group commit beside one transaction per message and beside the plain insert of the ORM.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import json
 import os
-import platform
-import statistics
+import subprocess
 import sys
-import tempfile
-import time
-import uuid
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
 
-import django
+from benchmarks.harness.build import ROOT
+from benchmarks.harness.cores import SERVER_CORE, on_core
+from benchmarks.harness.generator import Lines
+from benchmarks.harness.results import Result, say
+from benchmarks.harness.rounds import Case, Options, Rounds
+from benchmarks.harness.world import Worlds
 
-ROOT = Path(__file__).resolve().parent.parent
-SENDERS = 64
-BODY = "x" * 200
+__all__ = ["run"]
 
-Send = Callable[[int], Awaitable[object]]
-
-
-def prepare(url: str) -> tuple[list[object], dict[str, list[int]]]:
-    """Set up Django on a database; return its users, and rooms by scenario."""
-    os.environ.update(DJANGO_SETTINGS_MODULE="config.settings", DATABASE_URL=url, DEBUG="1")
-    sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
-    django.setup()
-    from django.contrib.auth import get_user_model
-    from django.core.management import call_command
-
-    from djwsbridge.chat.models import Membership, Room
-
-    call_command("migrate", verbosity=0)
-    users = get_user_model().objects.bulk_create(
-        get_user_model()(username=f"bench-{uuid.uuid4().hex}") for _ in range(SENDERS)
-    )
-    rooms = {"one room": 1, "1,000 rooms": 1_000}
-    made = {}
-    for name, count in rooms.items():
-        rows = Room.objects.bulk_create(
-            Room(kind="group", title=uuid.uuid4().hex, slug=uuid.uuid4().hex) for _ in range(count)
-        )
-        Membership.objects.bulk_create(
-            [Membership(room=room, user=user) for room in rows for user in users], batch_size=5_000
-        )
-        made[name] = [room.pk for room in rows]
-    return list(users), made
+SENDERS, ROOMS = 64, 16
+DATABASES = ("sqlite", "postgresql")
+COLUMNS = (
+    ("load", "case"),
+    ("system", "title"),
+    ("messages/s", "per_second"),
+    ("messages/s of one core", "per_core"),
+    ("ack p50 ms", "p50"),
+    ("ack p99 ms", "p99"),
+    ("lost", "lost"),
+)
+NOTES = (
+    "SQLite with `synchronous=FULL`, PostgreSQL with `synchronous_commit=on` on the generator's core. A message counts "
+    "when its sender has the acknowledgement and every member of the room, four with 16 rooms, has the message. "
+    "djwsbridge stores a row of the log and a row of the chat, numbered without gaps; the ordinary stack one row. "
+    "`in one process` has no sockets: services called with the same messages."
+)
+TITLES = {
+    "orm": "in one process: the ORM's insert of one row",
+    "naive": "in one process: one transaction per message",
+    "grouped": "in one process: group commit",
+}
 
 
-async def measure(send: Send, senders: int, seconds: float) -> tuple[float, float]:
-    """Return messages per second, and the median time of one in milliseconds."""
-    deadline = time.perf_counter() + seconds
-    times: list[float] = []
-
-    async def one(number: int) -> None:
-        while (begun := time.perf_counter()) < deadline:
-            await send(number)
-            times.append(time.perf_counter() - begun)
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(senders)))
-    took = time.perf_counter() - begun
-    return len(times) / took, statistics.median(times) * 1_000
+def reduce(counted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of one run over WebSocket."""
+    messages, cpu = counted["messages"], counted["server_cpu"]
+    return {
+        "per_second": round(messages / counted["seconds"]),
+        "per_core": round(messages / cpu) if cpu else 0,
+        "p50": counted["reply_ms"]["p50"],
+        "p99": counted["reply_ms"]["p99"],
+        "lost": counted["lost"] + counted["unfinished"],
+        "errors": counted["errors"],
+    }
 
 
-def ways(users: list[object], rooms: list[int]) -> dict[str, Send]:
-    """Return the two ways to send one message."""
-    from channels.db import database_sync_to_async
-
-    from djwsbridge.chat import services
-    from djwsbridge.transport.group_commit import GroupCommit
-
-    commits = GroupCommit(services.send_messages)
-    turn = iter(range(10**12))
-
-    def outgoing(number: int) -> services.Outgoing:
-        return services.Outgoing(
-            actor=users[number],
-            room_id=rooms[next(turn) % len(rooms)],
-            body=BODY,
-            client_message_id=uuid.uuid4(),
-        )
-
-    async def grouped(number: int) -> object:
-        return await commits.submit(outgoing(number))
-
-    async def naive(number: int) -> object:
-        item = outgoing(number)
-        return await database_sync_to_async(services.send_message)(
-            actor=item.actor,
-            room_id=item.room_id,
-            body=item.body,
-            client_message_id=item.client_message_id,
-        )
-
-    return {"naive": naive, "group commit": grouped}
+def cases(options: Options) -> list[Case]:
+    """Return the loads."""
+    warm_up = 0.2 if options.smoke else 2
+    members = SENDERS // ROOMS
+    common: Lines = [("in-flight", 1), ("wait-reply", 1), ("warm-up", warm_up), ("drain", 20)]
+    many: Lines = [("publishers", members), *common]
+    alone: Lines = [("publishers", 1), ("max-publishers", 1), *common]
+    found = []
+    for database in DATABASES[:1] if options.smoke else DATABASES:
+        found += [
+            Case(f"{SENDERS} senders, {database}", SENDERS, ROOMS, many, database),
+            Case(f"1 sender, {database}", SENDERS, ROOMS, alone, database),
+        ]
+    return found
 
 
-async def run(url: str, seconds: float, rounds: int) -> list[dict[str, object]]:
-    """Measure every scenario on one database."""
-    from django.db import connection
-
-    users, scenarios = await asyncio.to_thread(prepare, url)
-    rows: list[dict[str, object]] = []
-    for name, rooms in scenarios.items():
-        for senders in (SENDERS, 1):
-            found: dict[str, list[tuple[float, float]]] = {}
-            for _ in range(rounds):
-                for way, send in ways(users, rooms).items():
-                    found.setdefault(way, []).append(await measure(send, senders, seconds))
-            row: dict[str, object] = {
-                "database": connection.vendor,
-                "scenario": name,
-                "senders": senders,
-            }
-            for way, results in found.items():
-                row[f"{way}, messages/s"] = round(statistics.median(rate for rate, _ in results))
-                row[f"{way}, ms"] = round(statistics.median(ms for _, ms in results), 2)
-            row["ratio"] = round(row["group commit, messages/s"] / row["naive, messages/s"], 1)
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-    return rows
-
-
-def main() -> None:
-    """Run on SQLite, or on the PostgreSQL that is named."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--postgres", metavar="URL", help="measure on this PostgreSQL instead")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        url = options.postgres or f"sqlite:///{directory}/bench.sqlite3"
-        rows = asyncio.run(run(url, options.seconds, options.rounds))
-    versions = {"python": platform.python_version(), "django": django.get_version()}
-    machine = {"cores": os.cpu_count(), "system": platform.platform()}
-    path = ROOT / "benchmarks" / "results" / f"persist-{rows[0]['database']}.json"
-    path.write_text(json.dumps({"machine": machine, "versions": versions, "rows": rows}, indent=2))
+def in_process(worlds: Worlds, result: Result, options: Options) -> None:
+    """Measure without sockets."""
+    for database in DATABASES[:1] if options.smoke else DATABASES:
+        world = worlds.get("chat", SENDERS, ROOMS, database=database)
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for number in range(options.rounds):
+            say(f"  in one process, {database}, round {number + 1}")
+            command = [sys.executable, "-m", "benchmarks.sites.inserts", str(options.seconds)]
+            done = subprocess.run(
+                on_core(SERVER_CORE, command),
+                cwd=ROOT,
+                env={**os.environ, **world.env, "BENCH_REDIS": ""},
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            for row in json.loads(done.stdout):
+                found.setdefault((row.pop("way"), row.pop("senders")), []).append(row)
+        for (way, senders), rows in found.items():
+            case = f"{senders} sender{'s' if senders > 1 else ''}, {database}"
+            result.add(rows, case=case, system=way, title=TITLES[way])
 
 
-if __name__ == "__main__":
-    main()
+def run(options: Options) -> Result:
+    """Answer the question."""
+    result = Result("persist", "Stored, then delivered", COLUMNS, NOTES)
+    with closing(Worlds()) as worlds:
+        Rounds(result, "stored", options).measure(worlds, cases(options), reduce)
+        if options.systems is None or any(
+            name.startswith("djwsbridge") for name in options.systems
+        ):
+            in_process(worlds, result, options)
+    result.rows.sort(key=lambda row: str(row["case"]), reverse=True)
+    result.write(options.output)
+    return result

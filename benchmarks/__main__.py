@@ -1,0 +1,48 @@
+"""Run the benchmarks: `python -m benchmarks QUESTION`, or `all`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from benchmarks.harness.results import RESULTS, say
+from benchmarks.harness.rounds import options_of
+from benchmarks.systems import system_names
+
+QUESTIONS = {
+    "fanout": "one message to all members of a room, as fast as it goes",
+    "unicast": "users write to each other; nothing is stored",
+    "persist": "stored, then delivered, on SQLite and PostgreSQL",
+    "latency": "one message to 1,000 members at a fixed rate",
+    "connect": "handshakes with a token, and the memory of a connection",
+}
+
+
+def main() -> None:
+    """Read the command line and answer the questions."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure djwsbridge beside its peers.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="questions:\n"
+        + "\n".join(f"  {name:<10} {text}" for name, text in QUESTIONS.items()),
+    )
+    parser.add_argument("questions", nargs="+", choices=[*QUESTIONS, "all"], metavar="QUESTION")
+    parser.add_argument("--rounds", type=int, default=3, help="launches of every system (3)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="measured in each launch (5)")
+    parser.add_argument(
+        "--systems", nargs="+", choices=system_names(), help="only these, instead of all"
+    )
+    parser.add_argument("--smoke", action="store_true", help="small and short: does it work?")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="where results are written")
+    parsed = parser.parse_args()
+    options = options_of(parsed)
+    asked = list(QUESTIONS) if "all" in parsed.questions else parsed.questions
+    for name in asked:
+        say(f"{name}: {QUESTIONS[name]}")
+        importlib.import_module(f"benchmarks.{name}").run(options)
+
+
+if __name__ == "__main__":
+    main()

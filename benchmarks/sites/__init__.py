@@ -1,0 +1,1 @@
+"""Our own side: a Django site that uses the public names of the library only."""

@@ -1,0 +1,47 @@
+"""The benchmarks work. How fast anything is, is no business of a test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT, TIMEOUT, child_environment
+
+QUESTIONS = ("fanout", "unicast", "persist", "latency", "connect")
+
+
+def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env=child_environment({}),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT * 5,
+    )
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_is_answered(question: str, tmp_path: Path) -> None:
+    arguments = ("--smoke", "--rounds", "1", "--seconds", "0.3", "--output", str(tmp_path))
+    done = run_benchmarks(question, *arguments, "--systems", "djwsbridge-uvicorn", "floor")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / f"{question}.json").read_text())
+    assert result["missing"] == {}
+    ours = [row for row in result["rows"] if row["system"] == "djwsbridge-uvicorn"]
+    assert ours
+    for row in ours:
+        assert row.get("missing", 0) == row.get("lost", 0) == row.get("errors", 0) == 0
+    assert result["versions"]["djwsbridge"]
+    assert (tmp_path / f"{question}.md").read_text() in done.stdout + "\n"
+
+
+def test_an_unknown_question_is_refused() -> None:
+    done = run_benchmarks("speed")
+    assert done.returncode == 2
+    assert "fanout" in done.stderr
