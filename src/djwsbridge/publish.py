@@ -123,8 +123,9 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
         appended = log.append(events)
         crash(CrashPoint.BEFORE_COMMIT)
         transaction.on_commit(partial(crash, CrashPoint.AFTER_COMMIT), using=log.using())
-        for event in appended:
-            _hand_over(event.topic, event.text, using=log.using())
+        pushes = [(event.topic, event.text) for event in appended]
+        # Robust: the transaction has committed by then; what follows it must not fail because of a push.
+        transaction.on_commit(partial(_hand_over_all, pushes), using=log.using(), robust=True)
     return appended
 
 
@@ -186,8 +187,13 @@ def _tell(control: Control) -> None:
     _hand_over(CONTROL_TOPIC, write_control(control))
 
 
-def _hand_over(topic: str, text: str, *, now: bool = False, using: str | None = None) -> None:
-    connection = None if now else _open_transaction(using)
+def _hand_over_all(pushes: Sequence[tuple[str, str]]) -> None:
+    for topic, text in pushes:
+        runtime.hand_over(topic, text)
+
+
+def _hand_over(topic: str, text: str, *, now: bool = False) -> None:
+    connection = None if now else _open_transaction()
     if connection is None:
         runtime.hand_over(topic, text)
     else:
@@ -195,12 +201,11 @@ def _hand_over(topic: str, text: str, *, now: bool = False, using: str | None = 
         connection.on_commit(lambda: runtime.hand_over(topic, text), robust=True)
 
 
-def _open_transaction(using: str | None) -> BaseDatabaseWrapper | None:
-    """Return the connection whose transaction is open: the named one, else the default one, else any.
+def _open_transaction() -> BaseDatabaseWrapper | None:
+    """Return the connection whose transaction is open: the default one, else any.
 
     Asked of the connections themselves: `transaction.on_commit` may open the database, which async code must not do and
     a project without a database cannot.
     """
-    connection = transaction.get_connection(using)
-    candidates = [connection] if using else [connection, *connections.all(initialized_only=True)]
+    candidates = [transaction.get_connection(), *connections.all(initialized_only=True)]
     return next((one for one in candidates if one.in_atomic_block), None)

@@ -55,15 +55,15 @@ class Log:
             raise transaction.TransactionManagementError("The log is appended to in a transaction.")
         counts = Counter(event.topic for event in events)
         positions, now = store.advance(counts)
-        next_seq = {topic: positions[topic].seq - count + 1 for topic, count in counts.items()}
+        last_seq = {topic: positions[topic].seq - count for topic, count in counts.items()}
         appended, rows = [], []
         for event in events:
-            seq = next_seq[event.topic]
-            next_seq[event.topic] += 1
+            topic = event.topic
+            seq = last_seq[topic] = last_seq[topic] + 1
             data = event.data(seq, now)
-            text = encode_push(event.type, topic=event.topic, seq=seq, data=data)
-            appended.append(Appended(event.topic, seq, now, text, data))
-            rows.append(store.Row(positions[event.topic].topic_id, seq, event.type, text))
+            text = encode_push(event.type, topic=topic, seq=seq, data=data)
+            appended.append(Appended(topic, seq, now, text, data))
+            rows.append(store.Row(positions[topic].topic_id, seq, event.type, text))
         store.insert(rows, now=now)
         return appended
 

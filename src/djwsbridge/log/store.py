@@ -1,14 +1,15 @@
 """Every query of the log.
 
-The two statements of an append are raw SQL on Django's own connection, the only ones in the library: they are the hot
-path of everything durable. What they need of a database: `UPDATE … RETURNING` (SQLite 3.35, PostgreSQL, MariaDB has
-none) or, without it, a locked read before the update.
+The statement that numbers events is raw SQL on Django's own connection, like those of `log.rows`: it is the hot path of
+everything durable. What it needs of a database: `UPDATE … RETURNING` (PostgreSQL, or SQLite from 3.35 on).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from django.db import connections, router
@@ -16,6 +17,7 @@ from django.db.models import F, Max
 from django.db.models.functions import Now
 
 from djwsbridge.log.models import Event, Topic, new_epoch
+from djwsbridge.log.rows import insert_rows
 
 __all__ = [
     "Position",
@@ -32,8 +34,6 @@ __all__ = [
     "using",
 ]
 
-ROWS_PER_INSERT = 400  # five parameters each; SQLite takes 32,766 in one statement, older ones 999
-
 
 class Position(msgspec.Struct, frozen=True):
     """Where the log of a topic stands."""
@@ -43,7 +43,7 @@ class Position(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(NamedTuple):
     """One event as it is stored."""
 
     topic_id: int
@@ -60,11 +60,12 @@ def using() -> str:
 def advance(counts: Mapping[str, int]) -> tuple[dict[str, Position], dt.datetime]:
     """Lock topics and give each that many new seqs; call it in a transaction, after every check.
 
+    Two appends never wait for each other in a circle: the topics are locked in the order of their names, and nobody who
+    holds a lock has a topic to make (SQLite has one lock, that of its only writer, and nothing to put in order).
+
     Returns:
         For each name its position after the new seqs; and the database's clock, the only one that stamps rows.
     """
-    if len(counts) > 1:
-        _lock(counts)
     found = _advance(counts)
     if len(found) < len(counts):
         missing = {name: count for name, count in counts.items() if name not in found}
@@ -74,21 +75,6 @@ def advance(counts: Mapping[str, int]) -> tuple[dict[str, Position], dt.datetime
     return {name: position for name, (position, _) in found.items()}, _to_datetime(now)
 
 
-def _lock(names: Collection[str]) -> None:
-    """Make the topics that are missing, then lock all, each time in the order of their names.
-
-    Two appends then never wait for each other in a circle: nobody who holds a lock has a topic to make. SQLite has
-    one lock, that of its only writer, and nothing to put in order.
-    """
-    if not connections[using()].features.has_select_for_update:
-        return
-    topics = Topic.objects.using(using()).filter(name__in=list(names)).order_by("name")
-    missing = set(names) - set(topics.values_list("name", flat=True))
-    if missing:
-        _create(missing)
-    list(topics.select_for_update().values_list("pk"))
-
-
 def _create(names: Iterable[str]) -> None:
     Topic.objects.using(using()).bulk_create(
         (Topic(name=name) for name in sorted(names)), ignore_conflicts=True
@@ -96,38 +82,40 @@ def _create(names: Iterable[str]) -> None:
 
 
 def _advance(counts: Mapping[str, int]) -> dict[str, tuple[Position, object]]:
-    """Advance those topics that exist."""
+    """Advance those topics that exist; on PostgreSQL all or, if one is missing, none."""
     connection = connections[using()]
-    table = connection.ops.quote_name(Topic._meta.db_table)
-    wanted = ", ".join(["(CAST(%s AS varchar(80)), CAST(%s AS bigint))"] * len(counts))
-    now, now_params = Topic.objects.all().query.get_compiler(using()).compile(Now())
+    wanted = msgspec.json.encode(list(counts.items())).decode()
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH wanted (name, count) AS (VALUES {wanted}) UPDATE {table} SET seq = seq + "  # noqa: S608
-            f"(SELECT wanted.count FROM wanted WHERE wanted.name = {table}.name) "
-            f"WHERE name IN (SELECT wanted.name FROM wanted) RETURNING name, id, epoch, seq, {now}",
-            [*(value for item in counts.items() for value in item), *now_params],
-        )
+        cursor.execute(_advance_statement(connection.alias, connection.vendor), [wanted])
         return {name: (Position(*position), at) for name, *position, at in cursor.fetchall()}
 
 
+@functools.cache
+def _advance_statement(alias: str, vendor: str) -> str:
+    table = connections[alias].ops.quote_name(Topic._meta.db_table)
+    now, _ = Topic.objects.all().query.get_compiler(alias).compile(Now())
+    returning = f"RETURNING {table}.name, {table}.id, {table}.epoch, {table}.seq, {now}"
+    if vendor == "sqlite":
+        return (
+            f"UPDATE {table} SET seq = seq + wanted.count "  # noqa: S608
+            "FROM (SELECT json_extract(value, '$[0]') AS name, json_extract(value, '$[1]') AS count "
+            f"FROM json_each(%s)) AS wanted WHERE {table}.name = wanted.name {returning}"
+        )
+    return (
+        "WITH wanted AS (SELECT value ->> 0 AS name, CAST(value ->> 1 AS bigint) AS count "  # noqa: S608
+        "FROM json_array_elements(CAST(%s AS json))), "
+        f"locked AS (SELECT id FROM {table} WHERE name IN (SELECT name FROM wanted) AND "
+        f"(SELECT count(*) FROM {table} WHERE name IN (SELECT name FROM wanted)) = "
+        "(SELECT count(*) FROM wanted) ORDER BY name FOR UPDATE) "
+        f"UPDATE {table} SET seq = seq + wanted.count FROM wanted, locked "
+        f"WHERE {table}.id = locked.id AND {table}.name = wanted.name {returning}"
+    )
+
+
 def insert(rows: Sequence[Row], *, now: dt.datetime) -> None:
-    """Store events in one statement per few hundred."""
-    connection = connections[using()]
-    table = connection.ops.quote_name(Event._meta.db_table)
-    created = connection.ops.adapt_datetimefield_value(now)
-    with connection.cursor() as cursor:
-        for start in range(0, len(rows), ROWS_PER_INSERT):
-            part = rows[start : start + ROWS_PER_INSERT]
-            values = ", ".join(["(%s, %s, %s, %s, %s)"] * len(part))
-            cursor.execute(
-                f"INSERT INTO {table} (topic_id, seq, type, payload, created) VALUES {values}",  # noqa: S608
-                [
-                    value
-                    for row in part
-                    for value in (row.topic_id, row.seq, row.type, row.payload, created)
-                ],
-            )
+    """Store events in one statement per thousand."""
+    fields = ("topic_id", "seq", "type", "payload", "created")
+    insert_rows(Event, fields, [(*row, now) for row in rows])
 
 
 def positions(names: Iterable[str]) -> dict[str, Position]:

@@ -12,6 +12,7 @@ from django.db.models import Case, Exists, OuterRef, Subquery, Value, When
 from djwsbridge.chat.models import Membership, Profile, Role
 from djwsbridge.chat.store.users import user_ref
 from djwsbridge.chat.values import RoomKind, UserRef
+from djwsbridge.log.rows import find_rows
 from djwsbridge.protocol.frames import MAX_INTEGER
 
 if TYPE_CHECKING:
@@ -53,11 +54,9 @@ def find_access(actor: AbstractBaseUser, room_id: int) -> Access | None:
 
 
 def find_members(pairs: Iterable[tuple[int, Any]]) -> set[tuple[int, Any]]:
-    """Return which of these (room, user) are memberships; some others may be among them."""
-    rooms, users = zip(*pairs, strict=True)
-    possible = {room_id for room_id in rooms if room_id <= MAX_INTEGER}
-    rows = Membership.objects.filter(room_id__in=possible, user_id__in=set(users))
-    return set(rows.values_list("room_id", "user_id"))
+    """Return which of these (room, user) are memberships."""
+    possible = [pair for pair in pairs if pair[0] <= MAX_INTEGER]  # more than the column holds
+    return find_rows(Membership, ("room_id", "user_id"), possible)
 
 
 def add_member(actor: AbstractBaseUser, room_id: int, *, last_seq: int) -> bool:

@@ -11,6 +11,7 @@ from django.db.models import OuterRef, Subquery
 from djwsbridge.chat.models import Message, Room
 from djwsbridge.chat.store.users import user_ref
 from djwsbridge.chat.values import MessageView
+from djwsbridge.log.rows import find_rows, insert_rows
 
 __all__ = [
     "add_messages",
@@ -28,17 +29,14 @@ def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
         IntegrityError: a sender has stored a message with this `client_message_id` before.
     """
     # In one order everywhere: transactions that store the same ids must not wait for each other.
-    ordered = sorted(messages, key=lambda pair: pair[1].client_message_id)
-    Message.objects.bulk_create(
-        Message(
-            room_id=view.room,
-            seq=view.seq,
-            sender_id=sender_id,
-            body=view.body,
-            client_message_id=view.client_message_id,
-            created=view.created,
-        )
-        for sender_id, view in ordered
+    ordered = sorted(messages, key=lambda pair: pair[1].client_message_id.int)
+    insert_rows(
+        Message,
+        ("room_id", "seq", "sender_id", "body", "client_message_id", "created"),
+        [
+            (view.room, view.seq, sender_id, view.body, view.client_message_id, view.created)
+            for sender_id, view in ordered
+        ],
     )
 
 
@@ -49,7 +47,10 @@ def erase_messages(room_id: int, seqs: Iterable[int]) -> int:
 
 def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUID], MessageView]:
     """Return which of these (sender, `client_message_id`) were stored before, and what."""
-    senders, ids = zip(*keys, strict=True)
+    found = find_rows(Message, ("sender_id", "client_message_id"), keys)
+    if not found:  # as nearly always: few sends are retries
+        return {}
+    senders, ids = zip(*found, strict=True)
     rows = Message.objects.filter(sender_id__in=set(senders), client_message_id__in=set(ids))
     return {
         (row.sender_id, row.client_message_id): _message_view(row)

@@ -1,0 +1,195 @@
+"""Many rows of a model at once, by statements that are written once: what every group of messages waits for.
+
+The ORM writes a statement anew for each call and prepares each value of each row; for a group of 64 messages that takes
+several times as long as the database does. Here the text of a statement does not depend on the number of rows, so it is
+written once and the database driver knows it again, and the rows travel as one value. This module and `log.store` are
+the only ones in the library that hold SQL; where a database or the type of a field is unknown here, the ORM does it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import msgspec
+from django.db import connections, models, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["find_rows", "insert_rows"]
+
+ROWS_AT_ONCE = 1_000  # of one statement, so that no text gets out of hand
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
+Model = type[models.Model]
+
+# Fields whose values are stored as they are, or as JSON writes them. Exactly these classes: others may think otherwise.
+_PLAIN_FIELDS = frozenset(
+    {
+        models.AutoField,
+        models.BigAutoField,
+        models.BigIntegerField,
+        models.CharField,
+        models.IntegerField,
+        models.PositiveBigIntegerField,
+        models.PositiveIntegerField,
+        models.TextField,
+        models.DateTimeField,
+        models.UUIDField,
+    }
+)
+_encode = msgspec.json.Encoder().encode
+
+
+def insert_rows(model: Model, fields: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Store rows in one statement per thousand; what the fields leave out gets the database's own default.
+
+    Args:
+        model: of the rows. No `save` is called, as with `bulk_create`.
+        fields: their names, of a foreign key that of its column's value (`room_id`).
+        rows: the values of these fields.
+
+    Raises:
+        IntegrityError: a row contradicts a constraint.
+    """
+    connection = connections[router.db_for_write(model)]
+    if not _is_known(model, tuple(fields), connection.vendor):
+        made = [model(**dict(zip(fields, row, strict=True))) for row in rows]
+        _all(model, connection.alias).bulk_create(made)
+        return
+    statement = _insert_statement(model, tuple(fields), connection.alias, connection.vendor)
+    with connection.cursor() as cursor:
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            if connection.vendor == "sqlite":
+                cursor.executemany(statement, _adapt(part, connection))
+            else:
+                cursor.execute(statement, [_as_text([dict(zip(fields, row)) for row in part])])  # noqa: B905
+
+
+def find_rows(model: Model, fields: Sequence[str], keys: Iterable[Row]) -> set[Row]:
+    """Return which of these values of some fields are those of a row, in one statement.
+
+    Args:
+        model: of the rows.
+        fields: the names of the fields, as for `insert_rows`; an index on them is what makes it quick.
+        keys: values of these fields.
+    """
+    wanted = list(keys)
+    connection = connections[router.db_for_write(model)]
+    if not _is_known(model, tuple(fields), connection.vendor):
+        return _find_portably(model, fields, wanted, connection.alias)
+    statement = _find_statement(model, tuple(fields), connection.alias, connection.vendor)
+    if connection.vendor == "sqlite":
+        text = _as_text(_adapt(wanted, connection))
+    else:
+        names = [*fields, "position"]
+        text = _as_text([dict(zip(names, (*key, n))) for n, key in enumerate(wanted)])  # noqa: B905
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [text])
+        return {wanted[position] for (position,) in cursor.fetchall()}
+
+
+def _find_portably(
+    model: Model, fields: Sequence[str], wanted: Sequence[Row], alias: str
+) -> set[Row]:
+    if not wanted:
+        return set()
+    columns = zip(fields, zip(*wanted, strict=True), strict=True)
+    same = {f"{name}__in": set(values) for name, values in columns}
+    return set(wanted) & set(_all(model, alias).filter(**same).values_list(*fields))
+
+
+def _all(model: Model, alias: str) -> models.QuerySet[Any]:
+    return models.QuerySet(model, using=alias)
+
+
+@functools.cache
+def _is_known(model: Model, fields: tuple[str, ...], vendor: str) -> bool:
+    """Say whether this module has the statements for these fields."""
+    return vendor in {"sqlite", "postgresql"} and all(
+        type(_value_field(model, name)) in _PLAIN_FIELDS for name in fields
+    )
+
+
+def _value_field(model: Model, name: str) -> Any:
+    """Return the field that says what the values of a column are: of a foreign key, that of what it points to."""
+    field = _field(model, name)
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return field
+
+
+def _field(model: Model, name: str) -> models.Field[Any, Any]:
+    return cast("models.Field[Any, Any]", model._meta.get_field(name))
+
+
+@functools.cache
+def _insert_statement(model: Model, fields: tuple[str, ...], alias: str, vendor: str) -> str:
+    connection = connections[alias]
+    table, columns = _names(model, fields, connection)
+    if vendor == "sqlite":
+        values = ", ".join(["%s"] * len(fields))
+        return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608
+    wanted = ", ".join(connection.ops.quote_name(name) for name in fields)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {wanted} FROM "  # noqa: S608
+        f"json_to_recordset(CAST(%s AS json)) AS wanted ({_types(model, fields, connection)})"
+    )
+
+
+@functools.cache
+def _find_statement(model: Model, fields: tuple[str, ...], alias: str, vendor: str) -> str:
+    connection = connections[alias]
+    table, columns = _names(model, fields, connection)
+    if vendor == "sqlite":
+        same = " AND ".join(
+            f"{table}.{column} = json_extract(wanted.value, '$[{n}]')"
+            for n, column in enumerate(columns)
+        )
+        return (
+            f"SELECT wanted.key FROM json_each(%s) AS wanted "  # noqa: S608
+            f"WHERE EXISTS (SELECT 1 FROM {table} WHERE {same})"
+        )
+    same = " AND ".join(
+        f"{table}.{column} = wanted.{connection.ops.quote_name(name)}"
+        for name, column in zip(fields, columns, strict=True)
+    )
+    return (
+        f"SELECT wanted.position FROM json_to_recordset(CAST(%s AS json)) AS wanted "  # noqa: S608
+        f"(position integer, {_types(model, fields, connection)}) "
+        f"WHERE EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    )
+
+
+def _names(
+    model: Model, fields: Sequence[str], connection: BaseDatabaseWrapper
+) -> tuple[str, list[str]]:
+    """Return the names of the table and of the columns, quoted."""
+    quote = connection.ops.quote_name
+    columns = [quote(str(_field(model, name).column)) for name in fields]
+    return quote(model._meta.db_table), columns
+
+
+def _types(model: Model, fields: Sequence[str], connection: BaseDatabaseWrapper) -> str:
+    """Return the columns of a table of wanted rows: `"room_id" bigint, …`."""
+    quote = connection.ops.quote_name
+    return ", ".join(f"{quote(name)} {_field(model, name).db_type(connection)}" for name in fields)
+
+
+def _adapt(rows: Iterable[tuple[Any, ...]], connection: BaseDatabaseWrapper) -> list[list[Any]]:
+    """Return rows as SQLite stores them: it has no type for an identifier, nor for a moment."""
+    adapters: Mapping[type, Callable[[Any], Any]] = {
+        uuid.UUID: lambda value: value.hex,
+        dt.datetime: functools.cache(connection.ops.adapt_datetimefield_value),
+    }
+    return [
+        [adapters[type(value)](value) if type(value) in adapters else value for value in row]
+        for row in rows
+    ]
+
+
+def _as_text(rows: object) -> str:
+    return _encode(rows).decode()
