@@ -53,7 +53,7 @@ POLL_INTERVAL = 0.02  # seconds between two looks at a condition
 # A test process that is killed stops no server; then the kernel does.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
 
-ServerName = Literal["daphne", "uvicorn"]
+ServerName = Literal["daphne", "uvicorn", "fast"]
 
 # How each server is started, with the limits of the shipped deployment. Daphne has none for frames: its option binds
 # what the server sends as well, and a long history is longer than a frame may be.
@@ -67,6 +67,14 @@ SERVERS: dict[ServerName, tuple[str, ...]] = {
         *("uvicorn", "--host", "127.0.0.1", "--port", "{port}"),
         *("--log-level", "warning", "--no-access-log"),
         *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
+        *("--timeout-graceful-shutdown", "20"),
+        "{application}",
+    ),
+    "fast": (  # uvicorn with our protocol classes
+        *("uvicorn", "--host", "127.0.0.1", "--port", "{port}"),
+        *("--log-level", "warning", "--no-access-log"),
+        *("--ws", "djwsbridge.server:WebSocketProtocol"),
+        *("--http", "djwsbridge.server:HTTPProtocol"),
         *("--timeout-graceful-shutdown", "20"),
         "{application}",
     ),
@@ -232,7 +240,7 @@ class Process:
 
 
 class Site(Process):
-    """A site under Daphne or uvicorn; `start`, `stop`, `kill` and `start` again keep its port."""
+    """A site under one of `SERVERS`; `start`, `stop`, `kill` and `start` again keep its port."""
 
     def __init__(
         self,

@@ -5,10 +5,12 @@ docs/reference/settings.md describes each; a test compares the two.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from django.conf import settings as django_settings
+from django.core.signals import setting_changed
 
 from djwsbridge.protocol.server import Limits, RateLimit
 
@@ -97,8 +99,9 @@ class Settings:
 
     SERVICE_THREADS = Setting(8)  # in which services talk to the database
 
+    @functools.cached_property
     def limits(self) -> Limits:
-        """Return the bounds of one connection as the protocol wants them."""
+        """Return the bounds of one connection as the protocol wants them: one object for all connections."""
         return Limits(
             frame_bytes=self.FRAME_BYTES,
             connect_timeout=self.CONNECT_TIMEOUT,
@@ -108,3 +111,10 @@ class Settings:
 
 
 settings = Settings()
+
+
+def _forget_limits(**_: object) -> None:
+    vars(settings).pop("limits", None)
+
+
+setting_changed.connect(_forget_limits, dispatch_uid="djwsbridge.limits")

@@ -1,19 +1,31 @@
 """This node's registry: which connections listen to which topic.
 
 One thread, one event loop: the hub is only touched from the loop that serves the connections, so it needs no lock.
+
+A push is written once for each dialect. Where the server lets us write frames ourselves (`protocol.wire`) it is framed
+once, too, and what is pushed on a topic within one turn of the loop leaves in one write per reader: the system call is
+what a delivery costs, and that saves all but one of them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 from djwsbridge.protocol.server import Dialect
+from djwsbridge.protocol.wire import text_frame
 
 __all__ = ["Hub", "Subscriber"]
 
 logger = logging.getLogger("djwsbridge.hub")
+
+JOINED_BYTES = (
+    262_144  # of one topic that wait for the end of the turn; beyond it they are written at once
+)
+
+Write = Callable[[bytes], None]
 
 
 class Subscriber(Protocol):
@@ -23,35 +35,108 @@ class Subscriber(Protocol):
     def dialect(self) -> Dialect:
         """Return how its frames look."""
 
+    @property
+    def write(self) -> Write | None:
+        """Return what takes ready frames; None while it wants texts: no wire, or a reader that is slow.
+
+        Whoever changes it tells the hub (`Hub.refresh`).
+        """
+
     def push(self, text: str) -> None:
         """Take one frame for this connection. Must return at once and must not raise."""
+
+
+class _Group:
+    """The subscribers of one topic that speak one dialect."""
+
+    __slots__ = ("frames", "readers", "size", "writers")
+
+    def __init__(self) -> None:
+        # Who takes texts, and who takes ready frames, in order of subscription. Nobody is in both.
+        self.readers: dict[Subscriber, None] = {}
+        self.writers: dict[Subscriber, Write] = {}
+        # Ready frames for the writers that wait for the end of this turn of the loop, and their bytes.
+        self.frames: list[bytes] = []
+        self.size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.readers or self.writers)
+
+    def put(self, subscriber: Subscriber) -> None:
+        """Add a subscriber, or move it to where it belongs now."""
+        write = subscriber.write
+        if write is None:
+            self.writers.pop(subscriber, None)
+            self.readers[subscriber] = None
+        else:
+            self.readers.pop(subscriber, None)
+            self.writers[subscriber] = write
+
+    def discard(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber, if it is there."""
+        self.readers.pop(subscriber, None)
+        self.writers.pop(subscriber, None)
+
+    def __contains__(self, subscriber: Subscriber) -> bool:
+        return subscriber in self.writers or subscriber in self.readers
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        yield from list(self.writers)
+        yield from list(self.readers)
+
+    def deliver(self, text: str) -> None:
+        """Hand a text to the readers, and note its frame for the writers; `flush` writes it."""
+        for reader in list(self.readers):
+            reader.push(text)
+        if self.writers:
+            frame = text_frame(text)
+            self.frames.append(frame)
+            self.size += len(frame)
+
+    def flush(self) -> None:
+        """Write what has come together, in one piece per writer."""
+        frames = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames, self.size = [], 0
+        for write in list(self.writers.values()):
+            write(frames)
 
 
 class Hub:
     """Topic → subscriptions of this node."""
 
     def __init__(self) -> None:
-        # Topic → dialect → subscribers in order of subscription. No empty inner mapping is kept.
-        self._topics: dict[str, dict[Dialect, dict[Subscriber, None]]] = {}
+        # Topic → dialect → subscribers. No empty group, and no topic without one, is kept.
+        self._topics: dict[str, dict[Dialect, _Group]] = {}
+        # Groups with frames to be written at the end of this turn of the loop.
+        self._unwritten: dict[_Group, None] = {}
 
     def __contains__(self, topic: str) -> bool:
         return topic in self._topics
 
     def add(self, topic: str, subscriber: Subscriber) -> None:
-        """Let a subscriber listen to a topic; twice is once."""
-        self._topics.setdefault(topic, {}).setdefault(subscriber.dialect, {})[subscriber] = None
+        """Let a subscriber listen to a topic, to what is pushed from now on; twice is once."""
+        group = self._topics.setdefault(topic, {}).setdefault(subscriber.dialect, _Group())
+        self._flush(group)
+        group.put(subscriber)
 
     def remove(self, topic: str, subscriber: Subscriber) -> None:
         """End a subscription, if there is one."""
-        dialects = self._topics.get(topic)
-        if dialects is None or subscriber not in dialects.get(subscriber.dialect, ()):
+        group = self._group(topic, subscriber)
+        if group is None:
             return
-        subscribers = dialects[subscriber.dialect]
-        del subscribers[subscriber]
-        if not subscribers:
+        self._flush(group)
+        group.discard(subscriber)
+        if not group:
+            dialects = self._topics[topic]
             del dialects[subscriber.dialect]
             if not dialects:
                 del self._topics[topic]
+
+    def refresh(self, topic: str, subscriber: Subscriber) -> None:
+        """Learn that a subscriber's `write` has changed."""
+        group = self._group(topic, subscriber)
+        if group is not None:
+            group.put(subscriber)
 
     def topics(self) -> Collection[str]:
         """Return the topics that somebody here listens to."""
@@ -59,8 +144,8 @@ class Hub:
 
     def subscribers(self, topic: str) -> Iterator[Subscriber]:
         """Yield the subscribers of a topic; the caller may change the hub meanwhile."""
-        for subscribers in list(self._topics.get(topic, {}).values()):
-            yield from list(subscribers)
+        for group in list(self._topics.get(topic, {}).values()):
+            yield from group
 
     def deliver(self, topic: str, text: str) -> None:
         """Hand a push to every subscriber of its topic, written once per dialect.
@@ -69,12 +154,35 @@ class Hub:
             topic: where it was published.
             text: the push in the v1 dialect, as the engine carries it.
         """
-        for dialect, subscribers in list(self._topics.get(topic, {}).items()):
+        for dialect, group in list(self._topics.get(topic, {}).items()):
             try:
                 written = dialect.encode_push(text)
             except Exception:
                 logger.exception("A push on %s cannot be written in dialect %r.", topic, dialect)
                 continue
             if written is not None:
-                for subscriber in list(subscribers):
-                    subscriber.push(written)
+                group.deliver(written)
+                if group.size > JOINED_BYTES:
+                    self._flush(group)
+                elif group.frames:
+                    self._flush_later(group)
+
+    def _flush_later(self, group: _Group) -> None:
+        if not self._unwritten:
+            asyncio.get_running_loop().call_soon(self._flush_all)
+        self._unwritten[group] = None
+
+    def _flush_all(self) -> None:
+        unwritten, self._unwritten = self._unwritten, {}
+        for group in unwritten:
+            if group.frames:
+                group.flush()
+
+    def _flush(self, group: _Group) -> None:
+        """Write what waits before somebody comes or goes: it is for those who are there now."""
+        if group.frames:
+            group.flush()
+
+    def _group(self, topic: str, subscriber: Subscriber) -> _Group | None:
+        group = self._topics.get(topic, {}).get(subscriber.dialect)
+        return group if group is not None and subscriber in group else None

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Protocol, cast
 
 from channels.layers import get_channel_layer
@@ -42,6 +42,7 @@ from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.reconciler import Reconciler
 from djwsbridge.sequencer import seq_of
 from djwsbridge.subscriptions import Subscriptions
+from djwsbridge.wheel import SLOT, Wheel
 
 __all__ = [
     "ENGINES",
@@ -65,13 +66,13 @@ GOSSIP_INTERVAL = (
 )
 
 
-class Member(Subscriber, Protocol):
+class Member(Subscriber, Hashable, Protocol):
     """What the runtime needs of a connection, besides what the hub needs."""
 
     async def subscribe(self, topic: str) -> None: ...
     async def unsubscribe(self, topic: str) -> None: ...
     async def revalidate(self, *, ended_session: str | None) -> None: ...
-    def check(self, *, now: float) -> None: ...
+    def check(self, *, now: float) -> float: ...
     def move_away(self, *, after: float) -> None: ...
 
 
@@ -146,6 +147,8 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         # Every connection from its accept to its end.
         self.members: set[Member] = set()
+        # When to look at the deadlines of each.
+        self._wheel: Wheel[Member] = Wheel()
         self.subscriptions = Subscriptions(
             self.engine,
             self.hub,
@@ -341,16 +344,29 @@ class Runtime:
                 self._tell(self.presence.beat())
                 self.announce(self.presence.expire(now=self.loop.time()))
 
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def watch(self, member: Member, *, within: float) -> None:
+        """Look at the deadlines of a connection in so many seconds, or earlier."""
+        self._wheel.put(member, self.loop.time() + within)
+
+    def unwatch(self, member: Member) -> None:
+        """Look at a connection no more."""
+        self._wheel.discard(member)
+
     async def _watch(self) -> None:
-        """Look at every connection once a second: deadlines need no timer each."""
+        """Look at each connection when there may be something to see: deadlines need no timer each."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(SLOT)
             now = self.loop.time()
-            for member in list(self.members):
+            for member in self._wheel.take(now):
                 try:
-                    member.check(now=now)
+                    wait = member.check(now=now)
                 except Exception:
                     logger.exception("The deadlines of a connection cannot be checked.")
+                    wait = 1.0
+                if member in self.members:
+                    self._wheel.put(member, now + wait)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -54,11 +54,11 @@ def test_the_defaults_are_those_that_were_promised() -> None:
 
 
 def test_the_limits_of_a_connection_follow_the_settings(settings: Any) -> None:
-    assert ours.limits() == Limits()
+    assert ours.limits == Limits()
     settings.DJWSBRIDGE_FRAME_BYTES = 10
     settings.DJWSBRIDGE_FRAME_RATE = [5, 1.0]
     settings.DJWSBRIDGE_CONNECT_TIMEOUT = 1.0
     settings.DJWSBRIDGE_SILENCE_TIMEOUT = 2.0
-    assert ours.limits() == Limits(
+    assert ours.limits == Limits(
         frame_bytes=10, connect_timeout=1.0, silence_timeout=2.0, frames=RateLimit(5, 1.0)
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import Heartbeat
 from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.protocol.server import Dialect
+from djwsbridge.protocol.wire import text_frame
 
 V1 = Codec([Heartbeat])
 PLAIN = PlainDialect()
@@ -23,12 +26,24 @@ SIGNAL = encode_push("signal", topic="user.7", data={"n": 1})
 class Reader:
     """A subscriber that keeps what it gets."""
 
+    write: Any = None
+
     def __init__(self, dialect: Dialect = V1) -> None:
         self.dialect = dialect
         self.got: list[str] = []
 
     def push(self, text: str) -> None:
         self.got.append(text)
+
+
+class FrameReader(Reader):
+    """A subscriber that takes ready frames, as long as it wants to."""
+
+    def __init__(self, dialect: Dialect = V1) -> None:
+        super().__init__(dialect)
+        # What was written to it, one item per write.
+        self.written: list[bytes] = []
+        self.write: Any = self.written.append
 
 
 class CountingDialect(PlainDialect):
@@ -175,3 +190,103 @@ def test_the_hub_is_what_was_added_and_not_removed(steps: list[tuple[str, int, i
     for topic, people in held.items():
         assert topic in hub
         assert set(hub.subscribers(topic)) == people
+
+
+# -- ready frames -----------------------------------------------------------------------------------------------------
+
+
+def pushes(count: int) -> list[str]:
+    return [encode_push("signal", topic="user.7", data={"n": number}) for number in range(count)]
+
+
+async def test_what_is_pushed_in_one_turn_leaves_in_one_write() -> None:
+    hub, readers = Hub(), [FrameReader() for _ in range(3)]
+    for reader in readers:
+        hub.add("user.7", reader)
+    texts = pushes(5)
+    for text in texts:
+        hub.deliver("user.7", text)
+    assert [reader.written for reader in readers] == [[], [], []]
+    await asyncio.sleep(0)
+    assert all(
+        reader.written == [b"".join(map(text_frame, texts))] and not reader.got
+        for reader in readers
+    )
+    assert len({id(reader.written[0]) for reader in readers}) == 1
+
+
+async def test_turns_and_topics_are_written_apart() -> None:
+    hub, reader, (first, second) = Hub(), FrameReader(), pushes(2)
+    hub.add("user.7", reader)
+    hub.add("user.8", reader)
+    hub.deliver("user.7", first)
+    hub.deliver("user.8", second)
+    await asyncio.sleep(0)
+    hub.deliver("user.7", second)
+    await asyncio.sleep(0)
+    assert reader.written == [text_frame(text) for text in (first, second, second)]
+
+
+async def test_who_comes_gets_nothing_of_before_and_who_goes_nothing_of_after() -> None:
+    hub, first, second = Hub(), FrameReader(), FrameReader()
+    one, two, three = pushes(3)
+    hub.add("user.7", first)
+    hub.deliver("user.7", one)
+    hub.add("user.7", second)
+    hub.deliver("user.7", two)
+    hub.remove("user.7", first)
+    hub.deliver("user.7", three)
+    await asyncio.sleep(0)
+    assert first.written == [text_frame(one), text_frame(two)]
+    assert second.written == [text_frame(two), text_frame(three)]
+
+
+async def test_very_much_is_not_kept_until_the_end_of_the_turn() -> None:
+    hub, reader = Hub(), FrameReader()
+    hub.add("user.7", reader)
+    text = encode_push("signal", topic="user.7", data={"text": "x" * 200_000})
+    hub.deliver("user.7", text)
+    assert not reader.written
+    hub.deliver("user.7", text)
+    assert reader.written == [text_frame(text) * 2]
+
+
+async def test_a_reader_that_becomes_slow_within_a_write_is_offered_texts_from_then_on() -> None:
+    hub, quick = Hub(), FrameReader()
+
+    class Slow(FrameReader):
+        def fill(self, frames: bytes) -> None:
+            self.written.append(frames)
+            self.write = None
+            hub.refresh("user.7", self)
+
+    slow = Slow()
+    slow.write = slow.fill
+    hub.add("user.7", slow)
+    hub.add("user.7", quick)
+    one, two, three = pushes(3)
+    hub.deliver("user.7", one)
+    await asyncio.sleep(0)
+    hub.deliver("user.7", two)
+    await asyncio.sleep(0)
+    assert (slow.written, slow.got) == ([text_frame(one)], [two])
+    slow.write = slow.written.append
+    hub.refresh("user.7", slow)
+    hub.deliver("user.7", three)
+    await asyncio.sleep(0)
+    assert (slow.written, slow.got) == ([text_frame(one), text_frame(three)], [two])
+    assert quick.written == [text_frame(text) for text in (one, two, three)]
+    hub.refresh("user.8", slow)  # not there: nothing happens
+    assert "user.8" not in hub
+
+
+async def test_each_dialect_has_its_own_frames() -> None:
+    hub, modern, seed, texts = Hub(), FrameReader(V1), FrameReader(PLAIN), Reader(V1)
+    for reader in (modern, seed, texts):
+        hub.add("user.7", reader)
+    hub.deliver("user.7", SIGNAL)
+    await asyncio.sleep(0)
+    assert modern.written == [text_frame(SIGNAL)]
+    assert seed.written == [text_frame('{"n":1}')]
+    assert texts.got == [SIGNAL]
+    assert set(hub.subscribers("user.7")) == {modern, seed, texts}

@@ -38,6 +38,7 @@ class Server:
     """A node that serves in a thread of its own, as a server process would; user 7 is connected."""
 
     dialect = Codec([Heartbeat])
+    write = None
 
     def __init__(self) -> None:
         self.got: list[str] = []

@@ -63,6 +63,7 @@ class Reader:
     """A connection as the node sees it."""
 
     dialect = Codec([Heartbeat])
+    write = None
 
     def __init__(self, node: Runtime | None = None) -> None:
         self.node = node

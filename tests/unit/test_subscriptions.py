@@ -39,6 +39,7 @@ class Moody(MemoryEngine):
 
 class Reader:
     dialect: Any = object()
+    write = None
 
     def push(self, text: str) -> None:
         raise AssertionError("nothing is pushed here")

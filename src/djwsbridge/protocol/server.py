@@ -7,6 +7,7 @@ told, or the reason to close. It never asks a clock and never sends.
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
@@ -82,6 +83,8 @@ class Limits:
 class WindowCounter:
     """Count what happened in a sliding window; holds at most `limit.count` times."""
 
+    __slots__ = ("_times", "limit")
+
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
         # When each counted thing happened, oldest first.
@@ -115,6 +118,19 @@ class ServerProtocol:
         now: seconds of a monotonic clock, as in every later call.
     """
 
+    __slots__ = (
+        "_bad_frames",
+        "_breach_ends",
+        "_breaches",
+        "_frames",
+        "_opened",
+        "_rejected",
+        "dialect",
+        "last_seen",
+        "limits",
+        "state",
+    )
+
     def __init__(self, dialect: Dialect, limits: Limits, *, now: float) -> None:
         self.dialect = dialect
         self.limits = limits
@@ -124,8 +140,9 @@ class ServerProtocol:
         # When the connection was accepted.
         self._opened = now
         self._frames = WindowCounter(limits.frames)
-        self._bad_frames = WindowCounter(limits.bad_frames)
-        self._breaches = WindowCounter(limits.breaches)
+        # Made when there is something to count: most connections never need them.
+        self._bad_frames: WindowCounter | None = None
+        self._breaches: WindowCounter | None = None
         # A breach lasts until the client may go on; what it had already sent belongs to the same breach.
         self._breach_ends = now
         self._rejected = 0
@@ -170,6 +187,14 @@ class ServerProtocol:
             error = CommandError(ErrorCode.AUTH_REQUIRED, "No sign of life for too long.")
             return CloseConnection(CloseCode.HEARTBEAT_LOST, error)
         return None
+
+    def quiet_for(self, *, now: float) -> float:
+        """Return the seconds in which `check` has nothing to say, if nothing comes in."""
+        if self.state is State.CONNECTING:
+            return max(0.0, self._opened + self.limits.connect_timeout - now)
+        if self.state is State.OPEN and self.dialect.name is not None:
+            return max(0.0, self.last_seen + self.limits.silence_timeout - now)
+        return math.inf
 
     def move(self, state: State) -> None:
         """Enter another state; a transition that makes no sense is a mistake of the caller."""
@@ -219,6 +244,7 @@ class ServerProtocol:
         if now >= self._breach_ends:
             self._breach_ends = now + wait
             self._rejected = 0
+            self._breaches = self._breaches or WindowCounter(self.limits.breaches)
             one_too_many = self._breaches.add(now) > 0
         self._rejected += 1
         if one_too_many or self._rejected > self.limits.rejected:
@@ -227,5 +253,8 @@ class ServerProtocol:
 
     def _count_bad_frame(self, error: CommandError, now: float) -> None:
         """Close after too many frames that were no JSON objects of this protocol."""
-        if error.code in (ErrorCode.BAD_JSON, ErrorCode.BAD_FRAME) and self._bad_frames.add(now):
+        if error.code not in (ErrorCode.BAD_JSON, ErrorCode.BAD_FRAME):
+            return
+        self._bad_frames = self._bad_frames or WindowCounter(self.limits.bad_frames)
+        if self._bad_frames.add(now):
             raise CloseConnection(CloseCode.BAD_PROTOCOL, error)

@@ -15,7 +15,7 @@ from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.auth.handshake import header
 
-__all__ = ["Admission", "address_of", "admission_of", "count_guess", "count_send"]
+__all__ = ["Admission", "address_of", "admission_of", "count_everywhere", "count_guess"]
 
 GUESSES = RateLimit(20, 60.0)  # credentials that were no good, per address
 MAX_COUNTERS = 100_000  # users or addresses that are remembered; beyond it the oldest are forgotten
@@ -71,12 +71,9 @@ class Admission:
         return _counter(self._guesses, address, GUESSES).add(now)
 
 
-async def count_send(runtime: Runtime, user_id: str, *, now: float) -> float:
-    """Count one message of a user, over all nodes where the engine counts; returns 0.0, or the seconds to wait."""
+async def count_everywhere(runtime: Runtime, user_id: str, *, now: float) -> float:
+    """Count one message of a user, counted here already, over all nodes; returns 0.0, or the seconds to wait."""
     here = admission_of(runtime).sends_of(user_id)
-    wait = here.add(now)
-    if wait:
-        return wait
     limit = here.limit
     total = await runtime.engine.count(f"sends:{user_id}", seconds=limit.seconds)
     if total is None and runtime.engine.counts:
@@ -101,7 +98,10 @@ _admissions: WeakKeyDictionary[Runtime, Admission] = WeakKeyDictionary()
 
 def admission_of(runtime: Runtime) -> Admission:
     """Return the counters of a node."""
-    return _admissions.setdefault(runtime, Admission())
+    admission = _admissions.get(runtime)
+    if admission is None:
+        admission = _admissions[runtime] = Admission()
+    return admission
 
 
 def address_of(scope: Mapping[str, Any]) -> str:

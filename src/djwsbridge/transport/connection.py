@@ -1,7 +1,7 @@
-"""One WebSocket, from accept to close: carries frames between the ASGI server and the protocol.
+"""One WebSocket, from accept to close: carries frames between the server and the protocol.
 
 Rules are elsewhere: what may come when in `protocol.server`, what a command does in its handler, who may connect in
-`transport.auth`. This module reads, writes, and keeps time.
+`transport.auth`. How a server serves it is in `transport.serving`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from djwsbridge.presence import Person
 from djwsbridge.protocol.codec import decode_push, encode_push
 from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
-from djwsbridge.protocol.frames import Command, PlainMessage
+from djwsbridge.protocol.frames import PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
+from djwsbridge.protocol.wire import Wire
 from djwsbridge.threads import run_service
-from djwsbridge.transport import registry
-from djwsbridge.transport.admission import address_of, admission_of, count_send
+from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.credential import CredentialWatch
 from djwsbridge.transport.failures import (
     CLOSE_TIMEOUT,
     DATABASE_DOWN,
-    cut,
     failure_of,
-    send_close,
     try_later,
 )
+from djwsbridge.transport.inbox import Inbox
 from djwsbridge.transport.node import node_of
 from djwsbridge.transport.send_queue import SendQueue
 from djwsbridge.transport.topics import Topics
+from djwsbridge.transport.wire_queue import WireQueue
 
 __all__ = ["Connection", "Consumer"]
 
@@ -48,10 +48,10 @@ logger = logging.getLogger("djwsbridge.connection")
 # neither does a lost network that comes back.
 LINGER_AFTER_CLOSE = 2.0
 LINGER_AFTER_LOSS = 15.0
-# Send queues full that may be on their way to a client that has sent nothing since; where the server does not wait.
-UNCONFIRMED = 2
 LEAVE_TIME = 1.0  # seconds in which a client that was told to go may do so by itself
 COME_BACK = (0.5, 2.0)  # seconds after which one that comes to a node about to end tries again
+SLOW_LOOK = 1.0  # seconds between two looks at a slow reader
+REST = 60.0  # seconds between two looks at a connection of which nothing is expected
 # Codes after which nobody comes back by itself.
 _FINAL_CODES = frozenset(
     {CloseCode.NORMAL, CloseCode.GOING_AWAY}
@@ -75,7 +75,7 @@ class Consumer(Protocol):
     async def disconnected(self, close_code: int) -> None:
         """Called when it is over, if `connected` was."""
 
-    async def receive(self, message: PlainMessage) -> object:
+    def receive(self, message: PlainMessage) -> Awaitable[None]:
         """Carry out a frame of the plain dialect, or `user.send`."""
 
 
@@ -84,8 +84,6 @@ class Connection:
 
     Args:
         scope: of the ASGI application.
-        receive: likewise.
-        send: likewise.
         dialect: how its frames look.
     """
 
@@ -96,18 +94,16 @@ class Connection:
         "_closing",
         "_connected",
         "_credential",
-        "_executing",
+        "_end",
         "_missed",
-        "_moving",
-        "_receive",
-        "_send",
-        "_task",
         "_topics",
+        "_wire",
         "address",
         "connection_id",
         "consumer",
         "dialect",
         "handshake_identity",
+        "inbox",
         "person",
         "protocol",
         "queue",
@@ -115,23 +111,21 @@ class Connection:
         "scope",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect) -> None:
+    def __init__(self, scope: Scope, *, dialect: Dialect) -> None:
         self.runtime = runtimes.current()
         self.connection_id = uuid.uuid4().hex
         self.scope = scope
         self.address = address_of(scope)
         self.dialect = dialect
-        self.protocol = ServerProtocol(dialect, settings.limits(), now=self.runtime.loop.time())
-        self.queue = SendQueue(
-            send,
-            limit=settings.SEND_QUEUE_BYTES,
-            on_drained=self._tell_missed,
-            on_failed=self._on_send_failed,
-            unconfirmed=None if _waits(scope) else UNCONFIRMED * settings.SEND_QUEUE_BYTES,
-        )
-        # Topic → newest seq of the pushes that were withheld from a slow reader.
-        self._missed: dict[str, int] = {}
-        # The object of the developer's class; set by the endpoint before `run`.
+        self.protocol = ServerProtocol(dialect, settings.limits, now=self.runtime.loop.time())
+        # What comes in, and what goes out and how it ends; for these see `enter`.
+        self.inbox = Inbox(self, on_changed=self._update_reading)
+        self.queue: SendQueue | WireQueue
+        self._end: Callable[[CloseConnection], Awaitable[None]]
+        self._wire: Wire | None = None
+        # Topic → newest seq of the pushes that were withheld from a slow reader; None while there are none.
+        self._missed: dict[str, int] | None = None
+        # The object of the developer's class; set by the endpoint before anything else.
         self.consumer: Consumer
         # Whom the handshake has named; None when it carried no credential.
         self.handshake_identity: Identity | None = None
@@ -140,16 +134,10 @@ class Connection:
         self._credential = CredentialWatch()
         # Whether the consumer was told that the user is there.
         self._connected = False
-        self._receive = receive
-        self._send = send
         self._topics = Topics(self)
         # Set once this side has begun to close.
         self._closing: asyncio.Task[None] | None = None
         self._close_code = int(CloseCode.GOING_AWAY)
-        # Whether a command is being carried out, and whether the connection is closed after it.
-        self._executing = False
-        self._moving = False
-        self._task: asyncio.Task[Any] | None = None
 
     @property
     def user(self) -> AbstractBaseUser:
@@ -165,22 +153,24 @@ class Connection:
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Serve the accepted connection until it ends."""
-        self._task = asyncio.current_task()
-        self.runtime.members.add(self)
-        try:
-            await self._begin()
-            await self._read()
-        except asyncio.CancelledError:
-            if self._closing is None or not self._closing.done():
-                raise  # the server stops; otherwise it was our own last resort, see `_finish`
-        finally:
-            self.runtime.members.discard(self)
-            self.queue.drop()
-            await self._leave()
+    def enter(
+        self,
+        queue: SendQueue | WireQueue,
+        end: Callable[[CloseConnection], Awaitable[None]],
+        wire: Wire | None = None,
+    ) -> None:
+        """Take part in the life of the node.
 
-    async def _begin(self) -> None:
+        Args:
+            queue: takes what goes out.
+            end: closes the connection when everything is written.
+            wire: reads from the peer, where it is not read by `receive`.
+        """
+        self.queue, self._end, self._wire = queue, end, wire
+        self.runtime.members.add(self)
+        self.runtime.watch(self, within=self.protocol.limits.connect_timeout)
+
+    async def begin(self) -> None:
         """Start the node if this is its first connection, and let in one that needs no `connect`."""
         try:
             node = node_of(self.runtime)
@@ -197,6 +187,7 @@ class Connection:
             self.close(try_later(failure_of(error).code))
         except Exception as error:  # noqa: BLE001  the developer's class failed; failure_of logs it
             self.close(CloseConnection(CloseCode.INTERNAL, failure_of(error)))
+        self.inbox.go_on()
 
     async def _open_plain(self) -> None:
         if self.handshake_identity is None:
@@ -213,7 +204,7 @@ class Connection:
         if not admission.admit_user(str(identity.user.pk)):
             error = CommandError(ErrorCode.TOO_MANY, "You have too many connections open.")
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
-        self._credential.accept(identity, now=self.runtime.loop.time())
+        self._accept(identity)
         try:
             self.person = Person(_wire_id(self.user_id), identity.user.get_username())
             await self._subscribe_first()
@@ -243,6 +234,21 @@ class Connection:
         topics = await run_service(self._list_topics)
         await self._topics.join(topics[: settings.SUBSCRIPTIONS - 1])
 
+    @property
+    def is_closing(self) -> bool:
+        """Say whether this side has begun to close."""
+        return self._closing is not None
+
+    @property
+    def has_closed(self) -> bool:
+        """Say whether this side has closed."""
+        return self._closing is not None and self._closing.done()
+
+    def note_end(self, code: int) -> None:
+        """Learn with which code the peer has ended the connection; if this side has closed it, its own counts."""
+        if self._closing is None:
+            self._close_code = code
+
     def close(self, reason: CloseConnection) -> None:
         """Say why, write what waits, and end the connection; the first call decides."""
         if self._closing is None:
@@ -251,14 +257,11 @@ class Connection:
             self.protocol.move(State.CLOSED)
             if reason.close_code is not CloseCode.RESTART:  # `reconnect` has said it
                 self.queue.put(self.dialect.encode_farewell(reason.error))
+            self.queue.seal()
 
     async def _finish(self, reason: CloseConnection) -> None:
         await self.queue.finish(CLOSE_TIMEOUT)
-        if not await send_close(self.scope, self._send, reason):
-            cut(self._send)
-        # The server now tells `_read` that the peer is gone; should it forget to, this does.
-        if self._task is not None:
-            self.runtime.loop.call_later(CLOSE_TIMEOUT, self._task.cancel)
+        await self._end(reason)
 
     def move_away(self, *, after: float, come_back: float | None = None) -> None:
         """Send the client to another node, and close when what is being carried out has ended.
@@ -274,16 +277,19 @@ class Connection:
         self.runtime.loop.call_later(after, self._restart)
 
     def _restart(self) -> None:
-        if self._executing:
-            self._moving = True
-        else:
-            self.close(CloseConnection(CloseCode.RESTART, CommandError(ErrorCode.BUSY)))
+        self.inbox.call_when_idle(
+            lambda: self.close(CloseConnection(CloseCode.RESTART, CommandError(ErrorCode.BUSY)))
+        )
 
-    async def _leave(self) -> None:
-        if self.identity is None:
-            return
-        admission_of(self.runtime).leave_user(str(self.user_id))
-        await self._give_up_topics()
+    async def leave(self) -> None:
+        """End what the connection has here."""
+        self.runtime.members.discard(self)
+        self.runtime.unwatch(self)
+        admission = admission_of(self.runtime)
+        admission.leave_address(self.address)
+        if self.identity is not None:
+            admission.leave_user(str(self.user_id))
+            await self._give_up_topics()
         if self._connected:
             try:
                 await self.consumer.disconnected(self._close_code)
@@ -296,77 +302,57 @@ class Connection:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        while True:
-            event = await self._receive()
-            if event["type"] == "websocket.disconnect":
-                if self._closing is None:
-                    self._close_code = event.get("code") or int(CloseCode.GOING_AWAY)
-                return
-            self.queue.confirm()
-            await self.queue.wait_for_room()
-            if self._closing is None:
-                self._executing = True
-                await self._on_frame(event)
-                self._executing = False
-                if self._moving:
-                    self._restart()
+    def on_text(self, text: str) -> None:
+        """Take a text message; this and what follows is `protocol.wire.Receiver`."""
+        self.inbox.take(text)
 
-    async def _on_frame(self, event: MutableMapping[str, Any]) -> None:
-        now = self.runtime.loop.time()
-        try:
-            text = event.get("text")
-            if text is None:
-                raise self.protocol.receive_bytes(now=now)
-            await self._execute(self.protocol.receive_text(text, now=now), now)
-        except CommandError as error:
-            self.queue.put(self.dialect.encode_error(error))
-        except CloseConnection as reason:
-            self.close(reason)
+    def on_binary(self) -> None:
+        """Take a binary message."""
+        self.inbox.take(None)
 
-    async def _execute(self, command: Command | PlainMessage, now: float) -> None:
-        """Carry out one command and queue its reply. One after the other: a sender's order is kept."""
-        try:
-            if isinstance(command, PlainMessage):
-                await self._count_send(now)
-                await self.consumer.receive(command)
-                return
-            if registry.counts_as_send(command):
-                await self._count_send(now)
-            ok = await registry.handler_of(command)(self, command)
-        except CommandError as error:
-            if isinstance(command, Command):
-                error.command_id = command.id
-            raise
-        except CloseConnection:
-            raise
-        except Exception as error:
-            failure = failure_of(error)
-            failure.command_id = getattr(command, "id", None)
-            raise failure from error
-        reply = self.dialect.encode_reply(command, ok)
-        if reply is not None:
-            self.queue.put(reply)
+    def on_too_big(self) -> None:
+        """End a connection that sends more than is read."""
+        self.close(CloseConnection(CloseCode.TOO_BIG, CommandError(ErrorCode.TOO_LARGE)))
 
-    async def _count_send(self, now: float) -> None:
-        """Count one message of the actor.
+    def on_full(self) -> None:
+        """Learn that the reader is slow."""
+        self.queue.fill()
 
-        Raises:
-            CommandError: `rate_limited`.
-            CloseConnection: 4429, for one who does not listen.
-        """
-        wait = await count_send(self.runtime, str(self.user_id), now=now)
-        if wait:
-            raise self.protocol.breach(wait, now=now)
+    def on_drained(self) -> None:
+        """Learn that the reader has caught up."""
+        self.queue.drain()
+
+    def on_lost(self, code: int) -> None:
+        """Leave when what is being carried out has ended."""
+        self.note_end(code)
+        self.queue.drop()
+        self.inbox.drop()
+        self.inbox.call_when_idle(self._leave_soon)
+
+    def _leave_soon(self) -> None:
+        self.runtime.loop.create_task(self.leave())
+
+    def _update_reading(self) -> None:
+        """Read while a command and its answer find room."""
+        if self._wire is not None:
+            if self.inbox.is_full or self.queue.is_slow:
+                self._wire.pause_reading()
+            else:
+                self._wire.resume_reading()
 
     # -- writing ---------------------------------------------------------------------------------------------------
+
+    @property
+    def write(self) -> Callable[[bytes], None] | None:
+        """Return what takes ready frames from the hub; None when pushes are to be offered one by one."""
+        return self.queue.write
 
     def push(self, text: str) -> None:
         """Queue a frame that the hub delivers, or withhold it from a reader that is slow."""
         if not self.queue.offer(text):
             self._miss(text)
 
-    def _on_send_failed(self, error: Exception) -> None:
+    def on_send_failed(self, error: Exception) -> None:
         """End a connection that cannot be written to; a peer that is gone has nothing of it, any other comes back."""
         logger.info("The server did not send a frame: %r", error)
         self.close(CloseConnection(CloseCode.INTERNAL, CommandError(ErrorCode.INTERNAL)))
@@ -379,17 +365,26 @@ class Connection:
 
     def _miss(self, text: str) -> None:
         """Note what is withheld; only a client of the v1 dialect can recover it, the others have to begin anew."""
+        if self._closing is not None:
+            return
         if self.dialect.name is None:
             self._close_slow()
             return
         push = decode_push(text)
         if push.topic is not None and push.seq is not None:
+            self._missed = self._missed or {}
             self._missed[push.topic] = push.seq
 
-    def _tell_missed(self) -> None:
-        """Tell a reader that is not slow any more how far it is behind."""
-        tips = {topic: seq for topic, seq in self._missed.items() if topic in self._topics.names}
-        self._missed.clear()
+    def on_queue_changed(self) -> None:
+        """Let the hub know how to deliver, and tell a reader that is not slow any more how far it is behind."""
+        for topic in self._topics.names:
+            self.runtime.hub.refresh(topic, self)
+        self._update_reading()
+        if self.queue.is_slow:
+            self.runtime.watch(self, within=SLOW_LOOK)
+            return
+        missed, self._missed = self._missed or {}, None
+        tips = {topic: seq for topic, seq in missed.items() if topic in self._topics.names}
         if tips:
             self.tell("tips", tips)
 
@@ -428,20 +423,25 @@ class Connection:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def check(self, *, now: float) -> None:
-        """Look at the deadlines; called once a second."""
+    def check(self, *, now: float) -> float:
+        """Look at the deadlines; returns the seconds after which to look again."""
+        if self._closing is not None:
+            return REST
         if self.queue.stalled(now=now) >= settings.SLOW_TIMEOUT:
             self._close_slow()
-            return
+            return REST
         reason = self.protocol.check(now=now) or self._credential.check(now=now)
         if reason is not None:
             self.close(reason)
-            return
+            return REST
         left = self._credential.take_warning(now=now)
         if left is not None:
             self.tell("auth.expiring", {"expires_in_ms": int(left * 1000)})
         if self._credential.take_look(now=now):
             self.runtime.loop.create_task(self.revalidate(ended_session=None))
+        if self.queue.is_slow:
+            return SLOW_LOOK
+        return min(REST, self.protocol.quiet_for(now=now), self._credential.quiet_for(now=now))
 
     async def revalidate(self, *, ended_session: str | None) -> None:
         """Look at the credential again and close if it is not good any more.
@@ -466,12 +466,12 @@ class Connection:
         """
         if identity.user.pk != self.user_id:
             raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
-        self._credential.accept(identity, now=self.runtime.loop.time())
+        self._accept(identity)
 
-
-def _waits(scope: Scope) -> bool:
-    """Say whether the server's `send` waits for a slow reader: Daphne's does not, and it names no version of ASGI."""
-    return "spec_version" in scope.get("asgi", {})
+    def _accept(self, identity: Identity) -> None:
+        now = self.runtime.loop.time()
+        self._credential.accept(identity, now=now)
+        self.runtime.watch(self, within=self._credential.quiet_for(now=now))
 
 
 def _wire_id(primary_key: object) -> int | str:

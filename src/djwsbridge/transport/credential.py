@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 
 from djwsbridge.conf import settings
@@ -65,6 +66,18 @@ class CredentialWatch:
             return False
         self._plan_next_look(now)
         return True
+
+    def quiet_for(self, *, now: float) -> float:
+        """Return the seconds in which none of the above has anything to say."""
+        if self.identity is None:
+            return math.inf
+        quiet = self._next_look - now
+        if self._ends is not None:
+            event = self._ends + (
+                settings.TOKEN_LEEWAY if self._warned else -settings.TOKEN_WARNING
+            )
+            quiet = min(quiet, event - now)
+        return max(0.0, quiet)
 
     async def revalidate(self, *, ended_session: str | None) -> CloseConnection | None:
         """Look at the credential again and return the reason to close if it is not good any more.

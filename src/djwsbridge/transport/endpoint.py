@@ -15,6 +15,7 @@ from djwsbridge import runtime
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.server import Dialect
+from djwsbridge.protocol.wire import take_attach
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of, count_guess
 from djwsbridge.transport.auth.handshake import (
@@ -31,6 +32,7 @@ from djwsbridge.transport.failures import (
     send_close,
     try_later,
 )
+from djwsbridge.transport.serving import serve_asgi, serve_attached
 
 __all__ = ["IDENTITY", "authenticate", "choose_dialect", "deny", "refuse", "serve"]
 
@@ -52,7 +54,7 @@ async def serve(
     plain: Dialect,
     build: Callable[[Connection], Consumer],
 ) -> None:
-    """Serve one WebSocket from its handshake to its end.
+    """Serve one WebSocket from its handshake to its end; where the server has ready frames, to its beginning.
 
     Args:
         scope: of the ASGI application.
@@ -61,6 +63,7 @@ async def serve(
         plain: the dialect for clients that offer no subprotocol.
         build: makes the object that carries out what the plain dialect asks for.
     """
+    attach = take_attach(scope)
     try:
         dialect, subprotocol = choose_dialect(scope, plain)
         identity = await authenticate(scope)
@@ -70,7 +73,7 @@ async def serve(
     except CloseConnection as reason:
         await refuse(scope, receive, send, reason, plain=plain)
         return
-    connection = Connection(scope, receive, send, dialect=dialect)
+    connection = Connection(scope, dialect=dialect)
     connection.consumer = build(connection)
     connection.handshake_identity = identity
     admission = admission_of(connection.runtime)
@@ -80,9 +83,13 @@ async def serve(
     try:
         await receive()
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        await connection.run()
-    finally:
+    except BaseException:
         admission.leave_address(connection.address)
+        raise
+    if attach is None:
+        await serve_asgi(connection, receive, send)
+    else:
+        await serve_attached(connection, attach)
 
 
 async def authenticate(scope: Scope) -> Identity | None:

@@ -38,7 +38,7 @@ _BUSY_STATES = ("40", "53300", "55P03", "57014")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-def failure_of(error: Exception) -> CommandError:
+def failure_of(error: BaseException) -> CommandError:
     """Return what the client is told of an exception: a code, and a reference to find it in the server's log."""
     if isinstance(error, DATABASE_DOWN):
         logger.warning("The database failed a command: %r", error)
@@ -48,7 +48,7 @@ def failure_of(error: Exception) -> CommandError:
     return CommandError(ErrorCode.INTERNAL, reference=reference)
 
 
-def _code_of(error: Exception) -> ErrorCode:
+def _code_of(error: OperationalError | InterfaceError) -> ErrorCode:
     """Return what is known of a transaction that the database has not carried out; all of these may be tried again."""
     state = sqlstate_of(error)
     is_locked = state is None and "locked" in str(error)  # SQLite's word for another writer

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils.module_loading import import_string
 
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codec import Codec
-from djwsbridge.protocol.frames import Command
+from djwsbridge.protocol.frames import Command, PlainMessage
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -35,13 +35,14 @@ __all__ = [
 ]
 
 C = TypeVar("C", bound=Command)
-#: Carries out one command and returns the `ok` of its reply.
-Handler = Callable[["Connection", C], Awaitable[object]]
+#: Carries out one command; returns the `ok` of its reply, or a coroutine or future of it.
+Handler = Callable[["Connection", C], object]
 TopicState = Callable[["AbstractBaseUser", Sequence[str]], Mapping[str, Mapping[str, object]]]
 TopicRule = Callable[["AbstractBaseUser", str], bool]
 
 _handlers: dict[type[Command], Handler[Any]] = {}
-_sends: set[type[Command]] = set()
+# Classes of frames that count against the limit for messages.
+_sends: set[type[Command | PlainMessage]] = {PlainMessage}
 # Functions in order of registration. Django calls `ready` again when INSTALLED_APPS changes under test, so that twice
 # has to be once here.
 _topics: dict[Callable[[AbstractBaseUser], Iterable[str]], None] = {}
@@ -117,9 +118,9 @@ def handler_of(command: Command) -> Handler[Any]:
     return _handlers[type(command)]
 
 
-def counts_as_send(command: Command) -> bool:
-    """Say whether a command counts against the limit for messages."""
-    return type(command) in _sends
+def counts_as_send(frame: Command | PlainMessage) -> bool:
+    """Say whether a frame counts against the limit for messages."""
+    return type(frame) in _sends
 
 
 def topics_of(user: AbstractBaseUser) -> list[str]:

@@ -1,4 +1,4 @@
-"""The bounded queue of outgoing text of one connection."""
+"""The bounded queue of outgoing text of one connection, in front of ASGI's `send`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class SendQueue:
     """Write frames in order, without making their producer wait.
 
     When more than `limit` bytes wait, the reader is slow: from then on the queue takes no more pushes, until everything
-    that waits is written; then it calls `on_drained`. What answers a command is always taken; whoever carries commands
-    out asks `wait_for_room` first, so that there is at most one answer too many.
+    that waits is written. What answers a command is always taken; whoever carries commands out asks `wait_for_room`
+    first, so that there is at most one answer too many.
 
     A server that buffers without bound writes at once, and nothing ever waits. There only the client's own frames show
     that it reads: `unconfirmed` is what may be on its way since the last one.
@@ -25,7 +25,7 @@ class SendQueue:
     Args:
         send: the ASGI server's `send`, which waits while the transport is full.
         limit: bytes that may wait (counted as characters, which is what they are for most frames).
-        on_drained: see above.
+        on_changed: called when the reader becomes slow, and when it is slow no more.
         on_failed: called when the server refuses to send; nothing more can be sent then.
         unconfirmed: see above; None where `send` waits.
     """
@@ -34,7 +34,7 @@ class SendQueue:
         "_closed",
         "_limit",
         "_loop",
-        "_on_drained",
+        "_on_changed",
         "_on_failed",
         "_progress",
         "_room",
@@ -47,18 +47,21 @@ class SendQueue:
         "is_slow",
     )
 
+    # It takes no ready frames; compare `WireQueue`.
+    write = None
+
     def __init__(
         self,
         send: Send,
         *,
         limit: int,
-        on_drained: Callable[[], None],
+        on_changed: Callable[[], None],
         on_failed: Callable[[Exception], None],
         unconfirmed: int | None = None,
     ) -> None:
         self._send = send
         self._limit = limit
-        self._on_drained = on_drained
+        self._on_changed = on_changed
         self._on_failed = on_failed
         self._unconfirmed = unconfirmed
         self._loop = asyncio.get_running_loop()
@@ -94,17 +97,28 @@ class SendQueue:
         else:
             is_full = self._sent + len(text) > self._unconfirmed
         if is_full:
-            self.is_slow = True
-            self._progress = self._loop.time()
+            self.fill()
             return False
         self.put(text)
         return True
+
+    def fill(self) -> None:
+        """Take no more pushes for now."""
+        self.is_slow = True
+        self._progress = self._loop.time()
+        self._on_changed()
+
+    def drain(self) -> None:
+        """Take pushes again."""
+        self.is_slow = False
+        if not self._closed:
+            self._on_changed()
 
     def confirm(self) -> None:
         """Learn that the client has sent something, so that it is alive and most probably reads."""
         self._sent = 0
         if self._unconfirmed is not None and self.is_slow:
-            self._leave_slowness()
+            self.drain()
 
     def stalled(self, *, now: float) -> float:
         """Return for how many seconds a slow reader has read nothing; 0.0 for one that is not slow."""
@@ -130,9 +144,13 @@ class SendQueue:
         self._closed = True
         self.clear()
 
+    def seal(self) -> None:
+        """Take nothing more; what waits is still written."""
+        self._closed = True
+
     async def finish(self, timeout: float) -> None:
         """Take nothing more and return when everything is written, or after `timeout` seconds."""
-        self._closed = True
+        self.seal()
         if self._task is not None and not self._task.done():
             done, _ = await asyncio.wait({self._task}, timeout=timeout)
             if not done:
@@ -157,9 +175,4 @@ class SendQueue:
         if self.is_slow and self._unconfirmed is None:
             self._progress = self._loop.time()
             if not self._waiting:
-                self._leave_slowness()
-
-    def _leave_slowness(self) -> None:
-        self.is_slow = False
-        if not self._closed:
-            self._on_drained()
+                self.drain()

@@ -15,8 +15,8 @@ from djwsbridge.transport.admission import (
     Admission,
     address_of,
     admission_of,
+    count_everywhere,
     count_guess,
-    count_send,
 )
 from djwsbridge.transport.auth.identity import refusal
 
@@ -158,8 +158,8 @@ async def test_a_limit_is_shared_by_all_nodes_where_the_engine_counts():
     engine = SharedEngine()
     node = Runtime(engine)
     engine.total = 18  # sent on other nodes
-    assert [await count_send(node, "7", now=0.0) for _ in range(2)] == [0.0, 0.0]
-    assert await count_send(node, "7", now=0.0) == 10.0
+    assert [await count_everywhere(node, "7", now=0.0) for _ in range(2)] == [0.0, 0.0]
+    assert await count_everywhere(node, "7", now=0.0) == 10.0
 
 
 async def test_without_the_engine_every_node_keeps_to_its_share():
@@ -168,5 +168,8 @@ async def test_without_the_engine_every_node_keeps_to_its_share():
     node = Runtime(engine)
     for number in range(3):  # four nodes in all: five messages each
         node.presence.hear_snapshot(Snapshot(f"node-{number}", 1, []), now=0.0)
-    waits = [await count_send(node, "7", now=0.0) for _ in range(6)]
+    waits = []
+    for _ in range(6):
+        admission_of(node).sends_of("7").add(0.0)
+        waits.append(await count_everywhere(node, "7", now=0.0))
     assert waits == [0.0] * 5 + [10.0]

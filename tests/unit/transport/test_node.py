@@ -95,7 +95,7 @@ async def test_what_is_being_carried_out_is_answered_first(
     await client.assert_pushed("reconnect")
     (member,) = node.members
     assert isinstance(member, Connection)
-    await until(lambda: member._moving)
+    await until(lambda: len(member.inbox._on_idle) == 2)  # the reader, and the drain
     client.assert_silent()
     gate.set()
     assert await client.hear() == {"id": 2, "ok": {}}

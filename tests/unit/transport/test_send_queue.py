@@ -20,7 +20,8 @@ class Transport:
         self.gate = asyncio.Event()
         self.gate.set()
         self.gone = False
-        self.drained = 0
+        # How often the queue has become slow, or has ceased to be.
+        self.changes = 0
         self.failures: list[Exception] = []
 
     async def send(self, event: MutableMapping[str, Any]) -> None:
@@ -30,14 +31,14 @@ class Transport:
         assert event["type"] == "websocket.send"
         self.written.append(event["text"])
 
-    def count_drained(self) -> None:
-        self.drained += 1
+    def count_change(self) -> None:
+        self.changes += 1
 
     def queue(self, limit: int = 1_000, *, unconfirmed: int | None = None) -> SendQueue:
         return SendQueue(
             self.send,
             limit=limit,
-            on_drained=self.count_drained,
+            on_changed=self.count_change,
             on_failed=self.failures.append,
             unconfirmed=unconfirmed,
         )
@@ -116,15 +117,15 @@ async def test_a_slow_reader_gets_no_pushes_until_everything_is_written(
     assert not queue.offer("y" * 7)
     assert queue.is_slow
     assert not queue.offer("z")
-    assert transport.drained == 0
+    assert transport.changes == 1
     transport.gate.set()
     await turns()
     assert transport.written == ["xxxx"]
-    assert transport.drained == 1
+    assert transport.changes == 2
     assert queue.offer("later")
     await turns()
     assert transport.written == ["xxxx", "later"]
-    assert transport.drained == 1
+    assert transport.changes == 2
 
 
 async def test_answers_are_taken_from_a_slow_reader_too_and_wait_for_room(
@@ -163,7 +164,7 @@ async def test_a_push_larger_than_the_limit_makes_an_empty_queue_slow(
     assert not queue.offer("x" * 11)
     queue.put("answer")
     await turns()
-    assert transport.drained == 1
+    assert transport.changes == 2
 
 
 async def test_who_reads_something_makes_progress(transport: Transport) -> None:
@@ -201,12 +202,12 @@ async def test_where_a_server_never_waits_the_clients_own_frames_count(
     assert not queue.offer("x")
     await turns()
     assert queue.is_slow
-    assert transport.drained == 0
+    assert transport.changes == 1
     queue.put("answer")
     await turns()
     assert queue.is_slow  # that the server has written it says nothing
     queue.confirm()
-    assert transport.drained == 1
+    assert transport.changes == 2
     assert queue.offer("x")
     await turns()
 
@@ -278,5 +279,5 @@ async def test_a_peer_that_is_gone_ends_the_writing(transport: Transport) -> Non
     queue.put("c")
     await turns()
     assert transport.written == []
-    assert transport.drained == 0
+    assert transport.changes == 0
     assert [type(failure) for failure in transport.failures] == [OSError]

@@ -1,0 +1,134 @@
+"""uvicorn's WebSocket protocol, and the door to the fast path: ready frames, and no task for an open connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.http11 import Request
+
+from djwsbridge.protocol.wire import WIRE_EXTENSION, Receiver
+from djwsbridge.server.keepalive import keepalive_of
+from djwsbridge.server.open_socket import OpenSocket
+
+__all__ = ["WebSocketProtocol"]
+
+MAX_SIZE = 65_536  # bytes of a message, unless the server's own limit (`--ws-max-size`) is lower
+ANSWER_TIMEOUT = 15.0  # seconds for the application to accept or to refuse
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+EARLY_BYTES = 65_536  # that a client may send before it was accepted; no honest one sends any (RFC 6455, section 4.1)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """What `uvicorn --ws djwsbridge.server:WebSocketProtocol` speaks.
+
+    To an ASGI application it is uvicorn's own class, with some defaults that a public server needs: messages of at most
+    64 KiB, no compression (a connection would cost 300 KiB, and a bomb nothing), no query string in the log, a deadline
+    for the application's answer. To one that asks for it, it is the ASGI extension `djwsbridge.wire`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        config.ws_per_message_deflate = False
+        config.ws_max_size = min(config.ws_max_size, MAX_SIZE)
+        super().__init__(config, server_state, app_state, _loop)
+        # What has come in after the request and before the answer to it.
+        self._early: deque[bytes] = deque()
+        self._is_attached = False
+        # Runs until the application has answered, else None.
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # -- from uvicorn ----------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Read the request; keep what follows it until there is an answer."""
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early.append(data)
+            if sum(map(len, self._early)) > EARLY_BYTES:
+                self.transport.abort()
+            return
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            # The library reads 128 headers of 8 KiB; uvicorn would say nothing.
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin to wait for the application's answer."""
+        super().handle_connect(event)
+        if not self.handshake_complete:
+            self._deadline = self.loop.call_later(ANSWER_TIMEOUT, self.transport.abort)
+
+    async def run_asgi(self) -> None:
+        """Call the application; what it logs and what we log holds no query string, where secrets may be."""
+        extensions = {**self.scope["extensions"], WIRE_EXTENSION: {"attach": self.attach}}
+        scope: dict[str, Any] = {**self.scope, "extensions": extensions}
+        self.scope["query_string"] = b""
+        try:
+            await self.app(cast(Any, scope), self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("The ASGI application failed.")
+            self.send_500_response()
+        else:
+            if not self.handshake_complete:
+                self.logger.error("The ASGI application has returned without an answer.")
+                self.send_500_response()
+        if not self._is_attached and self.close_timer is None:
+            self.transport.close()
+
+    async def send(self, message: Any) -> None:
+        """Send what the application says; with its answer, take what came in meanwhile."""
+        await super().send(message)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+            if self.handshake_complete and not self.close_sent:
+                # In the next turn: an application that attaches does so at once, and takes it itself.
+                self.loop.call_soon(self._read_early)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _read_early(self) -> None:
+        while self._early:
+            super().data_received(self._early.popleft())
+
+    # -- for the application (`protocol.wire.Attach`) --------------------------------------------------------------
+
+    def attach(self, receiver: Receiver, *, limit: int, max_size: int) -> OpenSocket:
+        """Let a receiver take the connection over."""
+        interval = self.ping_interval
+        self._is_attached = True
+        self.stop_keepalive()
+        self.connections.discard(self)
+        socket = OpenSocket(
+            self.transport,
+            receiver,
+            sockets=cast(set[Any], self.connections),
+            keepalive=keepalive_of(self.loop, interval) if interval else None,
+            max_size=min(max_size, self.config.ws_max_size),
+        )
+        self.transport.set_write_buffer_limits(high=limit, low=0)
+        self.transport.set_protocol(socket)
+        socket.begin()
+        if self.disconnected:  # the transport has told this object, and tells nobody again
+            self.loop.call_soon(socket.connection_lost, None)
+        elif self._early:
+            self.loop.call_soon(socket.data_received, b"".join(self._early))
+        self._early.clear()
+        return socket

@@ -1,0 +1,197 @@
+"""What a client sends: carried out one frame after the other, so that a sender's order is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CloseConnection, CommandError
+from djwsbridge.protocol.frames import Command, PlainMessage
+from djwsbridge.transport import registry
+from djwsbridge.transport.admission import admission_of, count_everywhere
+from djwsbridge.transport.failures import failure_of
+
+if TYPE_CHECKING:
+    from djwsbridge.transport.connection import Connection
+
+__all__ = ["DONE", "Inbox"]
+
+Frame = Command | PlainMessage
+
+
+class _Done:
+    """An awaitable that has nothing to wait for."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+#: What a handler returns that could have been a coroutine and was done at once: no task is made for it.
+DONE: Awaitable[None] = _Done()
+
+
+class Inbox:
+    """The frames of one connection on their way to their handlers.
+
+    A handler that returns a value is done; one that returns a coroutine or a future is waited for, and what comes
+    meanwhile waits here: at most what one read from the transport brings, because its reading is paused.
+
+    Args:
+        connection: whose.
+        on_changed: called when something begins to wait here, and when nothing does any more.
+    """
+
+    __slots__ = ("_connection", "_on_changed", "_on_idle", "_under_way", "_waiting")
+
+    def __init__(self, connection: Connection, *, on_changed: Callable[[], None]) -> None:
+        self._connection = connection
+        self._on_changed = on_changed
+        # Texts in order of arrival, None for a binary message; None while nothing waits.
+        self._waiting: deque[str | None] | None = None
+        # Whether something is being carried out; True until `go_on` is called for the first time.
+        self._under_way = True
+        # What to call when it is not.
+        self._on_idle: list[Callable[[], object]] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Say whether a command is being carried out."""
+        return self._under_way
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether something waits."""
+        return self._waiting is not None
+
+    def take(self, text: str | None) -> None:
+        """Take a text message (None: a binary one) and carry it out, now or after those before it."""
+        if not self._under_way:
+            self._carry_out(text)
+        elif self._waiting is None:
+            self._waiting = deque((text,))
+            self._on_changed()
+        else:
+            self._waiting.append(text)
+
+    def call_when_idle(self, callback: Callable[[], object]) -> None:
+        """Call back, once, when nothing is being carried out: now, or later."""
+        if self._under_way:
+            self._on_idle.append(callback)
+        else:
+            callback()
+
+    async def wait_until_idle(self) -> None:
+        """Return when nothing is being carried out."""
+        if self._under_way:
+            idle = asyncio.Event()
+            self.call_when_idle(idle.set)
+            await idle.wait()
+
+    def drop(self) -> None:
+        """Forget what waits: the connection ends."""
+        self._waiting = None
+
+    def go_on(self) -> None:
+        """Carry out what waits; called when what was under way is done."""
+        self._under_way = False
+        while self._on_idle and not self._under_way:
+            self._on_idle.pop(0)()
+        while self._waiting is not None and not self._under_way:
+            text = self._waiting.popleft()
+            if not self._waiting:
+                self._waiting = None
+                self._on_changed()
+            self._carry_out(text)
+
+    def _carry_out(self, text: str | None) -> None:
+        connection = self._connection
+        if connection.is_closing:
+            return
+        now = connection.runtime.loop.time()
+        frame: Frame | None = None
+        if text is None:
+            connection.close(connection.protocol.receive_bytes(now=now))
+            return
+        try:
+            frame = connection.protocol.receive_text(text, now=now)
+            result = self._start(frame, now)
+        except Exception as error:  # noqa: BLE001  told to the client, or logged
+            self._fail(frame, error)
+            return
+        if isinstance(result, Awaitable) and result is not DONE:
+            self._wait_for(frame, result)
+        else:
+            self._answer(frame, {} if result is DONE else result)
+
+    def _start(self, frame: Frame, now: float) -> object:
+        """Begin to carry out a frame; returns the result, or what to wait for."""
+        connection = self._connection
+        if registry.counts_as_send(frame):
+            self._count_here(now)
+            if connection.runtime.engine.counts:
+                return self._start_counted(frame, now)
+        return _handle(connection, frame)
+
+    async def _start_counted(self, frame: Frame, now: float) -> object:
+        """Count a message over all nodes first."""
+        connection = self._connection
+        wait = await count_everywhere(connection.runtime, str(connection.user_id), now=now)
+        if wait:
+            raise connection.protocol.breach(wait, now=now)
+        result = _handle(connection, frame)
+        return await result if isinstance(result, Awaitable) else result
+
+    def _count_here(self, now: float) -> None:
+        """Count one message of the actor on this node.
+
+        Raises:
+            CommandError: `rate_limited`.
+            CloseConnection: 4429, for one who does not listen.
+        """
+        connection = self._connection
+        sends = admission_of(connection.runtime).sends_of(str(connection.user_id))
+        wait = sends.add(now)
+        if wait:
+            raise connection.protocol.breach(wait, now=now)
+
+    def _wait_for(self, frame: Frame, result: Awaitable[object]) -> None:
+        self._under_way = True
+        future = asyncio.ensure_future(result)
+
+        def settle(future: asyncio.Future[object]) -> None:
+            if future.cancelled():
+                self._fail(frame, CommandError(ErrorCode.INTERNAL))
+            elif (error := future.exception()) is not None:
+                self._fail(frame, error)
+            else:
+                self._answer(frame, future.result())
+            self.go_on()
+
+        future.add_done_callback(settle)
+
+    def _answer(self, frame: Frame, ok: object) -> None:
+        if isinstance(frame, Command):
+            reply = self._connection.dialect.encode_reply(frame, ok)
+            if reply is not None:
+                self._connection.queue.put(reply)
+
+    def _fail(self, frame: Frame | None, error: BaseException) -> None:
+        """Tell the client what went wrong."""
+        connection = self._connection
+        if isinstance(error, CloseConnection):
+            connection.close(error)
+            return
+        if not isinstance(error, CommandError):
+            error = failure_of(error)
+        if isinstance(frame, Command):
+            error.command_id = frame.id
+        connection.queue.put(connection.dialect.encode_error(error))
+
+
+def _handle(connection: Connection, frame: Frame) -> object:
+    if isinstance(frame, PlainMessage):
+        return connection.consumer.receive(frame)
+    return registry.handler_of(frame)(connection, frame)

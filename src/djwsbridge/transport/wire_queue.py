@@ -1,0 +1,113 @@
+"""The send queue of a connection whose server takes ready frames: the transport's own buffer is the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from djwsbridge.protocol.errors import CloseConnection
+from djwsbridge.protocol.wire import Wire, text_frame
+
+__all__ = ["WireQueue"]
+
+
+class WireQueue:
+    """Write frames in order, without making their producer wait; see `SendQueue` for what a slow reader is.
+
+    Args:
+        wire: of the connection.
+        on_changed: called when the reader becomes slow and when it is slow no more.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_drained",
+        "_left",
+        "_loop",
+        "_on_changed",
+        "_progress",
+        "_wire",
+        "is_slow",
+    )
+
+    def __init__(self, wire: Wire, *, on_changed: Callable[[], None]) -> None:
+        self._wire = wire
+        self._on_changed = on_changed
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        # Whether pushes are refused; when the reader last took something, and how much was left then.
+        self.is_slow = False
+        self._progress = 0.0
+        self._left = 0
+        # Set when nothing waits any more; None while nobody waits for that.
+        self._drained: asyncio.Event | None = None
+
+    @property
+    def write(self) -> Callable[[bytes], None] | None:
+        """Return what takes ready frames; None when they are to be offered one by one, to be refused."""
+        return None if self._closed or self.is_slow else self._wire.write
+
+    def put(self, text: str) -> None:
+        """Take a frame; after the queue is closed it is dropped."""
+        if not self._closed:
+            self._wire.write(text_frame(text))
+
+    def offer(self, text: str) -> bool:
+        """Take a push if the reader keeps up; says whether it was taken."""
+        if self.is_slow:
+            return False
+        self.put(text)
+        return True
+
+    def fill(self) -> None:
+        """Learn that too much waits."""
+        self.is_slow = True
+        self._progress = self._loop.time()
+        self._left = self._wire.waiting
+        self._on_changed()
+
+    def drain(self) -> None:
+        """Learn that nothing waits any more."""
+        self.is_slow = False
+        if self._drained is not None:
+            self._drained.set()
+        self._on_changed()
+
+    def stalled(self, *, now: float) -> float:
+        """Return for how many seconds a slow reader has read nothing; 0.0 for one that is not slow."""
+        if not self.is_slow:
+            return 0.0
+        left = self._wire.waiting
+        if left < self._left:
+            self._progress = now
+        self._left = left
+        return now - self._progress
+
+    def confirm(self) -> None:
+        """Learn that the client has sent something: here its reading shows by itself."""
+
+    async def wait_for_room(self) -> None:
+        """Return at once: nothing is read from a client while it is slow."""
+
+    def clear(self) -> None:
+        """Do nothing: what waits is the transport's, and dropped with it."""
+
+    def seal(self) -> None:
+        """Take nothing more; what waits is still written."""
+        self._closed = True
+        self._on_changed()
+
+    drop = seal
+
+    async def close(self, reason: CloseConnection) -> None:
+        """Close the connection."""
+        self._wire.close(int(reason.close_code), reason.error.code.value)
+
+    async def finish(self, timeout: float) -> None:
+        """Take nothing more and return when nothing waits, or after `timeout` seconds."""
+        self.seal()
+        if self.is_slow:
+            self._drained = asyncio.Event()
+            waiting = asyncio.ensure_future(self._drained.wait())
+            await asyncio.wait({waiting}, timeout=timeout)
+            waiting.cancel()
