@@ -19,6 +19,7 @@ from djwsbridge.protocol.frames import Heartbeat
 from djwsbridge.utils import send_ws_message
 from tests.contract.conftest import BACKENDS, Kind
 from tests.contract.rig import Node, eventually, run_python
+from tests.servers import TIMEOUT
 
 StartNode = Callable[[Kind], Awaitable[Node]]
 
