@@ -16,8 +16,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TestCase
 
 from djwsbridge import threads
+from djwsbridge.breaker import Breaker
 from djwsbridge.protocol.codes import ErrorCode
-from djwsbridge.threads import Breaker, OutcomeUnknown, PoolBusy, is_outcome_unknown, run_service
+from djwsbridge.threads import (
+    OutcomeUnknown,
+    PoolBusy,
+    ServiceThread,
+    is_outcome_unknown,
+    run_service,
+)
 from djwsbridge.transport.failures import failure_of
 from tests.servers import TIMEOUT
 
@@ -222,6 +229,126 @@ async def test_a_caller_that_is_cancelled_is_cancelled() -> None:
         await soon(task)
 
 
+# -- the service thread -----------------------------------------------------------------------------------------------
+
+
+async def through(service_thread: ServiceThread, function: Any) -> Any:
+    """Run a function in a service thread and return what it returns."""
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    service_thread.call(function, done.set_result)
+    outcome = await soon(done)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+async def test_a_service_thread_is_one_thread_in_which_one_call_follows_the_other() -> None:
+    service_thread, seen = ServiceThread(), []
+    calls = [
+        through(service_thread, lambda n=n: seen.append(n) or threading.current_thread())
+        for n in (1, 2, 3)
+    ]  # type: ignore[func-returns-value,misc]
+    found = await asyncio.gather(*calls)
+    assert seen == [1, 2, 3]
+    assert len(set(found)) == 1
+    assert found[0] is not threading.current_thread()
+
+
+async def test_a_service_thread_says_what_went_wrong_and_goes_on() -> None:
+    service_thread = ServiceThread()
+    with pytest.raises(ZeroDivisionError):
+        await through(service_thread, lambda: 1 / 0)
+    assert await through(service_thread, lambda: 7) == 7
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_service_thread_keeps_its_connection_while_calls_come_and_closes_it_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
+    monkeypatch.setattr(threads, "LINGER", 0.2)
+    service_thread = ServiceThread()
+
+    def link() -> Any:
+        connection.ensure_connection()
+        return connection.connection, connection, threading.current_thread()
+
+    first, database, thread = await through(service_thread, link)
+    second, _, same_thread = await through(service_thread, link)
+    assert (first is second) == (getattr(database, "pool", None) is None)
+    assert thread is same_thread
+    await asyncio.to_thread(thread.join, TIMEOUT)
+    assert database.connection is None
+    assert await through(service_thread, threading.current_thread) is not thread
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_service_thread_does_not_keep_a_connection_that_has_failed() -> None:
+    service_thread = ServiceThread()
+
+    def fail() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nonsense")
+
+    def look() -> bool:
+        return connection.connection is None
+
+    with pytest.raises(DatabaseError):
+        await through(service_thread, fail)
+    assert await through(service_thread, look)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_service_thread_gives_up_what_is_stuck_and_goes_on_in_another_thread(
+    impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "STUCK_THREADS", 2)
+    free, stuck = threading.Event(), []
+
+    def ask() -> None:
+        def wait(*_: Any) -> None:
+            stuck.append(threading.current_thread())
+            free.wait(TIMEOUT)
+
+        with connection.execute_wrapper(wait), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    service_thread = ServiceThread()
+    with pytest.raises(OutcomeUnknown):
+        await through(service_thread, ask)
+    assert await through(service_thread, lambda: 7) == 7
+    with pytest.raises(OutcomeUnknown):
+        await through(service_thread, ask)
+    with pytest.raises(PoolBusy):
+        await through(service_thread, lambda: 7)  # two threads have not come back
+    free.set()
+    for thread in stuck:
+        await asyncio.to_thread(thread.join, TIMEOUT)
+    assert await through(service_thread, lambda: 7) == 7
+
+
+async def test_a_service_thread_does_not_ask_a_database_that_is_down() -> None:
+    service_thread = ServiceThread()
+    for _ in range(3):
+        with pytest.raises(OperationalError, match="unexpectedly"):
+            await through(service_thread, lost)
+    with pytest.raises(OperationalError, match="down"):
+        await through(service_thread, lost)
+
+
+async def test_who_waits_behind_a_long_call_of_a_service_thread_is_told_in_time(
+    impatient: None,
+) -> None:
+    service_thread, free = ServiceThread(), threading.Event()
+    first = asyncio.ensure_future(through(service_thread, lambda: free.wait(TIMEOUT)))
+    await asyncio.sleep(0)
+    with pytest.raises(PoolBusy):
+        await through(service_thread, lambda: 7)
+    free.set()
+    assert await first
+    assert await through(service_thread, lambda: 7) == 7
+
+
 # -- the developer's own tests ----------------------------------------------------------------------------------------
 
 
@@ -236,3 +363,4 @@ class ServicesInATestCase(TestCase):
     async def test_async(self) -> None:
         await get_user_model().objects.acreate_user("alice")
         assert await run_service(get_user_model().objects.count) == 1
+        assert await through(ServiceThread(), get_user_model().objects.count) == 1

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.threads import run_service
+from djwsbridge.threads import ServiceThread
 
 __all__ = ["GroupCommit"]
 
@@ -35,43 +36,49 @@ class GroupCommit(Generic[T, R]):
 
     def __init__(self, service: Callable[[Sequence[T]], Sequence[R | Exception]]) -> None:
         self._service = service
+        self._thread = ServiceThread()
         # In order of arrival.
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        # Runs while anything waits, else None.
-        self._task: asyncio.Task[None] | None = None
+        # Whether a group is under way, or about to leave.
+        self._is_busy = False
 
-    async def submit(self, item: T) -> R:
-        """Return the result of one item, when its transaction has committed.
+    def submit(self, item: T) -> asyncio.Future[R]:
+        """Return what will be the result of one item, when its transaction has committed.
 
-        Raises:
-            CommandError: `busy`, too many are waiting; or what the service has for this item.
+        The future raises `CommandError` (`busy`) when too many are waiting; or what the service has for this item.
         """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
         if len(self._waiting) >= MAX_WAITING:
-            raise CommandError(ErrorCode.BUSY)
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            future.set_exception(CommandError(ErrorCode.BUSY))
+            return future
         self._waiting.append((item, future))
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-        return await future
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._leave)  # with all that comes in the same turn of the loop
+        return future
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-                for (_, future), result in zip(group, await self._carry_out(group), strict=True):
-                    if future.done():
-                        continue  # whoever asked has gone; it is stored all the same
-                    if isinstance(result, Exception):
-                        future.set_exception(result)
-                    else:
-                        future.set_result(result)
-        finally:
-            self._task = None
+    def _leave(self) -> None:
+        """Carry out the next group."""
+        group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
+        items = [item for item, _ in group]
+        self._thread.call(partial(self._service, items), partial(self._settle, group))
 
-    async def _carry_out(
-        self, group: Sequence[tuple[T, asyncio.Future[R]]]
-    ) -> Sequence[R | Exception]:
-        try:
-            return await run_service(self._service, [item for item, _ in group])
-        except Exception as error:  # noqa: BLE001  it is raised again, for every item
-            return [error] * len(group)
+    def _settle(
+        self,
+        group: Sequence[tuple[T, asyncio.Future[R]]],
+        outcome: Sequence[R | Exception] | Exception,
+    ) -> None:
+        """Tell everybody of a group, and let the next one leave."""
+        if self._waiting:
+            self._leave()
+        else:
+            self._is_busy = False
+        results = [outcome] * len(group) if isinstance(outcome, Exception) else outcome
+        for (_, future), result in zip(group, results, strict=True):
+            if future.done():
+                continue  # whoever asked has gone; it is stored all the same
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
