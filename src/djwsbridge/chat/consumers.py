@@ -24,8 +24,6 @@ from djwsbridge.protocol.codec import decode_push
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.plain import PlainDialect
-from djwsbridge.protocol.text import check_body
-from djwsbridge.publish import publish
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
 from djwsbridge.transport.endpoint import refuse, serve
@@ -166,24 +164,9 @@ class RoomConsumer(UserConsumer):
 
     async def _send_private(self, rest: str) -> None:
         target, _, text = rest.strip(" ").partition(" ")
-        peer = await run_service(self._store_private, target, text)
+        peer = await run_service(services.send_private, actor=self.user, username=target, body=text)
         if self._has_device(peer):
             self.connection.tell("private_message_delivered", {"target": target, "message": text})
-
-    def _store_private(self, target: str, text: str) -> UserRef:
-        """Store a message in the direct room, and push it to the devices of the other person."""
-        try:
-            peer, _ = services.find_direct(actor=self.user, username=target)
-        except CommandError:
-            raise CommandError(ErrorCode.BAD_RECIPIENT) from None
-        check_body(text)
-        room = services.open_direct(actor=self.user, user_id=peer.id)
-        services.send_message(
-            actor=self.user, room_id=room.id, body=text, client_message_id=uuid.uuid4()
-        )
-        payload = {"user": self.user.get_username(), "message": text}
-        publish(user_topic(peer.id), "private_message", payload)
-        return peer
 
     def _has_device(self, peer: UserRef) -> bool:
         """Say whether a connection of a user is open now: the leases of presence linger."""

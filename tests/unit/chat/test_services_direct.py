@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from djwsbridge.chat import services
-from djwsbridge.chat.models import Membership, Room
+from djwsbridge.chat.models import Membership, Message, Room
 from djwsbridge.chat.services import direct
 from djwsbridge.chat.values import RoomKind
 from djwsbridge.protocol.codes import ErrorCode
@@ -178,3 +178,34 @@ def test_queries(
         services.open_direct(actor=alice, user_id=bob.pk)
     with django_assert_num_queries(7):
         services.find_direct(actor=alice, username="bob")
+
+
+class TestSendPrivate:
+    """The room socket's `/pm`."""
+
+    def test_stores_the_message_and_tells_the_other_one(
+        self, alice: User, bob: User, capture_pushes: Capture
+    ) -> None:
+        with capture_pushes() as pushed:
+            peer = services.send_private(actor=alice, username="bob", body="psst")
+        assert (peer.id, peer.name) == (bob.pk, "bob")
+        message = Message.objects.get()
+        assert (message.room.kind, message.body) == (RoomKind.DIRECT.value, "psst")
+        told = [frame["data"] for _, frame in pushed if frame.get("push") == "private_message"]
+        assert told == [{"user": "alice", "message": "psst"}]
+
+    @pytest.mark.parametrize(
+        ("username", "body", "code"),
+        [
+            ("nobody", "psst", ErrorCode.BAD_RECIPIENT),
+            ("b\0b", "psst", ErrorCode.BAD_RECIPIENT),
+            ("bob", " ", ErrorCode.EMPTY_BODY),
+        ],
+    )
+    def test_leaves_nothing_behind_when_it_refuses(
+        self, alice: User, bob: User, username: str, body: str, code: ErrorCode
+    ) -> None:
+        with pytest.raises(CommandError) as caught:
+            services.send_private(actor=alice, username=username, body=body)
+        assert caught.value.code is code
+        assert not Room.objects.exists()

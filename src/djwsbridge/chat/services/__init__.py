@@ -2,7 +2,7 @@
 
 from djwsbridge.chat.services.access import room_topic
 from djwsbridge.chat.services.accounts import check_username
-from djwsbridge.chat.services.direct import find_direct, open_direct
+from djwsbridge.chat.services.direct import find_direct, open_direct, send_private
 from djwsbridge.chat.services.messages import (
     Outgoing,
     erase_messages,
@@ -62,6 +62,7 @@ __all__ = [
     "room_topic",
     "send_message",
     "send_messages",
+    "send_private",
     "set_read_receipts",
     "typing_notice",
     "view_me",

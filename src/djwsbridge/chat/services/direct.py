@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,19 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import enter_room, view_room
+from djwsbridge.chat.services.access import enter_room, user_topic, view_room
+from djwsbridge.chat.services.messages import send_message
 from djwsbridge.chat.values import RoomView, UserRef
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.publish import publish_events
+from djwsbridge.protocol.text import check_body
+from djwsbridge.publish import publish, publish_events
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = ["find_direct", "open_direct"]
+__all__ = ["find_direct", "open_direct", "send_private"]
 
 
 def open_direct(*, actor: AbstractBaseUser, user_id: int | str | None) -> RoomView:
@@ -54,6 +57,27 @@ def find_direct(*, actor: AbstractBaseUser, username: str) -> tuple[UserRef, Roo
     room_id = store.find_direct(actor, peer)
     room = None if room_id is None else store.room_view(actor, room_id)
     return store.user_ref(peer), room
+
+
+@transaction.atomic
+def send_private(*, actor: AbstractBaseUser, username: str, body: str) -> UserRef:
+    """Store a message in the actor's direct room with a user, made if there is none, and tell that user's devices.
+
+    Returns:
+        Who it is for.
+
+    Raises:
+        CommandError: `bad_recipient` when there is no such active user; else as `open_direct` and `send_message`.
+    """
+    peer = store.find_username(username)
+    if peer is None:
+        raise CommandError(ErrorCode.BAD_RECIPIENT)
+    check_body(body)  # before there is a room for it
+    room = open_direct(actor=actor, user_id=peer.pk)
+    send_message(actor=actor, room_id=room.id, body=body, client_message_id=uuid.uuid4())
+    notice = {"user": actor.get_username(), "message": body}
+    publish(user_topic(peer.pk), "private_message", notice)
+    return store.user_ref(peer)
 
 
 def _check_rate(actor: AbstractBaseUser) -> None:
