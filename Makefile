@@ -14,7 +14,7 @@ TEST_PROGRAMS := chromium,chromium-browser,google-chrome:chromium redis-server:r
 .DEFAULT_GOAL := help
 # `make bench BENCH="fanout --rounds 5"` for one question only.
 BENCH ?= all
-.PHONY: help run test test-faults bench bench-smoke coverage check format docs image lock clean
+.PHONY: help run test test-faults test-fuzz bench bench-smoke coverage check format docs image lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -32,6 +32,9 @@ test-faults: $(VENV)/dev.stamp ## Run every fault for a minute, on every system 
 	@scripts/need $(TEST_PROGRAMS)
 	rm -rf artifacts/faults
 	$(BIN)/python -m pytest -m faults tests/faults; status=$$?; cat artifacts/faults/table.txt; exit $$status
+
+test-fuzz: $(VENV)/dev.stamp ## Give the decoders 100,000 frames each, and every server 10,000 (half an hour)
+	$(BIN)/python -m pytest tests/fuzz/fuzz_frames.py
 
 bench: $(VENV)/dev.stamp ## Measure us and our peers, and write benchmarks/results (about two hours)
 	$(BIN)/python -m benchmarks $(BENCH)
