@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.harness.results import RESULTS, say
 from benchmarks.harness.rounds import options_of
+from benchmarks.profile import profile
 from benchmarks.systems import system_names
 
 QUESTIONS = {
@@ -15,7 +16,11 @@ QUESTIONS = {
     "unicast": "users write to each other; nothing is stored",
     "persist": "stored, then delivered, on SQLite and PostgreSQL",
     "latency": "one message to 1,000 members at a fixed rate",
+    "workers": "several processes with Redis between them",
+    "history": "pages of a room of 100,000 messages over REST",
+    "recovery": "10,000 clients come back after a restart",
     "connect": "handshakes with a token, and the memory of a connection",
+    "idle": "50,000 connections, a room of 10,000 among them",
 }
 
 
@@ -25,10 +30,12 @@ def main() -> None:
         prog="python -m benchmarks",
         description="Measure djwsbridge beside its peers.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="questions:\n"
+        epilog="`profile fanout persist` says where our server's time goes.\n\nquestions:\n"
         + "\n".join(f"  {name:<10} {text}" for name, text in QUESTIONS.items()),
     )
-    parser.add_argument("questions", nargs="+", choices=[*QUESTIONS, "all"], metavar="QUESTION")
+    parser.add_argument(
+        "questions", nargs="+", choices=[*QUESTIONS, "all", "profile"], metavar="QUESTION"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="launches of every system (3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="measured in each launch (5)")
     parser.add_argument(
@@ -38,6 +45,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="where results are written")
     parsed = parser.parse_args()
     options = options_of(parsed)
+    if parsed.questions[0] == "profile":
+        profile(parsed.questions[1:] or ["fanout", "persist"], options)
+        return
     asked = list(QUESTIONS) if "all" in parsed.questions else parsed.questions
     for name in asked:
         say(f"{name}: {QUESTIONS[name]}")

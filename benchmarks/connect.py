@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.harness.generator import Generator
 from benchmarks.harness.results import Result, say
 from benchmarks.harness.rounds import Options, Rounds, connection_lines
-from benchmarks.harness.servers import memory_of
+from benchmarks.harness.servers import cpu_of, memory_of
 from benchmarks.harness.world import World, Worlds
 from benchmarks.systems import Serving, System
 
@@ -18,6 +18,7 @@ __all__ = ["run"]
 
 CONNECTIONS = 5_000
 SETTLE = 3.0  # seconds until what is only there while connecting has gone
+SMOKE_SETTLE = 0.1
 COLUMNS = (
     ("system", "title"),
     ("handshakes/s", "per_second"),
@@ -33,29 +34,29 @@ NOTES = (
 )
 
 
-def once(system: System, world: World) -> dict[str, Any]:
+def once(system: System, world: World, settle: float) -> dict[str, Any]:
     """Connect everybody to one launch of a system."""
     with system.serve(world, "idle") as serving:
-        warm_up(system, world, serving)
-        before, cpu_before = memory_of(serving.pids), _cpu(serving.pids)
+        warm_up(system, world, serving, settle)
+        before, cpu_before = memory_of(serving.pids), cpu_of(serving.pids)
         lines = [*connection_lines(world, serving), *system.client("idle"), ("hold", 1)]
         with closing(Generator(lines)) as generator:
             connected = generator.wait_for("connected")
-            cpu = _cpu(serving.pids) - cpu_before
-            time.sleep(SETTLE)
+            cpu = cpu_of(serving.pids) - cpu_before
+            time.sleep(settle)
             grown = memory_of(serving.pids) - before
             generator.tell("quit")
     return reduce(connected, cpu, grown)
 
 
-def warm_up(system: System, world: World, serving: Serving) -> None:
+def warm_up(system: System, world: World, serving: Serving, settle: float) -> None:
     """Let a server do what it does once, so that no connection is charged for it."""
     lines = [*connection_lines(world, serving), ("connections", 10), ("rooms", 10)]
     with closing(Generator([*lines, *system.client("idle"), ("hold", 1)])) as generator:
         generator.wait_for("connected")
-        time.sleep(SETTLE)
+        time.sleep(settle)
         generator.tell("quit")
-    time.sleep(SETTLE)
+    time.sleep(settle)
 
 
 def reduce(connected: Mapping[str, Any], cpu: float, grown: int) -> dict[str, Any]:
@@ -71,18 +72,6 @@ def reduce(connected: Mapping[str, Any], cpu: float, grown: int) -> dict[str, An
     }
 
 
-def _cpu(pids: Any) -> float:
-    """Return the seconds of processor time that processes have used."""
-    import os
-    from pathlib import Path
-
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
-
-
 def run(options: Options) -> Result:
     """Answer the question."""
     result = Result("connect", "Connecting, and being there", COLUMNS, NOTES)
@@ -95,7 +84,7 @@ def run(options: Options) -> Result:
             for system in rounds.systems:
                 world = worlds.get(system.site("idle"), users, users)
                 say(f"  {users:,} connections: {system.title}, round {number + 1}")
-                figures = once(system, world)
+                figures = once(system, world, SMOKE_SETTLE if options.smoke else SETTLE)
                 say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
                 found.setdefault(system.name, []).append(figures)
     for system in rounds.systems:

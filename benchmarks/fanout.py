@@ -44,10 +44,7 @@ def cases(options: Options) -> list[Case]:
     """Return the loads."""
     if options.smoke:
         quick: Lines = [("warm-up", 0.2), ("drain", 20)]
-        return [
-            Case("10 members", 10, 1, [*HOT, *quick]),
-            Case("3 x 5", 15, 3, [*SCATTERED, *quick]),
-        ]
+        return [Case("2 x 10", 20, 2, [*HOT, *quick])]
     return [
         *(Case(f"{n:,} members", n, 1, [*HOT, *PATIENT]) for n in (100, 1_000, 5_000)),
         Case("50 x 100", 5_000, 50, [*SCATTERED, *PATIENT]),

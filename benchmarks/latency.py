@@ -32,7 +32,7 @@ NOTES = (
 
 def cases(options: Options) -> list[Case]:
     """Return the loads."""
-    common: Lines = [("publishers", 1), ("warm-up", 1 if options.smoke else 3), ("drain", 30)]
+    common: Lines = [("publishers", 1), ("warm-up", 0.2 if options.smoke else 3), ("drain", 30)]
     if options.smoke:
         return [Case("10 members, 200/s", 10, 1, [("rate", 20), *common])]
     return [

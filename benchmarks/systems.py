@@ -10,6 +10,7 @@ from typing import Literal
 
 from benchmarks.harness.generator import Lines
 from benchmarks.harness.world import World
+from tests.servers import Process
 
 __all__ = ["Load", "Serving", "System", "find_systems", "system_names"]
 
@@ -24,10 +25,12 @@ class Serving:
     Attributes:
         ports: where clients connect, in turn.
         pids: the processes whose memory and processor time count.
+        processes: those that can be killed and started again, where that is asked of the system.
     """
 
     ports: Sequence[int]
     pids: Sequence[int]
+    processes: Sequence[Process] = ()
 
 
 class System(abc.ABC):

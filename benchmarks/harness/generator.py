@@ -36,6 +36,8 @@ class Generator:
     """
 
     def __init__(self, lines: Lines, *, core: int = GENERATOR_CORE) -> None:
+        # What it has said when all were connected; empty before.
+        self.connected: dict[str, Any] = {}
         program = compile_c("load", *sorted((HERE / "load").glob("*.c")))
         self._file = tempfile.NamedTemporaryFile("w", suffix=".scenario")  # noqa: SIM115
         self._file.write("".join(f"{key} {_value(value)}\n" for key, value in lines))

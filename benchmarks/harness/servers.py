@@ -12,7 +12,15 @@ from benchmarks.harness.build import ROOT
 from benchmarks.harness.cores import HELPER_CORE, SERVER_CORE, on_core
 from tests.servers import PostgresServer, Process, RedisServer, postgres_server, redis_server
 
-__all__ = ["children_of", "memory_of", "private_postgres", "private_redis", "server"]
+__all__ = [
+    "children_of",
+    "cpu_of",
+    "listens",
+    "memory_of",
+    "private_postgres",
+    "private_redis",
+    "server",
+]
 
 
 @contextmanager
@@ -39,7 +47,7 @@ def server(
     process = Process(on_core(core, list(command)), log=log, env=env or {}, cwd=cwd)
     try:
         process.start()
-        process.wait_ready(lambda: _listens(port))
+        process.wait_ready(lambda: listens(port))
         yield process
     finally:
         process.stop()
@@ -77,7 +85,18 @@ def memory_of(pids: Sequence[int]) -> int:
     return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _listens(port: int) -> bool:
+def cpu_of(pids: Sequence[int]) -> float:
+    """Return the seconds of processor time that processes have used."""
+    ticks = 0
+    for pid in pids:
+        # After the name, which stands in brackets and may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def listens(port: int) -> bool:
+    """Say whether somebody listens on a port of 127.0.0.1."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             return True

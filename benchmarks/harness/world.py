@@ -85,7 +85,14 @@ class Worlds:
         self._stack.close()
 
     def get(
-        self, site: str, users: int, rooms: int, *, database: str = "sqlite", messages: int = 0
+        self,
+        site: str,
+        users: int,
+        rooms: int,
+        *,
+        database: str = "sqlite",
+        messages: int = 0,
+        members: int = 0,
     ) -> World:
         """Return a world of this size, made at the first call.
 
@@ -95,11 +102,14 @@ class Worlds:
             rooms: see `World`.
             database: `sqlite` or `postgresql`.
             messages: in the first room, for the chat.
+            members: of each room; 0: all users have one.
         """
-        key = (site, users, rooms, database, messages)
+        key = (site, users, rooms, database, messages, members)
         if key not in self._made:
             say(f"  making {users:,} users in {rooms:,} rooms ({site}, {database})")
-            self._made[key] = self._make(site, users, rooms, database, messages)
+            world = self._place(site, users, rooms, database)
+            _fill(world, messages, members)
+            self._made[key] = world
         return self._made[key]
 
     def postgres(self) -> PostgresServer:
@@ -108,18 +118,20 @@ class Worlds:
             self._postgres = self._stack.enter_context(private_postgres())
         return self._postgres
 
-    def _make(self, site: str, users: int, rooms: int, database: str, messages: int) -> World:
+    def _place(self, site: str, users: int, rooms: int, database: str) -> World:
         name = f"world{len(self._made)}"
         directory = self.directory / name
         directory.mkdir()
         url = f"sqlite:///{directory / 'site.sqlite3'}"
         if database == "postgresql":
             url = self.postgres().create_database(name)
-        world = World(site, users, rooms, url, directory)
-        command = [sys.executable, "-m", "benchmarks.sites.prepare"]
-        command += [str(users), str(rooms), str(directory), str(messages)]
-        env = {**os.environ, **world.env, "BENCH_REDIS": ""}
-        done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
-        if done.returncode:
-            raise RuntimeError(f"No world could be made:\n{done.stderr.decode(errors='replace')}")
-        return world
+        return World(site, users, rooms, url, directory)
+
+
+def _fill(world: World, messages: int, members: int) -> None:
+    command = [sys.executable, "-m", "benchmarks.sites.prepare", str(world.users)]
+    command += [str(world.rooms), str(world.directory), str(messages), str(members)]
+    env = {**os.environ, **world.env, "BENCH_REDIS": ""}
+    done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"No world could be made:\n{done.stderr.decode(errors='replace')}")

@@ -38,6 +38,7 @@ struct connection {
     uint32_t received;         /* deliveries since the run began */
     uint32_t tries;
     uint64_t begun, wake;      /* when its handshake began; when it tries again */
+    uint32_t told_ms;          /* to wait, by the server; 0: it has not said */
     uint64_t id;               /* of its last command */
     char *input, *output;      /* what came of a frame that is not whole; what the socket did not take */
     uint32_t input_length, output_length;
@@ -74,8 +75,8 @@ static enum phase phase;
 static char buffer[READ_BYTES + FRAME_BYTES];
 static uint64_t now;
 
-static struct histogram handshakes, deliveries, replies, resumed, refusals;
-static uint64_t delivered, completed, replied, errors, others, lost, dropped, failed, unrecovered, total_delivered;
+static struct histogram handshakes, deliveries, completions, replies, resumed, refusals;
+static uint64_t delivered, completed, replied, errors, others, lost, dropped, failed, unrecovered, gaps;
 static uint64_t count_delivered, count_completed, count_replied, reads, first_begun, all_ready, down_at, resumed_at;
 static uint64_t closed_by_code[5000];
 static size_t mark_at; /* where the last delivery had its mark: it is there in most of them */
@@ -204,8 +205,10 @@ static void message_finish(struct message *m, int is_lost)
     in_flight--;
     if (is_lost)
         lost++;
-    else if (phase == MEASURING)
+    else if (phase == MEASURING) {
         completed++;
+        histogram_add(&completions, now > m->stamp ? now - m->stamp : 0);
+    }
     while (oldest < next_number && messages[oldest & (TABLE - 1)].done)
         oldest++;
     if (is_running() && !run.rate)
@@ -277,7 +280,6 @@ static void on_delivery(struct connection *c, const char *payload, size_t length
 {
     struct message *m;
     uint64_t number = digits(mark + MARK_LENGTH);
-    total_delivered++;
     c->received++;
     m = &messages[number & (TABLE - 1)];
     if (phase == MEASURING) {
@@ -287,6 +289,7 @@ static void on_delivery(struct connection *c, const char *payload, size_t length
     }
     if (run.resume.count) {
         uint64_t seq = number_after(payload, length, "\"seq\":", 0);
+        gaps += c->state == READY && c->seq && seq > c->seq + 1;
         if (seq > c->seq)
             c->seq = seq;
         if (seq > newest_seq[c->room])
@@ -366,6 +369,8 @@ static void on_message(struct connection *c, const char *payload, size_t length)
         become_ready(c);
         return;
     }
+    if (c->state == GREETING)
+        c->told_ms = (uint32_t)number_after(payload, length, "\"retry_after_ms\":", c->told_ms);
     if (run.ping && length == strlen(run.ping) && begins(payload, length, run.ping)) {
         write_frame(c, 1, run.pong, strlen(run.pong));
         return;
@@ -439,7 +444,8 @@ static void connection_close(struct connection *c)
         bound *= 2;
     bound = bound < run.backoff_cap ? bound : run.backoff_cap;
     c->tries++;
-    c->wake = now + (uint64_t)(drand48() * bound * 1e9);
+    c->wake = now + (uint64_t)(c->told_ms ? c->told_ms * 1e6 : drand48() * bound * 1e9);
+    c->told_ms = 0;
     waiting_to_open++;
     if (c->publisher) { /* what has no reply is sent again */
         struct publisher *p = c->publisher;
@@ -715,13 +721,15 @@ static void print_result(void)
     histogram_print(stdout, "delivery_ms", &deliveries);
     printf(", ");
     histogram_print(stdout, "reply_ms", &replies);
+    printf(", ");
+    histogram_print(stdout, "complete_ms", &completions);
     if (run.reconnect) {
         printf(", ");
         histogram_print(stdout, "resumed_ms", &resumed);
         printf(", ");
         histogram_print(stdout, "refused_ms", &refusals);
-        printf(", \"unrecovered\": %llu, \"behind\": %llu, \"ready\": %d", (unsigned long long)unrecovered,
-               (unsigned long long)behind, ready_count);
+        printf(", \"unrecovered\": %llu, \"gaps\": %llu, \"behind\": %llu, \"ready\": %d",
+               (unsigned long long)unrecovered, (unsigned long long)gaps, (unsigned long long)behind, ready_count);
     }
     printf(", \"closed\": {");
     const char *comma = "";
@@ -791,7 +799,7 @@ static void give_up(void)
 static void tick(void)
 {
     open_more();
-    if (run.heartbeat_every && phase != CONNECTING)
+    if (run.heartbeat_every)
         beat();
     if (run.reconnect)
         for (int i = 0; i < publisher_count; i++) {
@@ -831,6 +839,8 @@ static void on_command(void)
     ssize_t got = read(0, line, sizeof line);
     if (got <= 0 || memmem(line, (size_t)got, "quit", 4))
         phase = DONE;
+    else if (memmem(line, (size_t)got, "report", 6))
+        print_result();
     else if (phase == HOLDING && run.publish.count)
         begin_load();
 }

@@ -83,7 +83,7 @@ class Ours(System):
         ports = ports or [free_port() for _ in range(count)]
         env = {**world.env, "BENCH_REDIS": redis or ""}
         with ExitStack() as stack:
-            pids = []
+            processes = []
             for number, port in enumerate(ports):
                 process = stack.enter_context(
                     server(
@@ -94,8 +94,8 @@ class Ours(System):
                         core=worker_core(number),
                     )
                 )
-                pids.append(process.pid)
-            yield Serving(ports, pids)
+                processes.append(process)
+            yield Serving(ports, [process.pid for process in processes], processes)
 
     def command(self, port: int) -> list[str]:
         """Return how a process is started."""

@@ -1,9 +1,10 @@
 """Make users, their tokens, and groups or rooms with equal shares of them.
 
-    python -m benchmarks.sites.prepare USERS ROOMS DIRECTORY [MESSAGES]
+    python -m benchmarks.sites.prepare USERS ROOMS DIRECTORY [MESSAGES [MEMBERS]]
 
 Writes `tokens` (a user's key and token on each line) and `rooms` (the key of a room on each) into the directory. In a
-site without the chat rooms are groups of Django's; with it, the first room gets so many messages.
+site without the chat rooms are groups of Django's; with it, the first room gets so many messages. MEMBERS is the size
+of a room when it is not the share of all users; who is left over is in none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import django
 BATCH = 5_000
 
 
-def prepare(users: int, rooms: int, directory: Path, messages: int = 0) -> None:
+def prepare(users: int, rooms: int, directory: Path, messages: int = 0, members: int = 0) -> None:
     """Fill an empty database."""
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
@@ -41,23 +42,23 @@ def prepare(users: int, rooms: int, directory: Path, messages: int = 0) -> None:
         lines.append(f"{user.pk} {token}\n")
     (directory / "tokens").write_text("".join(lines))
     make = make_chat_rooms if os.environ.get("BENCH_SITE") == "chat" else make_groups
-    keys = make(people, rooms)
+    size = members or users // rooms
+    keys = make(people[: size * rooms], rooms, size)
     (directory / "rooms").write_text("".join(f"{key}\n" for key in keys))
     if messages:
         make_messages(people[0], keys[0], messages)
 
 
-def make_groups(people: list[Any], rooms: int) -> list[int]:
+def make_groups(people: list[Any], rooms: int, size: int) -> list[int]:
     """Make groups; return their keys."""
     from django.contrib.auth.models import Group
 
     Group.objects.bulk_create(Group(name=f"group{number}") for number in range(rooms))
     keys = list(Group.objects.order_by("pk").values_list("pk", flat=True))
     through = type(people[0]).groups.through
-    size = len(people) // rooms
     through.objects.bulk_create(
         (
-            through(user_id=user.pk, group_id=keys[min(number // size, rooms - 1)])
+            through(user_id=user.pk, group_id=keys[number // size])
             for number, user in enumerate(people)
         ),
         batch_size=BATCH,
@@ -65,7 +66,7 @@ def make_groups(people: list[Any], rooms: int) -> list[int]:
     return keys
 
 
-def make_chat_rooms(people: list[Any], rooms: int) -> list[int]:
+def make_chat_rooms(people: list[Any], rooms: int, size: int) -> list[int]:
     """Make rooms of the chat; return their keys."""
     from djwsbridge.chat.models import Membership, Room
 
@@ -76,10 +77,9 @@ def make_chat_rooms(people: list[Any], rooms: int) -> list[int]:
         for number in range(rooms)
     )
     keys = list(Room.objects.order_by("pk").values_list("pk", flat=True))
-    size = len(people) // rooms
     Membership.objects.bulk_create(
         (
-            Membership(user_id=user.pk, room_id=keys[min(number // size, rooms - 1)])
+            Membership(user_id=user.pk, room_id=keys[number // size])
             for number, user in enumerate(people)
         ),
         batch_size=BATCH,
@@ -108,4 +108,4 @@ def make_messages(sender: Any, room: int, count: int) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.sites.settings")
     django.setup()
-    prepare(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:5]))
+    prepare(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:6]))
