@@ -15,7 +15,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Hashable, Iterable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from channels.layers import get_channel_layer
 from django.core.exceptions import ImproperlyConfigured
@@ -55,8 +55,11 @@ __all__ = [
     "current",
     "hand_over",
     "publish",
+    "run_on_node",
     "user_topic",
 ]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("djwsbridge.runtime")
 
@@ -437,6 +440,26 @@ async def publish(topic: str, text: str) -> None:
         await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(runtime.publish(topic, text), runtime.loop)
         )
+
+
+def run_on_node(function: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+    """Run something on the node of this process and return its result; from a thread that has no event loop.
+
+    Raises:
+        EngineUnavailable: it took too long.
+    """
+    runtime = _serving()
+    loop = runtime.loop if runtime is not None else _background_loop()
+    future = asyncio.run_coroutine_threadsafe(_on_node(function), loop)
+    try:
+        return future.result(HAND_OVER_TIMEOUT)
+    except concurrent.futures.TimeoutError as error:
+        future.cancel()
+        raise EngineUnavailable("The node did not answer in time.") from error
+
+
+async def _on_node(function: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+    return await function(current())
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -475,3 +475,29 @@ async def test_what_a_node_of_another_version_says_is_logged_and_left(
         await node.publish("user.7", encode_push("signal", topic="user.7", data={}))
         await eventually(lambda: reader.got)
     assert caplog.text.count("of another version") == 2
+
+
+async def test_a_thread_runs_something_on_the_node_that_serves(settings: Any) -> None:
+    settings.DJWSBRIDGE_ENGINE = "memory"
+
+    async def name(node: Runtime) -> str:
+        return node.node
+
+    alone = await asyncio.to_thread(runtime.run_on_node, name)
+    node = runtime.current()
+    await node.start()
+    try:
+        assert await asyncio.to_thread(runtime.run_on_node, name) == node.node
+        assert alone != node.node
+    finally:
+        await node.stop()
+
+
+async def test_a_thread_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "HAND_OVER_TIMEOUT", 0.0)
+
+    async def hang(_: Runtime) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(EngineUnavailable):
+        await asyncio.to_thread(runtime.run_on_node, hang)

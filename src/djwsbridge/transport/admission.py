@@ -15,7 +15,14 @@ from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.auth.handshake import header
 
-__all__ = ["Admission", "address_of", "admission_of", "count_everywhere", "count_guess"]
+__all__ = [
+    "Admission",
+    "address_of",
+    "admission_of",
+    "count_everywhere",
+    "count_guess",
+    "count_send",
+]
 
 GUESSES = RateLimit(20, 60.0)  # credentials that were no good, per address
 MAX_COUNTERS = 100_000  # users or addresses that are remembered; beyond it the oldest are forgotten
@@ -69,6 +76,13 @@ class Admission:
     def count_guess(self, address: str, *, now: float) -> float:
         """Count one credential that was no good; returns 0.0, or the seconds to wait."""
         return _counter(self._guesses, address, GUESSES).add(now)
+
+
+async def count_send(runtime: Runtime, user_id: str) -> float:
+    """Count one message of a user that has come some other way than by a connection; returns as `count_everywhere`."""
+    now = runtime.loop.time()
+    wait = admission_of(runtime).sends_of(user_id).add(now)
+    return wait or await count_everywhere(runtime, user_id, now=now)
 
 
 async def count_everywhere(runtime: Runtime, user_id: str, *, now: float) -> float:
@@ -142,7 +156,7 @@ def _leave(counts: Counter[str], key: str) -> None:
 
 def _counter(counters: dict[str, WindowCounter], key: str, limit: RateLimit) -> WindowCounter:
     counter = counters.get(key)
-    if counter is None:
+    if counter is None or counter.limit != limit:
         if len(counters) >= MAX_COUNTERS:
             del counters[next(iter(counters))]
         counter = counters[key] = WindowCounter(limit)

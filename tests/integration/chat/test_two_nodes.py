@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -56,6 +57,29 @@ def test_people_on_two_nodes_talk(sites: tuple[Site, Site], sign_up: SignUp) -> 
     a.wait_for(type="chat_message", message="is he gone?")
     b.send(message="let me say")
     assert b.wait_for(code="not_found")
+
+
+def test_x2_a_user_has_one_limit_for_sockets_and_http(
+    start_site: StartSite, sqlite_url: str, sign_up: SignUp
+) -> None:
+    alice = sign_up(start_site("uvicorn", env={"DATABASE_URL": sqlite_url}), "alice")
+    room = alice.make_room("General")["id"]
+    page = alice.connect()
+
+    def send(number: int) -> dict[str, Any]:
+        message = {"body": "hello", "client_message_id": str(uuid.uuid4())}
+        if number % 2:
+            answer: dict[str, Any] = alice.post(
+                f"/chat/api/rooms/{room}/messages/", **message
+            ).json()
+            return answer
+        page.send(id=number + 2, cmd="message.send", room=room, **message)
+        frame = page.wait_for(id=number + 2)
+        return frame.get("ok") or frame
+
+    assert all("seq" in send(number) for number in range(20))
+    refused = [send(number)["error"]["code"] for number in range(20, 23)]
+    assert refused == ["rate_limited"] * 3
 
 
 def test_the_first_message_of_a_private_conversation_arrives(

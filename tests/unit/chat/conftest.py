@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from djwsbridge import runtime
-from djwsbridge.chat.api import limits
+from djwsbridge.transport import admission
 
 Pushed = list[tuple[str, dict[str, Any]]]
 Capture = Callable[[], AbstractContextManager[Pushed]]
@@ -20,7 +20,7 @@ Capture = Callable[[], AbstractContextManager[Pushed]]
 @pytest.fixture(autouse=True)
 def _nobody_has_sent_too_much() -> None:
     """Forget what earlier tests have counted; their users have the same keys."""
-    limits._counters.clear()
+    admission._admissions.clear()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from djwsbridge.transport.admission import (
     admission_of,
     count_everywhere,
     count_guess,
+    count_send,
 )
 from djwsbridge.transport.auth.identity import refusal
 
@@ -173,3 +174,15 @@ async def test_without_the_engine_every_node_keeps_to_its_share():
         admission_of(node).sends_of("7").add(0.0)
         waits.append(await count_everywhere(node, "7", now=0.0))
     assert waits == [0.0] * 5 + [10.0]
+
+
+async def test_what_comes_by_http_is_counted_with_the_rest():
+    engine = SharedEngine()
+    node = Runtime(engine)
+    for _ in range(19):
+        admission_of(node).sends_of("7").add(node.loop.time())
+    assert await count_send(node, "7") == 0.0
+    assert await count_send(node, "7") > 0.0
+    engine.total = 20  # sent on other nodes
+    admission_of(node)._sends.clear()
+    assert await count_send(node, "7") == 10.0

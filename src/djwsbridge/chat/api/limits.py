@@ -1,41 +1,30 @@
-"""How fast a user may send over HTTP: as fast as over a socket, counted per process."""
+"""How fast a user may send over HTTP: together with what they send over sockets."""
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import TYPE_CHECKING
 
-from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
-from djwsbridge.protocol.errors import CommandError
-from djwsbridge.protocol.server import RateLimit, WindowCounter
+from djwsbridge.protocol.errors import CommandError, EngineUnavailable
+from djwsbridge.runtime import run_on_node
+from djwsbridge.transport import admission
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 __all__ = ["count_send"]
 
-MAX_COUNTERS = 100_000  # users that are remembered; beyond it the oldest are forgotten
-
-# Requests are served in many threads.
-_lock = threading.Lock()
-_counters: dict[object, WindowCounter] = {}
-
 
 def count_send(actor: AbstractBaseUser) -> None:
-    """Count one message of a user.
+    """Count one message of a user, on this node and over all of them where the engine counts.
 
     Raises:
-        CommandError: `rate_limited`.
+        CommandError: `rate_limited`; `busy` when the node has no time to count.
     """
-    limit = RateLimit(*settings.SEND_RATE)
-    with _lock:
-        counter = _counters.get(actor.pk)
-        if counter is None or counter.limit != limit:
-            if len(_counters) >= MAX_COUNTERS:
-                del _counters[next(iter(_counters))]
-            counter = _counters[actor.pk] = WindowCounter(limit)
-        wait = counter.add(time.monotonic())
+    user_id = str(actor.pk)
+    try:
+        wait = run_on_node(lambda node: admission.count_send(node, user_id))
+    except EngineUnavailable:
+        raise CommandError(ErrorCode.BUSY) from None
     if wait:
         raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
