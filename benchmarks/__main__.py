@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from benchmarks import simulate
 from benchmarks.harness.results import RESULTS, say
 from benchmarks.harness.rounds import options_of
 from benchmarks.profile import profile
@@ -20,6 +21,7 @@ QUESTIONS = {
     "history": "pages of a room of 100,000 messages over REST",
     "recovery": "10,000 clients come back after a restart",
     "connect": "handshakes with a token, and the memory of a connection",
+    "presence": "what a process pays for knowing who is online on the others",
     "idle": "50,000 connections, a room of 10,000 among them",
 }
 
@@ -52,6 +54,8 @@ def main() -> None:
     for name in asked:
         say(f"{name}: {QUESTIONS[name]}")
         importlib.import_module(f"benchmarks.{name}").run(options)
+    if "all" in parsed.questions and options.output == RESULTS:
+        simulate.write(simulate.render(simulate.read_costs()))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ COLUMNS = (
     ("system", "title"),
     ("messages/s", "per_second"),
     ("messages/s of one core", "per_core"),
+    ("PostgreSQL: CPU µs a message", "database_us"),
     ("ack p50 ms", "p50"),
     ("ack p99 ms", "p99"),
     ("lost", "lost"),
@@ -55,6 +56,7 @@ def reduce(counted: Mapping[str, Any]) -> dict[str, Any]:
         "per_core": round(messages / cpu) if cpu else 0,
         "p50": counted["reply_ms"]["p50"],
         "p99": counted["reply_ms"]["p99"],
+        "database_us": round(counted["database_cpu"] / counted["published"] * 1e6, 1),
         "lost": counted["lost"] + counted["unfinished"],
         "errors": counted["errors"],
     }

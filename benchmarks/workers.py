@@ -67,7 +67,7 @@ def run(options: Options) -> Result:
     ours = [one for one in rounds.systems if isinstance(one, Ours)]
     result.missing = {name: what for name, what in result.missing.items() if "djwsbridge" in name}
     loads = [("1,000 members", 1_000, 1, HOT), ("50 x 100", 5_000, 50, SCATTERED)]
-    counts = (1, 2, 4)
+    counts: tuple[int, ...] = (1, 2, 4)
     if options.smoke:
         loads, counts = [("10 members", 10, 1, HOT)], (1, 2)
     patience: Lines = [("duration", options.seconds), ("drain", 60)]

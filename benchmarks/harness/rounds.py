@@ -99,6 +99,7 @@ class Rounds:
         site = system.site(self.load)
         world = worlds.get(site, case.users, case.rooms, database=case.database)
         say(f"  {case.name}: {system.title}, round {number + 1}")
+        database = worlds.database_cpu()
         try:
             with system.serve(world, self.load) as serving:
                 lines = [*connection_lines(world, serving), *system.client(self.load), *case.lines]
@@ -107,6 +108,7 @@ class Rounds:
             say(f"    failed: {error}")
             self.result.missing[f"{system.title}, {case.name}"] = "it failed under this load"
             return None
+        counted["database_cpu"] = worlds.database_cpu() - database
         figures = reduce(counted)
         say("    " + ", ".join(f"{key} {value:,.6g}" for key, value in figures.items()))
         return figures

@@ -86,12 +86,12 @@ def memory_of(pids: Sequence[int]) -> int:
 
 
 def cpu_of(pids: Sequence[int]) -> float:
-    """Return the seconds of processor time that processes have used."""
+    """Return the seconds of processor time that processes have used, and those children of theirs that have ended."""
     ticks = 0
     for pid in pids:
         # After the name, which stands in brackets and may hold anything.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

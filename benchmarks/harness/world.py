@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.harness.build import ROOT
 from benchmarks.harness.results import say
-from benchmarks.harness.servers import private_postgres
+from benchmarks.harness.servers import children_of, cpu_of, private_postgres
 from tests.servers import PostgresServer
 
 __all__ = ["SECRET", "World", "Worlds"]
@@ -117,6 +117,12 @@ class Worlds:
         if self._postgres is None:
             self._postgres = self._stack.enter_context(private_postgres())
         return self._postgres
+
+    def database_cpu(self) -> float:
+        """Return the seconds of processor time that PostgreSQL has used so far; 0.0 when nobody has asked for it."""
+        if self._postgres is None:
+            return 0.0
+        return cpu_of([self._postgres.pid, *children_of(self._postgres.pid)])
 
     def _place(self, site: str, users: int, rooms: int, database: str) -> World:
         name = f"world{len(self._made)}"
