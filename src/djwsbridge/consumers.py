@@ -6,9 +6,10 @@ queue; this class decides only about what the user sends.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
+import msgspec
 from django.contrib.auth.models import AbstractBaseUser
 
 from djwsbridge import store
@@ -25,8 +26,9 @@ from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
 from djwsbridge.transport.connection import Connection, Receive, Scope, Send
 from djwsbridge.transport.endpoint import serve
+from djwsbridge.transport.inbox import DONE
 
-__all__ = ["UserConsumer", "send_to_user"]
+__all__ = ["DONE", "UserConsumer", "send_to_user"]
 
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -95,8 +97,11 @@ class UserConsumer:
 
     # -- what the user sends ---------------------------------------------------------------------------------------
 
-    async def receive(self, message: PlainMessage) -> None:
+    def receive(self, message: PlainMessage) -> Awaitable[None]:
         """Take a message of the user: check, store if the project stores, then push.
+
+        A method that overrides it may be `async def`. A plain one that has nothing to wait for returns `DONE` and costs
+        no task.
 
         Raises:
             CommandError: with what is wrong; nothing is stored then.
@@ -104,32 +109,59 @@ class UserConsumer:
         allowed = settings.ALLOWED_TYPES
         if allowed is not None and message.type not in allowed:
             raise CommandError(ErrorCode.UNKNOWN_TYPE, "This message type is not allowed.")
-        await run_service(self._relay, message)
-
-    def _relay(self, message: PlainMessage) -> None:
-        recipient = self._find_recipient(message)
         if store.is_on():
-            if recipient is None:
-                raise CommandError(ErrorCode.BAD_RECIPIENT)
-            if message.body is None:
-                raise CommandError(ErrorCode.BAD_FIELD, field="content")
-            self.store(message, recipient)
-        readers = {self.user.pk} | ({recipient.pk} if recipient else set())
-        payload = {**message.frame, "sender": self.user.pk}
-        for reader in sorted(readers, key=str):
-            publish(user_topic(reader), "user.message", payload)
-
-    def _find_recipient(self, message: PlainMessage) -> AbstractBaseUser | None:
-        """Return who is to get a message; None for one that goes to the user's own devices."""
+            return run_service(self._store_and_push, message)
         if message.recipient is None:
+            self._push(message, None)
+            return DONE
+        recipient = self._known_recipient(message)
+        if recipient is None:
+            return self._look_up_and_push(message)
+        self._push(message, recipient)
+        return DONE
+
+    def _known_recipient(self, message: PlainMessage) -> AbstractBaseUser | None:
+        """Return who is to get a message, when no database has to be asked."""
+        cls = type(self)
+        if cls.may_write is not UserConsumer.may_write:
             return None
-        recipient = store.find_user(message.recipient)
+        runtime = self.connection.runtime
+        recipient = runtime.people.get(str(message.recipient), now=runtime.loop.time())
+        if recipient is not None and not (recipient.is_active and self.may_write(recipient)):
+            raise CommandError(ErrorCode.BAD_RECIPIENT)
+        return recipient
+
+    async def _look_up_and_push(self, message: PlainMessage) -> None:
+        runtime = self.connection.runtime
+        asked_at = runtime.loop.time()
+        recipient = await run_service(self._find_recipient, message)
+        runtime.people.put(str(message.recipient), recipient, asked_at=asked_at)
+        self._push(message, recipient)
+
+    def _store_and_push(self, message: PlainMessage) -> None:
+        recipient = self._find_recipient(message)
+        if message.body is None:
+            raise CommandError(ErrorCode.BAD_FIELD, field="content")
+        self.store(message, recipient)
+        self._push(message, recipient)
+
+    def _push(self, message: PlainMessage, recipient: AbstractBaseUser | None) -> None:
+        """Hand a message to the recipient's and the sender's devices."""
+        readers = {self.user.pk} | ({recipient.pk} if recipient else set())
+        # What came in as JSON is written as JSON once, for all readers.
+        data = msgspec.Raw(msgspec.json.encode({**message.frame, "sender": self.user.pk}))
+        for reader in sorted(readers, key=str):
+            publish(user_topic(reader), "user.message", data, now=not store.is_on())
+
+    def _find_recipient(self, message: PlainMessage) -> AbstractBaseUser:
+        """Return who is to get a message. Talks to the database."""
+        recipient = None if message.recipient is None else store.find_user(message.recipient)
         if recipient is None or not self.may_write(recipient):
             raise CommandError(ErrorCode.BAD_RECIPIENT)
         return recipient
 
 
-async def send_to_user(connection: Connection, command: SendToUser) -> Mapping[str, object]:
+def send_to_user(connection: Connection, command: SendToUser) -> Awaitable[None]:
     """Carry out `user.send`: the same as a frame of the plain dialect."""
     frame: dict[str, Any] = {
         "type": command.type,
@@ -142,5 +174,4 @@ async def send_to_user(connection: Connection, command: SendToUser) -> Mapping[s
         body=command.content,
         recipient=read_recipient(command.recipient),
     )
-    await connection.consumer.receive(message)
-    return {}
+    return connection.consumer.receive(message)

@@ -72,7 +72,7 @@ def encode(payload: object) -> msgspec.Raw:
 def publish(
     topic: str,
     type: str,
-    payload: Mapping[str, Any] | msgspec.Struct,
+    payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw,
     *,
     durable: bool = False,
     now: bool = False,
@@ -85,7 +85,7 @@ def publish(
     Args:
         topic: such as `room.42`.
         type: what happened, such as `message.sent`.
-        payload: becomes `data`; may hold what Django REST framework can render.
+        payload: becomes `data`; may hold what Django REST framework can render. A `msgspec.Raw` is JSON that is ready.
         durable: number it and keep it in the log, in the current transaction or one of its own, so that whoever is away
             gets it on coming back. Needs `djwsbridge.log` in INSTALLED_APPS; from async code use `apublish`.
         now: leave at once, whatever becomes of the transaction; not for what is durable.
@@ -132,7 +132,7 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
 async def apublish(
     topic: str,
     type: str,
-    payload: Mapping[str, Any] | msgspec.Struct,
+    payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw,
     *,
     durable: bool = False,
 ) -> None:
@@ -151,10 +151,12 @@ async def apublish(
         await runtime.publish(topic, encode_push(type, topic=topic, data=_data(topic, payload)))
 
 
-def _data(topic: str, payload: Mapping[str, Any] | msgspec.Struct) -> msgspec.Raw:
+def _data(topic: str, payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw) -> msgspec.Raw:
     """Check what is to be published while its publisher can still be told."""
     if _TOPIC.search(topic) is None:
         raise ValueError(f"{topic!r} cannot be a topic: 1 to 80 letters, digits, `.`, `_` or `-`.")
+    if isinstance(payload, msgspec.Raw):
+        return payload
     if not isinstance(payload, msgspec.Struct):
         return encode(payload)
     try:

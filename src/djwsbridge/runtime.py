@@ -36,6 +36,7 @@ from djwsbridge.engine.channel_layer import ChannelLayer, ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.engine.outbox import Outbox
 from djwsbridge.hub import Hub, Subscriber
+from djwsbridge.people import People
 from djwsbridge.presence import BEAT_INTERVAL, Beat, Change, Delta, Presence, Question, Snapshot
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
@@ -143,6 +144,8 @@ class Runtime:
         self.node = uuid.uuid4().hex[:12]
         self.engine = engine or build_engine()
         self.hub = Hub()
+        # Users by key, as some part of this node has seen them a moment ago.
+        self.people: People[Any] = People()
         self.presence = Presence(self.node)
         log = installed_log()
         # None without an installed log: nothing is durable then.
@@ -272,6 +275,7 @@ class Runtime:
 
     def _on_engine_back(self) -> None:
         """Find out what was lost while the engine's link was down, and show again who is here."""
+        self.people.forget_all(now=self.loop.time())
         if self.reconciler is not None:
             self.reconciler.suspect_all()
         self._tell(Question())
@@ -288,6 +292,7 @@ class Runtime:
         elif isinstance(control, UnsubscribeUser):
             self._drop_user(control)
         elif isinstance(control, UserChanged):
+            self.people.forget(control.user, now=self.loop.time())
             self._for_user(
                 control.user, lambda member: member.revalidate(ended_session=control.session)
             )

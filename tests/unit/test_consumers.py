@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
 from djwsbridge import runtime
-from djwsbridge.consumers import UserConsumer, send_to_user
+from djwsbridge.consumers import DONE, UserConsumer, send_to_user
+from djwsbridge.people import FRESH, People
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import PlainMessage, SendToUser
 
@@ -43,7 +46,8 @@ def bob() -> User:
 
 
 def consumer_of(user: User, kind: type[UserConsumer] = UserConsumer) -> UserConsumer:
-    connection: Any = SimpleNamespace(user=user, scope={"path": "/ws/bridge/"})
+    node = SimpleNamespace(people=People(), loop=SimpleNamespace(time=time.monotonic))
+    connection: Any = SimpleNamespace(user=user, scope={"path": "/ws/bridge/"}, runtime=node)
     return kind(connection)
 
 
@@ -93,13 +97,13 @@ async def test_types_may_be_limited(
     code: str | None,
 ) -> None:
     settings.DJWSBRIDGE_ALLOWED_TYPES = allowed
-    sending = consumer_of(alice).receive(message(type=type, content="x"))
+    consumer = consumer_of(alice)
     if code is None:
-        await sending
+        await consumer.receive(message(type=type, content="x"))
         assert len(pushes) == 1
     else:
         with pytest.raises(CommandError, match=code):
-            await sending
+            await consumer.receive(message(type=type, content="x"))
         assert pushes == []
 
 
@@ -117,11 +121,12 @@ RECIPIENTS: dict[str, Callable[[User], object]] = {
 
 
 @pytest.mark.parametrize("make", RECIPIENTS.values(), ids=RECIPIENTS.keys())
-def test_all_bad_recipients_look_alike(
+async def test_all_bad_recipients_look_alike(
     alice: User, bob: User, pushes: Pushes, make: Callable[[User], object]
 ) -> None:
+    recipient = await sync_to_async(make)(bob)
     with pytest.raises(CommandError) as refused:
-        consumer_of(alice)._relay(message(content="x", recipient=make(bob)))
+        await consumer_of(alice).receive(message(content="x", recipient=recipient))
     assert str(refused.value).startswith("bad_recipient")
     assert refused.value.details == {}
     assert pushes == []
@@ -178,7 +183,7 @@ async def test_v1_sends_the_same_way(
     connection: Any = SimpleNamespace(consumer=consumer_of(alice))
     recipient: Any = str(bob.pk) if as_text else bob.pk
     command = SendToUser(id=1, recipient=recipient, content="hello")
-    assert await send_to_user(connection, command) == {}
+    await send_to_user(connection, command)
     data = {"type": "text", "content": "hello", "recipient": recipient, "sender": alice.pk}
     assert sorted(topic for topic, _ in pushes) == sorted([f"user.{alice.pk}", f"user.{bob.pk}"])
     assert all(pushed == data for _, pushed in pushes)
@@ -201,3 +206,42 @@ def test_a_consumer_knows_its_scope_and_does_nothing_by_itself(alice: User) -> N
     consumer = consumer_of(alice)
     assert consumer.scope["path"] == "/ws/bridge/"
     assert consumer.plain_dialect() is UserConsumer.plain_dialect()
+
+
+async def test_who_was_written_to_a_moment_ago_costs_no_query(
+    alice: User, bob: User, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = consumer_of(alice)
+    await consumer.receive(message(content="first", recipient=bob.pk))
+
+    def refuse(_: object) -> None:
+        raise AssertionError("nobody is looked up again")
+
+    monkeypatch.setattr("djwsbridge.store.find_user", refuse)
+    assert consumer.receive(message(content="second", recipient=bob.pk)) is DONE
+    assert [data["content"] for _, data in pushes] == ["first"] * 2 + ["second"] * 2
+    # Until the user changes, and at the latest after half a minute.
+    people: People[User] = consumer.connection.runtime.people
+    now = time.monotonic()
+    assert people.get(str(bob.pk), now=now + FRESH) is None
+    people.forget(str(bob.pk), now=now)
+    with pytest.raises(AssertionError):
+        await consumer.receive(message(content="third", recipient=bob.pk))
+
+
+async def test_a_class_that_decides_who_may_write_is_asked_each_time(
+    alice: User, bob: User, pushes: Pushes
+) -> None:
+    asked = []
+
+    class Careful(UserConsumer):
+        def may_write(self, recipient: Any) -> bool:
+            asked.append(recipient.pk)
+            return len(asked) < 2
+
+    consumer = consumer_of(alice, Careful)
+    await consumer.receive(message(content="first", recipient=bob.pk))
+    with pytest.raises(CommandError, match="bad_recipient"):
+        await consumer.receive(message(content="second", recipient=bob.pk))
+    assert asked == [bob.pk, bob.pk]
+    assert len(pushes) == 2

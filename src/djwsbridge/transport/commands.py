@@ -23,7 +23,7 @@ from djwsbridge.threads import run_service
 from djwsbridge.transport.admission import admission_of, count_guess
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.ticket import redeem_ticket
-from djwsbridge.transport.auth.token import authenticate_token
+from djwsbridge.transport.auth.token import authenticate_token_here
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.failures import try_later
 from djwsbridge.transport.recovery import recover
@@ -83,7 +83,7 @@ async def recover_topic(connection: Connection, command: RecoverTopic) -> Mappin
 
 async def refresh_token(connection: Connection, command: RefreshToken) -> Mapping[str, object]:
     """Go on with a newer token."""
-    identity = await run_service(authenticate_token, command.token)
+    identity = await authenticate_token_here(command.token)
     connection.replace_identity(identity)
     expires_at = identity.expires_at or 0.0
     return {"expires_at": dt.datetime.fromtimestamp(expires_at, dt.timezone.utc)}
@@ -119,7 +119,7 @@ async def _identify(connection: Connection, command: Connect) -> Identity:
         if command.ticket is not None:
             identity = await run_service(redeem_ticket, command.ticket)
         elif command.token is not None:
-            identity = await run_service(authenticate_token, command.token)
+            identity = await authenticate_token_here(command.token)
         elif known is not None:
             return known
         else:

@@ -112,6 +112,8 @@ async def authenticate(scope: Scope) -> Identity | None:
         if count_guess(runtime.current(), address_of(scope), reason):
             raise HandshakeRefused(429) from None
         raise
+    except CommandError as error:
+        raise try_later(error.code, within=STORM_SPREAD) from error
     except DATABASE_DOWN as error:
         raise try_later(failure_of(error).code) from error
 

@@ -124,7 +124,7 @@ class Inbox:
         if isinstance(result, Awaitable) and result is not DONE:
             self._wait_for(frame, result)
         else:
-            self._answer(frame, {} if result is DONE else result)
+            self._answer(frame, None if result is DONE else result)
 
     def _start(self, frame: Frame, now: float) -> object:
         """Begin to carry out a frame; returns the result, or what to wait for."""
@@ -174,7 +174,7 @@ class Inbox:
 
     def _answer(self, frame: Frame, ok: object) -> None:
         if isinstance(frame, Command):
-            reply = self._connection.dialect.encode_reply(frame, ok)
+            reply = self._connection.dialect.encode_reply(frame, {} if ok is None else ok)
             if reply is not None:
                 self._connection.queue.put(reply)
 

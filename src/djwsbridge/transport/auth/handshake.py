@@ -20,7 +20,7 @@ from djwsbridge.transport.auth.session import (
     session_identity,
 )
 from djwsbridge.transport.auth.ticket import redeem_ticket
-from djwsbridge.transport.auth.token import authenticate_token
+from djwsbridge.transport.auth.token import authenticate_token_here
 
 __all__ = ["BEARER_SUBPROTOCOL", "HandshakeRefused", "authenticate_handshake", "header"]
 
@@ -55,12 +55,10 @@ async def authenticate_handshake(scope: Scope) -> Identity | None:
         raise HandshakeRefused(403)  # it is in the logs by now: accepting it would teach the habit
     raw = header(scope, b"authorization")
     if raw is not None:
-        return await run_service(authenticate_token, _bearer_of(raw))
+        return await authenticate_token_here(_bearer_of(raw))
     for subprotocol in scope.get("subprotocols", ()):
         if subprotocol.startswith(BEARER_SUBPROTOCOL):
-            return await run_service(
-                authenticate_token, subprotocol.removeprefix(BEARER_SUBPROTOCOL)
-            )
+            return await authenticate_token_here(subprotocol.removeprefix(BEARER_SUBPROTOCOL))
     if "ticket" in query:
         if not settings.ALLOW_QUERY_TICKET:
             raise HandshakeRefused(403)

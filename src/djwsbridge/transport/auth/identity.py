@@ -23,7 +23,7 @@ class Method(enum.Enum):
     TICKET = "ticket"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """A user and the credential by which they are known.
 
