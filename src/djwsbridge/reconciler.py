@@ -55,7 +55,7 @@ class Reconciler:
             return
         for ready in self.sequencer.accept(topic, seq, text):
             self._deliver(topic, ready)
-        if self.sequencer.gaps():
+        if self.sequencer.has_gaps:
             self._suspicion.set()
 
     def start(self, topic: str, seq: int) -> None:

@@ -39,17 +39,20 @@ class Sequencer:
 
     def __init__(self) -> None:
         self._tracks: dict[str, _Track] = {}
+        # Topics on which something waits for an earlier push.
+        self._gapped: set[str] = set()
 
     def start(self, topic: str, seq: int) -> list[str]:
         """Learn where an unknown topic stands; returns what may be delivered now.
 
         Nothing changes for a topic that others here listen to: what one reader has just recovered, they have not.
         """
-        return self._release(self._tracks.setdefault(topic, _Track(seq)))
+        return self._release(topic, self._tracks.setdefault(topic, _Track(seq)))
 
     def forget(self, topic: str) -> None:
         """Drop what is known of a topic: nobody here listens any more."""
         self._tracks.pop(topic, None)
+        self._gapped.discard(topic)
 
     def accept(self, topic: str, seq: int, text: str) -> list[str]:
         """Take a push and return what is to be delivered now, in order; a push that was delivered before is dropped."""
@@ -60,9 +63,12 @@ class Sequencer:
             return [text]
         if seq <= track.delivered:
             return []
+        if seq == track.delivered + 1 and not track.held:  # as nearly always
+            track.delivered = seq
+            return [text]
         if seq == track.delivered + 1 or len(track.held) < MAX_HELD:
             track.held[seq] = text
-        return self._release(track)
+        return self._release(topic, track)
 
     def delivered(self, topic: str) -> int | None:
         """Return the newest seq that was delivered on a topic; None when nothing is known of it."""
@@ -75,7 +81,12 @@ class Sequencer:
 
     def gaps(self) -> dict[str, int]:
         """Return the topics on which something waits for an earlier push, with the last seq before the gap."""
-        return {topic: track.delivered for topic, track in self._tracks.items() if track.held}
+        return {topic: self._tracks[topic].delivered for topic in self._gapped}
+
+    @property
+    def has_gaps(self) -> bool:
+        """Say whether something waits for an earlier push."""
+        return bool(self._gapped)
 
     def behind(self, tips: Mapping[str, int]) -> dict[str, int]:
         """Return which of these topics have more in the log than was delivered, with the last seq delivered."""
@@ -85,8 +96,7 @@ class Sequencer:
             if (track := self._tracks.get(topic)) is not None and track.delivered < tip
         }
 
-    @staticmethod
-    def _release(track: _Track) -> list[str]:
+    def _release(self, topic: str, track: _Track) -> list[str]:
         """Take out of what waits everything that now comes next."""
         for seq in [seq for seq in track.held if seq <= track.delivered]:
             del track.held[seq]
@@ -94,4 +104,8 @@ class Sequencer:
         while track.delivered + 1 in track.held:
             track.delivered += 1
             ready.append(track.held.pop(track.delivered))
+        if track.held:
+            self._gapped.add(topic)
+        else:
+            self._gapped.discard(topic)
         return ready

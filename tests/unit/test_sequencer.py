@@ -31,9 +31,15 @@ def test_what_comes_too_early_waits_for_what_is_missing():
     sequencer.start("room.1", 0)
     assert sequencer.accept("room.1", 3, "three") == []
     assert sequencer.accept("room.1", 2, "two") == []
+    assert sequencer.has_gaps
     assert sequencer.gaps() == {"room.1": 0}
     assert sequencer.accept("room.1", 1, "one") == ["one", "two", "three"]
+    assert not sequencer.has_gaps
     assert sequencer.gaps() == {}
+    sequencer.accept("room.1", 9, "nine")
+    assert sequencer.has_gaps
+    sequencer.forget("room.1")
+    assert not sequencer.has_gaps
 
 
 def test_an_unknown_topic_begins_with_its_first_push():
