@@ -51,6 +51,8 @@ class Link:
         self._up = asyncio.Event()
         # Whether the last try to make the link failed, or the link broke: who asks is told at once then.
         self._failed = False
+        # Whether anything has come in since the last look.
+        self._heard = False
         # Topic → set when Redis has confirmed its subscription.
         self._confirmed: dict[str, asyncio.Event] = {}
         self._task = asyncio.get_running_loop().create_task(self._run(), name="djwsbridge redis")
@@ -125,17 +127,32 @@ class Link:
 
     async def _read(self, pubsub: Any) -> None:
         """Deliver until the link breaks; one that stays silent when it is asked is broken, too (a hung server)."""
+        # In a task that waits without a timeout: redis-py's own doubles the price of a push.
+        reading = asyncio.get_running_loop().create_task(self._deliver_all(pubsub))
         asked = False
+        try:
+            while not self._closed:
+                self._heard = False
+                await asyncio.wait({reading}, timeout=PING_INTERVAL)
+                if reading.done():
+                    return reading.result()
+                if self._heard:
+                    asked = False
+                elif asked:
+                    raise asyncio.TimeoutError("Redis does not answer.")
+                else:
+                    asked = True
+                    await asyncio.wait_for(pubsub.ping(), SUBSCRIBE_TIMEOUT)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _deliver_all(self, pubsub: Any) -> None:
         while not self._closed:
-            message = await pubsub.get_message(timeout=PING_INTERVAL)
+            message = await pubsub.get_message(timeout=None)
+            self._heard = True
             if message is not None:
-                asked = False
                 self._handle(message)
-            elif asked:
-                raise asyncio.TimeoutError("Redis does not answer.")
-            else:
-                asked = True
-                await asyncio.wait_for(pubsub.ping(), SUBSCRIBE_TIMEOUT)
 
     def _handle(self, message: Mapping[str, Any]) -> None:
         kind = message["type"]
