@@ -11,7 +11,7 @@ import os
 import random
 import signal
 
-__all__ = ["CrashPoint", "crash", "crash_now", "is_due"]
+__all__ = ["CrashPoint", "crash", "crash_now", "is_armed", "is_due"]
 
 
 class CrashPoint(str, enum.Enum):
@@ -22,9 +22,14 @@ class CrashPoint(str, enum.Enum):
     AFTER_ACK_BEFORE_PUBLISH = "after_ack_before_publish"  # acknowledged, not pushed
 
 
+def is_armed(point: CrashPoint) -> bool:
+    """Say whether this process may be told to end here."""
+    return os.environ.get("DJWSBRIDGE_CRASH_POINT") == point.value
+
+
 def is_due(point: CrashPoint) -> bool:
     """Say whether this process is to end here and now."""
-    if os.environ.get("DJWSBRIDGE_CRASH_POINT") != point.value:
+    if not is_armed(point):
         return False
     return random.random() < float(os.environ.get("DJWSBRIDGE_CRASH_RATE", "1"))  # noqa: S311
 

@@ -125,7 +125,8 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
         transaction.on_commit(partial(crash, CrashPoint.AFTER_COMMIT), using=log.using())
         pushes = [(event.topic, event.text) for event in appended]
         # Robust: the transaction has committed by then; what follows it must not fail because of a push.
-        transaction.on_commit(partial(_hand_over_all, pushes), using=log.using(), robust=True)
+        hand_over = partial(runtime.hand_over_all, pushes)
+        transaction.on_commit(hand_over, using=log.using(), robust=True)
     return appended
 
 
@@ -189,18 +190,13 @@ def _tell(control: Control) -> None:
     _hand_over(CONTROL_TOPIC, write_control(control))
 
 
-def _hand_over_all(pushes: Sequence[tuple[str, str]]) -> None:
-    for topic, text in pushes:
-        runtime.hand_over(topic, text)
-
-
 def _hand_over(topic: str, text: str, *, now: bool = False) -> None:
     connection = None if now else _open_transaction()
     if connection is None:
-        runtime.hand_over(topic, text)
+        runtime.hand_over_all([(topic, text)])
     else:
         # Robust: the transaction has committed by then; what follows it must not fail because of a push.
-        connection.on_commit(lambda: runtime.hand_over(topic, text), robust=True)
+        connection.on_commit(lambda: runtime.hand_over_all([(topic, text)]), robust=True)
 
 
 def _open_transaction() -> BaseDatabaseWrapper | None:

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from channels.layers import get_channel_layer
@@ -55,6 +55,7 @@ __all__ = [
     "build_engine",
     "current",
     "hand_over",
+    "hand_over_all",
     "publish",
     "run_on_node",
     "user_topic",
@@ -247,6 +248,10 @@ class Runtime:
         """Take a push for the engine, in order, and return at once. Call it in the loop of this node."""
         self.outbox.put(topic, text)
 
+    def hand_over_all(self, pushes: Sequence[tuple[str, str]]) -> None:
+        """Take pushes (topic, text) for the engine, as `hand_over` does."""
+        self.outbox.put_all(pushes)
+
     async def publish(self, topic: str, text: str) -> None:
         """Give a push to the engine, after all that was handed over before, and return when it was taken.
 
@@ -417,13 +422,22 @@ def hand_over(topic: str, text: str) -> None:
     Raises:
         EngineUnavailable: in a process that does not serve, the engine did not take it.
     """
+    hand_over_all([(topic, text)])
+
+
+def hand_over_all(pushes: Sequence[tuple[str, str]]) -> None:
+    """Give pushes (topic, text) to the engine in their order, as `hand_over` does: the loop is woken once for all."""
     runtime = _serving()
-    if runtime is not None:
-        if _running_loop() is runtime.loop:
-            runtime.hand_over(topic, text)
-        else:
-            runtime.loop.call_soon_threadsafe(runtime.hand_over, topic, text)
-        return
+    if runtime is None:
+        for topic, text in pushes:
+            _publish_and_wait(topic, text)
+    elif _running_loop() is runtime.loop:
+        runtime.hand_over_all(pushes)
+    else:
+        runtime.loop.call_soon_threadsafe(runtime.hand_over_all, pushes)
+
+
+def _publish_and_wait(topic: str, text: str) -> None:
     future = asyncio.run_coroutine_threadsafe(publish(topic, text), _background_loop())
     try:
         future.result(HAND_OVER_TIMEOUT)

@@ -59,6 +59,36 @@ async def test_a_push_is_delivered_once_and_in_order(kind: Kind, start_node: Sta
     assert len(node.got) == 50
 
 
+async def test_pushes_that_are_published_together_keep_their_order(
+    kind: Kind, start_node: StartNode
+) -> None:
+    node, publisher = await start_node(kind), kind.build()
+    pushes = [(f"room.{number % 3}", str(number)) for number in range(150)]
+    for topic in ("room.0", "room.1", "room.2"):
+        await node.engine.subscribe(topic)
+    assert await publisher.publish_all(pushes[:1]) == [None]
+    assert await publisher.publish_all(pushes[1:]) == [None] * 149
+    await node.wait_for(150)
+    await node.settle(publisher)
+    for number in range(3):
+        assert node.texts(f"room.{number}") == [str(n) for n in range(number, 150, 3)]
+
+
+async def test_what_an_engine_takes_at_once_is_delivered_like_the_rest(
+    kind: Kind, start_node: StartNode
+) -> None:
+    """Never within the call that offers it: who publishes is not to be interrupted by a delivery."""
+    node = await start_node(kind)
+    await node.engine.subscribe("room.1")
+    for number in range(50):
+        before = len(node.got)
+        if number % 2 or not node.engine.offer("room.1", str(number)):
+            await node.engine.publish("room.1", str(number))
+        elif number == 0:
+            assert len(node.got) == before
+    await node.assert_delivered(*(("room.1", str(number)) for number in range(50)))
+
+
 async def test_a_node_hears_itself(kind: Kind, start_node: StartNode) -> None:
     node = await start_node(kind)
     await node.engine.subscribe("room.1")
@@ -481,6 +511,8 @@ async def test_without_its_server_an_engine_says_so(networked: Kind, start_node:
     try:
         with pytest.raises(EngineUnavailable):
             await networked.build().publish("user.7", "a")
+        refused = await networked.build().publish_all([("user.7", "a"), ("user.8", "b")])
+        assert [type(error) for error in refused] == [EngineUnavailable] * 2
         with pytest.raises(EngineUnavailable):
             await node.engine.subscribe("user.8")
         with pytest.raises(EngineUnavailable):

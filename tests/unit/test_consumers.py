@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,10 +28,10 @@ def pushes(monkeypatch: pytest.MonkeyPatch) -> Pushes:
     """Collect what is handed to the engine: (topic, data)."""
     collected: Pushes = []
 
-    def hand_over(topic: str, text: str) -> None:
-        collected.append((topic, json.loads(text)["data"]))
+    def hand_over_all(pushed: Sequence[tuple[str, str]]) -> None:
+        collected.extend((topic, json.loads(text)["data"]) for topic, text in pushed)
 
-    monkeypatch.setattr(runtime, "hand_over", hand_over)
+    monkeypatch.setattr(runtime, "hand_over_all", hand_over_all)
     return collected
 
 

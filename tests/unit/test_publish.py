@@ -260,12 +260,12 @@ def test_in_nested_transactions_it_follows_its_own(server: Server) -> None:
 def test_a_failure_of_the_push_does_not_fail_what_was_committed(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(topic: str, text: str) -> None:
+    def fail(pushes: object) -> None:
         raise RuntimeError("no engine")
 
     with transaction.atomic():
         send_ws_message(7, {"n": 1})
-        monkeypatch.setattr(runtime, "hand_over", fail)
+        monkeypatch.setattr(runtime, "hand_over_all", fail)
     assert "no engine" in caplog.text
 
 

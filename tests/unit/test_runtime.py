@@ -367,6 +367,73 @@ async def test_beyond_its_bound_the_newest_are_dropped_and_logged(
     assert [call[2] for call in engine.calls] == list("012")
 
 
+class WillingEngine(RecordingEngine):
+    """Takes pushes at once, as long as it is willing."""
+
+    is_willing = True
+
+    def offer(self, topic: str, text: str) -> bool:
+        if self.is_willing:
+            self.calls.append(("offer", topic, text))
+        return self.is_willing
+
+
+async def test_what_the_engine_takes_at_once_does_not_wait_and_overtakes_nothing() -> None:
+    engine = WillingEngine()
+    outbox = Outbox(engine)
+    outbox.put_all([("user.7", "1"), ("user.7", "2")])
+    assert engine.calls == [("offer", "user.7", "1"), ("offer", "user.7", "2")]
+    engine.is_willing = False
+    outbox.put("user.7", "3")
+    engine.is_willing = True
+    outbox.put("user.7", "4")  # behind the one that waits
+    engine.gates["user.7"] = asyncio.Event()
+    run = asyncio.create_task(outbox.run())
+    await turns()
+    outbox.put("user.7", "5")  # behind those that are being taken
+    engine.gates.pop("user.7").set()
+    await outbox.finish(TIMEOUT)
+    run.cancel()
+    outbox.put("user.7", "6")
+    assert [call[2] for call in engine.calls] == list("123456")
+    assert engine.calls[-1] == ("offer", "user.7", "6")
+
+
+async def test_what_waits_is_given_to_the_engine_together(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    groups: list[int] = []
+
+    class GroupingEngine(RecordingEngine):
+        async def publish_all(self, pushes: Any) -> Any:
+            groups.append(len(pushes))
+            return await super().publish_all(pushes)
+
+    engine, refused = GroupingEngine(), []
+    engine.broken = {"user.8"}
+    outbox = Outbox(engine, on_refused=lambda topic, text: refused.append((topic, text)))
+    outbox.put_all([("user.7", "1"), ("user.8", "2"), ("user.8", "3")])
+    waiting = asyncio.create_task(outbox.deliver("user.7", "4"))
+    await asyncio.sleep(0)
+    run = asyncio.create_task(outbox.run())
+    await waiting
+    await outbox.finish(TIMEOUT)
+    run.cancel()
+    assert groups == [4]
+    assert refused == [("user.8", "2"), ("user.8", "3")]
+    assert "did not take 2 pushes" in caplog.text
+
+
+async def test_a_thread_hands_over_many_pushes_in_order(
+    engine: RecordingEngine, start: Callable[[Engine], Awaitable[Runtime]]
+) -> None:
+    await start(engine)
+    pushes = [("user.7", str(number)) for number in range(100)]
+    await asyncio.to_thread(runtime.hand_over_all, pushes)
+    await eventually(lambda: ("publish", "user.7", "99") in engine.calls)
+    assert [call[1:] for call in engine.calls if call[:2] == ("publish", "user.7")] == pushes
+
+
 async def test_a_sender_who_gave_up_stops_nobody(engine: RecordingEngine) -> None:
     outbox = Outbox(engine)
     engine.gates["user.7"] = asyncio.Event()

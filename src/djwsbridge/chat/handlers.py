@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING
 
 from djwsbridge.chat import services
@@ -33,15 +33,15 @@ __all__ = [
 ]
 
 
-async def send_message(connection: Connection, command: SendMessage) -> MessageView:
-    """Answer `message.send`."""
+def send_message(connection: Connection, command: SendMessage) -> Awaitable[MessageView]:
+    """Answer `message.send`, when the group that it leaves with has committed."""
     outgoing = services.Outgoing(
         actor=connection.user,
         room_id=command.room,
         body=command.body,
         client_message_id=command.client_message_id,
     )
-    return await node_of(connection).sends.submit(outgoing)
+    return node_of(connection).sends.submit(outgoing)
 
 
 async def list_messages(connection: Connection, command: ListMessages) -> MessagePage:

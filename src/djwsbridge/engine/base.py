@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from djwsbridge.protocol.errors import EngineUnavailable
 
 __all__ = ["Deliver", "Engine", "OnBack"]
 
@@ -76,3 +78,28 @@ class Engine(abc.ABC):
         Raises:
             EngineUnavailable: it was not taken.
         """
+
+    def offer(self, topic: str, text: str) -> bool:
+        """Take a push at once, if this engine can do so without waiting for anything; say whether it was taken.
+
+        The caller offers nothing while an earlier push is still to be taken.
+        """
+        return False
+
+    async def publish_all(
+        self, pushes: Sequence[tuple[str, str]]
+    ) -> Sequence[EngineUnavailable | None]:
+        """Publish several pushes (topic, text) in their order.
+
+        Returns:
+            For each None, or why it was not taken.
+        """
+        outcomes: list[EngineUnavailable | None] = []
+        for topic, text in pushes:
+            try:
+                await self.publish(topic, text)
+            except EngineUnavailable as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        return outcomes

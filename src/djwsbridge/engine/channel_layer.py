@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from djwsbridge.engine.base import Deliver, Engine, OnBack
@@ -138,8 +138,31 @@ class ChannelLayerEngine(Engine):
                 await self._end(group)
 
     async def publish(self, topic: str, text: str) -> None:
+        await self._call(self._group_send(topic, text))
+
+    async def publish_all(
+        self, pushes: Sequence[tuple[str, str]]
+    ) -> Sequence[EngineUnavailable | None]:
+        outcomes: list[EngineUnavailable | None] = []
+
+        async def publish_each() -> None:
+            for topic, text in pushes:
+                try:
+                    await self._group_send(topic, text)
+                except Exception as error:  # noqa: BLE001  each layer has exceptions of its own
+                    outcomes.append(_failure(error))
+                else:
+                    outcomes.append(None)
+
+        try:
+            await self._call(publish_each())
+        except EngineUnavailable as error:
+            outcomes += [error] * (len(pushes) - len(outcomes))
+        return outcomes
+
+    async def _group_send(self, topic: str, text: str) -> None:
         message = {"type": "djwsbridge.push", "topic": topic, "text": text}
-        await self._call(self._layer.group_send(_own_group(topic), message))
+        await self._layer.group_send(_own_group(topic), message)
 
     async def _join(self, group: str, channel: str) -> None:
         if group not in self._groups:
@@ -163,7 +186,7 @@ class ChannelLayerEngine(Engine):
             raise EngineUnavailable("The channel layer did not answer in time.")
         error = call.exception()
         if error is not None:
-            raise EngineUnavailable(f"The channel layer failed: {error!r}") from error
+            raise _failure(error) from error
         return call.result()
 
     async def _open_seed_channel(self, group: str, topic: str) -> str:
@@ -280,6 +303,10 @@ class ChannelLayerEngine(Engine):
         while task is not None and not task.done():
             task.cancel()  # more than once, should the layer swallow it
             await asyncio.wait({task}, timeout=RETRY_DELAY)
+
+
+def _failure(error: BaseException) -> EngineUnavailable:
+    return EngineUnavailable(f"The channel layer failed: {error!r}")
 
 
 def _own_group(topic: str) -> str:

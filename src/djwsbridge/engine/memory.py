@@ -15,18 +15,20 @@ class MemoryBus:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # topic → engines that want it
-        self._engines: dict[str, set[MemoryEngine]] = {}
+        # topic → engines that want it; a tuple is replaced, never changed, so that readers need no lock
+        self._engines: dict[str, tuple[MemoryEngine, ...]] = {}
 
     def add(self, topic: str, engine: MemoryEngine) -> None:
         with self._lock:
-            self._engines.setdefault(topic, set()).add(engine)
+            if engine not in self.engines(topic):
+                self._engines[topic] = (*self.engines(topic), engine)
 
     def remove(self, topic: str, engine: MemoryEngine) -> None:
         with self._lock:
-            engines = self._engines.get(topic, set())
-            engines.discard(engine)
-            if not engines:
+            others = tuple(other for other in self.engines(topic) if other is not engine)
+            if others:
+                self._engines[topic] = others
+            else:
                 self._engines.pop(topic, None)
 
     def remove_all(self, engine: MemoryEngine) -> None:
@@ -35,9 +37,8 @@ class MemoryBus:
         for topic in topics:
             self.remove(topic, engine)
 
-    def engines(self, topic: str) -> list[MemoryEngine]:
-        with self._lock:
-            return list(self._engines.get(topic, ()))
+    def engines(self, topic: str) -> tuple[MemoryEngine, ...]:
+        return self._engines.get(topic, ())
 
 
 class MemoryEngine(Engine):
@@ -68,13 +69,20 @@ class MemoryEngine(Engine):
         self._bus.remove(topic, self)
 
     async def publish(self, topic: str, text: str) -> None:
-        for engine in self._bus.engines(topic):
-            engine.receive(topic, text)
+        self.offer(topic, text)
 
-    def receive(self, topic: str, text: str) -> None:
-        """Take a push of any engine of the process, in any thread."""
+    def offer(self, topic: str, text: str) -> bool:
+        for engine in self._bus.engines(topic):
+            engine.receive(topic, text, sender=self)
+        return True
+
+    def receive(self, topic: str, text: str, *, sender: MemoryEngine) -> None:
+        """Take a push of any engine of the process, in the thread of that engine's loop."""
         loop, deliver = self._loop, self._deliver
         if loop is None or deliver is None or loop.is_closed():
             return
         # Never inside the publisher's own call: a delivery is a turn of the loop of its own, as with every engine.
-        loop.call_soon_threadsafe(deliver, topic, text)
+        if sender._loop is loop:
+            loop.call_soon(deliver, topic, text)
+        else:
+            loop.call_soon_threadsafe(deliver, topic, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -95,7 +96,23 @@ class RedisEngine(Engine):
         try:
             await asyncio.wait_for(send(PREFIX + topic, text), PUBLISH_TIMEOUT)
         except FAILURES as error:
-            raise EngineUnavailable(f"Redis did not take a push: {error!r}") from error
+            raise _refusal(error) from error
+
+    async def publish_all(
+        self, pushes: Sequence[tuple[str, str]]
+    ) -> Sequence[EngineUnavailable | None]:
+        if isinstance(self._publisher, RedisCluster) or len(pushes) == 1:
+            return await super().publish_all(pushes)
+        pipeline = self._publisher.pipeline(transaction=False)
+        for topic, text in pushes:
+            pipeline.publish(PREFIX + topic, text)
+        try:
+            answers = await asyncio.wait_for(
+                pipeline.execute(raise_on_error=False), PUBLISH_TIMEOUT
+            )
+        except FAILURES as error:
+            answers = [error] * len(pushes)
+        return [_refusal(answer) if isinstance(answer, Exception) else None for answer in answers]
 
     async def count(self, key: str, *, seconds: float) -> int | None:
         now = asyncio.get_running_loop().time()
@@ -152,6 +169,10 @@ class RedisEngine(Engine):
                         await self.subscribe(topic)
             if moved and self._on_back is not None:
                 self._on_back()
+
+
+def _refusal(error: Exception) -> EngineUnavailable:
+    return EngineUnavailable(f"Redis did not take a push: {error!r}")
 
 
 def _connect(url: str) -> Redis | RedisCluster:

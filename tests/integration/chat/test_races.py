@@ -31,7 +31,9 @@ CALLS = 100
 def pushed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """Collect what leaves after commit; appending to a list is safe in threads."""
     frames: list[dict[str, Any]] = []
-    monkeypatch.setattr(runtime, "hand_over", lambda _, text: frames.append(json.loads(text)))
+    monkeypatch.setattr(
+        runtime, "hand_over_all", lambda all_: frames.extend(json.loads(text) for _, text in all_)
+    )
     return frames
 
 

@@ -48,7 +48,9 @@ def capture_pushes(
     def capture() -> Iterator[Pushed]:
         pushed: Pushed = []
         monkeypatch.setattr(
-            runtime, "hand_over", lambda topic, text: pushed.append((topic, json.loads(text)))
+            runtime,
+            "hand_over_all",
+            lambda pushes: pushed.extend((topic, json.loads(text)) for topic, text in pushes),
         )
         with django_capture_on_commit_callbacks(execute=True):
             yield pushed
