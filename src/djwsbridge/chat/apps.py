@@ -26,7 +26,7 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         """Register with the core, which never names the chat."""
-        from djwsbridge.chat import commands, handlers, services  # noqa: PLC0415 - needs the models
+        from djwsbridge.chat import commands, handlers, node, services  # noqa: PLC0415 - needs the models
         from djwsbridge.chat.checks import check_log  # noqa: PLC0415
         from djwsbridge.durable import register_eraser  # noqa: PLC0415
         from djwsbridge.transport import registry  # noqa: PLC0415
@@ -40,6 +40,7 @@ class ChatConfig(AppConfig):
         registry.register_command(commands.ListMembers, handlers.list_members)
         registry.register_routes(_routes)
         registry.register_topics(_topics_of)
+        registry.register_visits(came=node.note_arrival, left=node.note_departure)
         registry.register_topic_rule(
             "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)
         )

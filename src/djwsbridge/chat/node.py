@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.db import Error as DatabaseError
 from django.utils import timezone
@@ -21,14 +22,14 @@ from djwsbridge.threads import run_service
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.group_commit import GroupCommit
 
-__all__ = ["ChatNode", "node_of"]
+__all__ = ["ChatNode", "node_of", "note_arrival", "note_departure"]
 
 logger = logging.getLogger("djwsbridge.chat")
 
 RECEIPT_INTERVAL = 1.0  # seconds between two receipts of a member of a room
 TYPING_INTERVAL = 3.0  # seconds; readers forget a typing notice after twice that
 SEEN_INTERVAL = 60.0  # seconds between two writes of when a user was last seen
-LOOK_INTERVAL = 5.0  # seconds between two looks at who has come and gone
+SEEN_DELAY = 5.0  # seconds in which such writes are gathered into one
 
 
 class ChatNode:
@@ -42,8 +43,6 @@ class ChatNode:
         self.sends: GroupCommit[services.Outgoing, MessageView] = GroupCommit(
             services.send_messages
         )
-        # Not held: this object lives as long as its runtime does.
-        self._runtime = weakref.ref(runtime)
         self._loop = runtime.loop
         # What is told on each topic of each member of each room.
         self._receipts: Coalescer[tuple[str, int, object], ReceiptPush] = Coalescer(
@@ -52,14 +51,14 @@ class ChatNode:
         self._is_telling = False
         # By room and user.
         self._typing: Throttle[tuple[int, object]] = Throttle(TYPING_INTERVAL)
-        # Keys of the users who were connected at the last look.
-        self._present: set[Any] = set()
-        # When each user, by key, was last seen.
+        # How many connections each user has here, by key; none is left out.
+        self._present: Counter[Any] = Counter()
+        # When each user, by key, was last seen to come or go.
         self._seen: Coalescer[Any, tuple[Any, datetime]] = Coalescer(SEEN_INTERVAL, max)
+        # What of it is about to be stored.
+        self._moments: dict[Any, datetime] = {}
+        self._is_gathering = False
         self._saving: asyncio.Task[None] | None = None
-        # Keys of the users who asked for something since then: they may be gone by the next one.
-        self._visitors: set[Any] = set()
-        self._loop.call_soon(self._look_again)
 
     # -- receipts --------------------------------------------------------------------------------------------------
 
@@ -93,32 +92,41 @@ class ChatNode:
 
     # -- last seen -------------------------------------------------------------------------------------------------
 
-    def note_visitor(self, key: object) -> None:
-        """Note that a user, by key, is here now, however short their visit."""
-        self._visitors.add(key)
+    def arrive(self, key: object) -> None:
+        """Note that a connection of a user, by key, is here."""
+        self._present[key] += 1
+        if self._present[key] == 1:
+            self._note_seen(key)
 
-    def _look_again(self) -> None:
-        runtime = self._runtime()
-        if runtime is None:
-            return
-        if runtime.started:
-            self.look(runtime)
-        self._loop.call_later(LOOK_INTERVAL, self._look_again)
+    def depart(self, key: object) -> None:
+        """Note that one has gone."""
+        self._present[key] -= 1
+        if self._present[key] <= 0:
+            del self._present[key]
+            self._note_seen(key)
 
-    def look(self, runtime: Runtime) -> None:
-        """Note who has come or gone since the last look: one write for all of them."""
-        now, moment = self._loop.time(), timezone.now()
-        members = cast("set[Connection]", runtime.members)
-        present = {one.user_id for one in members if one.identity is not None}
-        moments = dict(self._seen.take_due(now=now))
-        for key in (self._present ^ present) | (self._visitors - present):
-            ready = self._seen.put(key, (key, moment), now=now)
-            if ready is not None:
-                moments[key] = moment
-        self._present = present
-        self._visitors.clear()
+    def _note_seen(self, key: object) -> None:
+        """Note that a user was here just now, to be stored with others of the next seconds, once a minute."""
+        moment = timezone.now()
+        if self._seen.put(key, (key, moment), now=self._loop.time()) is not None:
+            self._moments[key] = moment
+        self._plan_saving(SEEN_DELAY)
+
+    def _plan_saving(self, delay: float) -> None:
+        if not self._is_gathering:
+            self._is_gathering = True
+            self._loop.call_later(delay, self.save_seen)
+
+    def save_seen(self) -> None:
+        """Store what is due: one write for all."""
+        self._is_gathering = False
+        now = self._loop.time()
+        moments = {**self._moments, **dict(self._seen.take_due(now=now))}
+        self._moments.clear()
         if moments:
             self._saving = self._loop.create_task(_save_seen(moments))
+        if self._seen.deadline is not None:
+            self._plan_saving(max(SEEN_DELAY, self._seen.deadline - now))
 
 
 async def _save_seen(moments: dict[Any, datetime]) -> None:
@@ -142,9 +150,18 @@ _nodes: weakref.WeakKeyDictionary[Runtime, ChatNode] = weakref.WeakKeyDictionary
 
 
 def node_of(connection: Connection) -> ChatNode:
-    """Return the chat's part of the node of a connection that asks for something."""
-    runtime = connection.runtime
-    if runtime not in _nodes:
-        _nodes[runtime] = ChatNode(runtime)
-    _nodes[runtime].note_visitor(connection.user.pk)
-    return _nodes[runtime]
+    """Return the chat's part of the node of a connection."""
+    chat = _nodes.get(connection.runtime)
+    if chat is None:
+        chat = _nodes[connection.runtime] = ChatNode(connection.runtime)
+    return chat
+
+
+def note_arrival(connection: Connection) -> None:
+    """Note that a user is here."""
+    node_of(connection).arrive(connection.user_id)
+
+
+def note_departure(connection: Connection) -> None:
+    """Note that a connection of a user has gone."""
+    node_of(connection).depart(connection.user_id)

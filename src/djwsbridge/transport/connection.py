@@ -25,6 +25,7 @@ from djwsbridge.protocol.frames import PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.protocol.wire import Wire
 from djwsbridge.threads import run_service
+from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.credential import CredentialWatch
@@ -219,6 +220,7 @@ class Connection:
             return  # it took too long
         self.protocol.move(State.OPEN)
         self._connected = True
+        registry.tell_came(self)
         try:
             await self.consumer.connected()
         except CommandError as error:
@@ -291,6 +293,7 @@ class Connection:
             admission.leave_user(str(self.user_id))
             await self._give_up_topics()
         if self._connected:
+            registry.tell_left(self)
             try:
                 await self.consumer.disconnected(self._close_code)
             except Exception:

@@ -29,7 +29,10 @@ __all__ = [
     "register_topic_rule",
     "register_topic_state",
     "register_topics",
+    "register_visits",
     "routes",
+    "tell_came",
+    "tell_left",
     "topic_states",
     "topics_of",
 ]
@@ -38,6 +41,7 @@ C = TypeVar("C", bound=Command)
 #: Carries out one command; returns the `ok` of its reply, or a coroutine or future of it.
 Handler = Callable[["Connection", C], object]
 TopicState = Callable[["AbstractBaseUser", Sequence[str]], Mapping[str, Mapping[str, object]]]
+Visit = Callable[["Connection"], None]
 TopicRule = Callable[["AbstractBaseUser", str], bool]
 
 _handlers: dict[type[Command], Handler[Any]] = {}
@@ -48,6 +52,8 @@ _sends: set[type[Command | PlainMessage]] = {PlainMessage}
 _topics: dict[Callable[[AbstractBaseUser], Iterable[str]], None] = {}
 _rules: dict[str, TopicRule] = {}
 _states: dict[str, TopicState] = {}
+_came: dict[Visit, None] = {}
+_left: dict[Visit, None] = {}
 _routes: dict[Callable[[], list[URLPattern]], None] = {}
 
 
@@ -102,6 +108,17 @@ def register_topic_state(prefix: str, function: TopicState) -> None:
     _states[prefix] = function
 
 
+def register_visits(*, came: Visit, left: Visit) -> None:
+    """Hear of every connection of a user; twice is once. Neither may wait for anything, or fail.
+
+    Args:
+        came: called when its user is there and all is subscribed.
+        left: called when it has gone.
+    """
+    _came[came] = None
+    _left[left] = None
+
+
 def register_routes(function: Callable[[], list[URLPattern]]) -> None:
     """Add WebSocket routes to `djwsbridge.routing.get_websocket_urlpatterns`; twice is once."""
     _routes[function] = None
@@ -145,6 +162,18 @@ def topic_states(user: AbstractBaseUser, topics: Sequence[str]) -> dict[str, Map
         if named:
             found.update(function(user, named))
     return found
+
+
+def tell_came(connection: Connection) -> None:
+    """Tell apps that a user is there."""
+    for function in _came:
+        function(connection)
+
+
+def tell_left(connection: Connection) -> None:
+    """Tell apps that a connection of a user has gone."""
+    for function in _left:
+        function(connection)
 
 
 def routes() -> list[URLPattern]:

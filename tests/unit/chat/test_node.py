@@ -218,30 +218,31 @@ class TestLastSeen:
     async def test_is_stored_when_somebody_comes_or_goes(
         self, alice: User, bob: User, enter: Enter, runtime: Runtime
     ) -> None:
-        chat = ChatNode(runtime)
         first = await enter(alice)
         second = await enter(alice)
-        await look(chat, runtime)
+        chat = await save(runtime)
         came = await last_seen(alice)
         assert came is not None
         await first.leave()
-        await look(chat, runtime)
         await second.leave()
-        await look(chat, runtime)
+        await save(runtime)
         assert await last_seen(alice) == came, "once a minute is enough"
         [(_, went)] = chat._seen.take_due(now=runtime.loop.time() + node.SEEN_INTERVAL)
         assert went > came
+        assert not chat._present
         assert await last_seen(bob) is None
 
-    async def test_no_visit_is_too_short(
-        self, alice: User, bob: User, enter: Enter, runtime: Runtime
+    async def test_one_tab_of_two_that_goes_is_no_news(
+        self, alice: User, enter: Enter, runtime: Runtime
     ) -> None:
-        chat = ChatNode(runtime)
-        await look(chat, runtime)
-        client = await enter(bob)
-        chat.note_visitor(bob.pk)
-        await client.leave()
-        await look(chat, runtime)
+        first, _ = await enter(alice), await enter(alice)
+        await first.leave()
+        chat = await save(runtime)
+        assert not chat._seen.take_due(now=runtime.loop.time() + node.SEEN_INTERVAL)
+
+    async def test_no_visit_is_too_short(self, bob: User, enter: Enter, runtime: Runtime) -> None:
+        await (await enter(bob)).leave()
+        await save(runtime)
         assert await last_seen(bob) is not None
 
     async def test_one_write_serves_all(
@@ -250,7 +251,7 @@ class TestLastSeen:
         for person in (alice, bob, carol):
             await enter(person)
         await sync_to_async(bob.delete)()  # an account that is gone spoils nothing
-        await look(ChatNode(runtime), runtime)
+        await save(runtime)
         seen = await sync_to_async(set)(Profile.objects.values_list("user_id", flat=True))
         assert seen == {alice.pk, carol.pk}
 
@@ -259,7 +260,7 @@ class TestLastSeen:
     ) -> None:
         await sync_to_async(services.set_read_receipts)(actor=alice, is_on=False)
         await enter(alice)
-        await look(ChatNode(runtime), runtime)
+        await save(runtime)
         profile = await sync_to_async(Profile.objects.get)()
         assert profile.last_seen is not None
         assert profile.read_receipts is False
@@ -277,30 +278,34 @@ class TestLastSeen:
 
         monkeypatch.setattr(services, "record_seen", fail)
         await enter(alice)
-        await look(ChatNode(runtime), runtime)
+        await save(runtime)
         assert "could not be stored" in caplog.text
 
-    async def test_the_first_command_starts_it(
-        self, alice: User, bob: User, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    async def test_it_is_stored_by_itself_and_then_again(
+        self, alice: User, enter: Enter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        stored = asyncio.Event()
+        monkeypatch.setattr(node, "SEEN_DELAY", 0.01)
+        monkeypatch.setattr(node, "SEEN_INTERVAL", 0.3)
+        stored: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def record(moments: dict[int, object]) -> None:
-            assert moments.keys() == {alice.pk, bob.pk}
-            loop.call_soon_threadsafe(stored.set)
+        def record(moments: dict[int, Any]) -> None:
+            loop.call_soon_threadsafe(stored.put_nowait, moments[alice.pk])
 
         monkeypatch.setattr(services, "record_seen", record)
-        a, _ = await enter(alice), await enter(bob)
-        await a.ask("ack", id=2, seqs={})
-        await asyncio.wait_for(stored.wait(), TIMEOUT)
+        client = await enter(alice)
+        came = await asyncio.wait_for(stored.get(), TIMEOUT)
+        await client.leave()
+        assert await asyncio.wait_for(stored.get(), TIMEOUT) > came
 
 
-async def look(chat: ChatNode, runtime: Runtime) -> None:
-    """Look, and wait for what it stores."""
-    chat.look(runtime)
+async def save(runtime: Runtime) -> ChatNode:
+    """Store what is due now, and return what did it."""
+    chat = node._nodes[runtime]
+    chat.save_seen()
     if chat._saving is not None:
         await chat._saving
+    return chat
 
 
 @sync_to_async

@@ -12,6 +12,7 @@ from djwsbridge import durable
 from djwsbridge import runtime as runtimes
 from djwsbridge.consumers import UserConsumer
 from djwsbridge.runtime import Runtime
+from djwsbridge.transport import registry
 from tests.servers import TIMEOUT
 from tests.unit.transport.fake_server import FakeClient, identity_of, make_scope, make_user
 
@@ -27,9 +28,11 @@ class QuietConsumer(UserConsumer):
 
 @pytest.fixture(autouse=True)
 def _memory(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do without other nodes and without a database: no log is installed."""
+    """Do without other nodes and without a database: no log is installed, and no app hears of visits."""
     settings.DJWSBRIDGE_ENGINE = "memory"
     monkeypatch.setattr(durable, "_installed", [])
+    monkeypatch.setattr(registry, "_came", {})
+    monkeypatch.setattr(registry, "_left", {})
 
 
 @pytest.fixture

@@ -318,6 +318,20 @@ async def test_a_consumer_that_fails_to_end_is_logged(
     assert not list(node.hub.topics())
 
 
+async def test_apps_hear_of_every_visit_that_began(new_client: NewClient) -> None:
+    heard: list[tuple[str, object]] = []
+    registry.register_visits(
+        came=lambda one: heard.append(("came", one.user_id)),
+        left=lambda one: heard.append(("left", one.user_id)),
+    )
+    await (await new_client().open()).leave()  # before it was let in
+    assert heard == []
+    client = new_client()
+    user_id = (await client.join())["ok"]["user"]["id"]
+    await client.leave()
+    assert heard == [("came", user_id), ("left", user_id)]
+
+
 async def test_nobody_says_goodbye_who_was_never_there(new_client: NewClient) -> None:
     seen: list[int] = []
 
