@@ -1,4 +1,4 @@
-"""Serve the reference project for trying it out: migrate, make demo data, start uvicorn."""
+"""Serve the reference project for trying it out: migrate, make demo data, start the server."""
 
 from __future__ import annotations
 
@@ -20,18 +20,8 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     prepare()
     print(f"\nOpen http://{HOST}:{port}/ in two browsers. Ctrl-C stops the server.\n", flush=True)
-    arguments = [
-        *("--host", HOST),
-        *("--port", str(port)),
-        *("--log-level", "warning"),
-        *("--ws-max-size", "65536"),
-        *("--ws-per-message-deflate", "false"),
-        *("--timeout-graceful-shutdown", "5"),
-    ]
-    os.execv(
-        sys.executable,
-        [sys.executable, "-m", "uvicorn", *arguments, "config.asgi:application"],
-    )
+    serve = ["djwsbridge_serve", "--host", HOST, "--port", str(port), "--grace", "5"]
+    os.execv(sys.executable, [sys.executable, "manage.py", *serve])
 
 
 def read_port() -> int:

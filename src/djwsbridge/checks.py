@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from channels.exceptions import InvalidChannelLayerError
@@ -21,7 +21,7 @@ from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.routing import socket_path
 from djwsbridge.utils import get_chat_model, get_message_model
 
-__all__ = ["check_settings"]
+__all__ = ["check_settings", "is_local_to_a_process"]
 
 _PATH = re.compile(r"(?:[A-Za-z0-9._~-]+/)+")
 _CHAT_FIELDS = ("participants",)
@@ -165,13 +165,21 @@ def _check_engine() -> Iterator[CheckMessage]:
         )
 
 
-def _check_channel_layer() -> Iterator[CheckMessage]:
-    layers = getattr(django_settings, "CHANNEL_LAYERS", {})
-    layer = layers.get("default", {})
-    backend = layer.get("BACKEND", "")
+def is_local_to_a_process() -> bool:
+    """Say whether pushes stay within one process."""
+    backend = _default_layer().get("BACKEND", "")
     local = not backend or backend in _LAYERS_OF_ONE_PROCESS
-    alone = settings.ENGINE == "memory" or (settings.ENGINE != "redis" and local)
-    if alone and not django_settings.DEBUG:
+    return settings.ENGINE == "memory" or (settings.ENGINE != "redis" and local)
+
+
+def _default_layer() -> Mapping[str, Any]:
+    layer: Mapping[str, Any] = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
+    return layer
+
+
+def _check_channel_layer() -> Iterator[CheckMessage]:
+    layer = _default_layer()
+    if is_local_to_a_process() and not django_settings.DEBUG:
         yield Caution(
             "Pushes stay within one process, and DEBUG is off.",
             hint="With several workers, name a channel layer on Redis in CHANNEL_LAYERS.",
@@ -188,7 +196,7 @@ def _check_channel_layer() -> Iterator[CheckMessage]:
             id="djwsbridge.E010",
         )
         return
-    if backend.startswith("channels_redis."):
+    if layer.get("BACKEND", "").startswith("channels_redis."):
         yield from _check_redis_timeout(layer.get("CONFIG", {}).get("hosts", []))
 
 

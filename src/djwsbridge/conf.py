@@ -80,7 +80,7 @@ class Settings:
     FRAME_RATE = Setting((120, 60.0))  # frames, seconds
     RECOVERY_RATE = Setting((30, 60.0))  # recoveries of a topic, seconds; per user and node
     SEND_RATE = Setting((20, 10.0))  # messages, seconds; per user and node
-    HANDSHAKE_RATE = Setting((200, 1.0))  # WebSocket handshakes of a node, seconds
+    HANDSHAKE_RATE = Setting((1_000, 1.0))  # WebSocket handshakes of a node, seconds
     CONNECTIONS_PER_USER = Setting[int | None](10)  # per node
     CONNECTIONS_PER_ADDRESS = Setting[int | None](50)  # per node
     SUBSCRIPTIONS = Setting(1_000)  # per connection
@@ -90,6 +90,9 @@ class Settings:
     SLOW_TIMEOUT = Setting(
         30.0
     )  # seconds in which a slow reader must read something; else it is closed
+
+    # People online on one topic up to which each is told of the others' coming and going: it costs their square.
+    PRESENCE_LIMIT = Setting(200)
 
     # The chat: whether a new user's name may look like an existing one (one Cyrillic letter in `paypal`).
     REFUSE_LOOKALIKE_NAMES = Setting(default=True)

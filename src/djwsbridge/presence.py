@@ -125,6 +125,11 @@ class Presence:
             people.update(peer.table.get(topic, {}))
         return sorted(people.values(), key=lambda person: (person.name.casefold(), str(person.id)))
 
+    def count(self, topic: str) -> int:
+        """Return how many are online on a topic; who is so on several nodes may count several times."""
+        here = len(self._own.get(topic, ()))
+        return here + sum(len(peer.table.get(topic, ())) for peer in self._peers.values())
+
     @property
     def nodes(self) -> int:
         """Return how many nodes are known, this one included."""

@@ -44,6 +44,8 @@ class Reconciler:
         self._suspicion = asyncio.Event()
         # Whether the next look is at every topic, not only at those that have lately changed.
         self._look_at_all = False
+        # Topics that are about to be asked for, and the task that asks; None while there are none.
+        self._question: tuple[set[str], asyncio.Future[Mapping[str, int]]] | None = None
         # Whether the durability of the database was looked at.
         self._inspected = False
 
@@ -67,12 +69,23 @@ class Reconciler:
 
     async def learn(self, topic: str) -> None:
         """Read where the log of a topic stands that this node has just begun to hear: what comes after is complete."""
+        if self._question is None:
+            asked: set[str] = set()
+            self._question = (asked, asyncio.ensure_future(self._ask(asked)))
+        topics, asking = self._question
+        topics.add(topic)
         try:
-            tips = await run_service(self._log.tips, [topic])
+            tips = await asyncio.shield(asking)
         except Exception as error:  # noqa: BLE001  the database may be down; whoever recovers brings it along
             logger.warning("The log of %s could not be read: %r", topic, error)
         else:
             self.start(topic, tips.get(topic, 0))
+
+    async def _ask(self, topics: set[str]) -> Mapping[str, int]:
+        """Read where the logs of topics stand: of all that come up in one turn of the loop, in one query."""
+        await asyncio.sleep(0)
+        self._question = None
+        return await run_service(self._log.tips, topics)
 
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq that was delivered here of each topic of which something is known."""

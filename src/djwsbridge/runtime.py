@@ -335,8 +335,10 @@ class Runtime:
     # -- presence --------------------------------------------------------------------------------------------------
 
     def announce(self, changes: Iterable[Change]) -> None:
-        """Tell the connections of this node who came or went; every node tells its own."""
+        """Tell the connections of this node who came or went, except in a crowd; every node tells its own."""
         for change in changes:
+            if self.presence.count(change.topic) > settings.PRESENCE_LIMIT:
+                continue
             data = {"user": change.person, "state": "online" if change.online else "offline"}
             text = encode_push("presence.changed", topic=change.topic, data=data)
             self.hub.deliver(change.topic, text)

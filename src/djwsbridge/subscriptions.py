@@ -81,6 +81,9 @@ class Subscriptions:
             EngineUnavailable: the engine could not be told, and there is no log to stand in for it.
         """
         self._hub.add(topic, subscriber)
+        link = self._links.get(topic)
+        if link is not None and link.joined and not link.lock.locked():
+            return  # the node hears this topic already
         try:
             await self._settle(topic)
         except BaseException:
@@ -91,7 +94,10 @@ class Subscriptions:
         """Add many subscriptions at once, or none when that fails; see `add`."""
         topics = list(topics)
         try:
-            await asyncio.gather(*(self.add(topic, subscriber) for topic in topics))
+            if len(topics) == 1:
+                await self.add(topics[0], subscriber)
+            else:
+                await asyncio.gather(*(self.add(topic, subscriber) for topic in topics))
         except BaseException:
             for topic in topics:
                 task = asyncio.get_running_loop().create_task(self.remove(topic, subscriber))

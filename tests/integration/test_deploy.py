@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.deploy_rig import COMPOSE, DOCKERFILE, copy_into_image, read_compose, read_stages
-from tests.servers import ROOT, SERVERS, TIMEOUT, Process, child_environment, find_binary, free_port
+from tests.servers import ROOT, TIMEOUT, Process, child_environment, find_binary, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,10 +139,31 @@ def test_redis_is_started_and_probed(compose: dict[str, Any], tmp_path: Path) ->
         server.stop()
 
 
-def test_the_tests_start_uvicorn_as_the_image_does() -> None:
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_images_own_command_serves_the_site(sqlite_url: str, tmp_path: Path) -> None:
     command = next(one for one in read_stages()[-1] if one.name == "CMD").arguments
-    filled = {"0.0.0.0": "127.0.0.1", "8000": "{port}", "config.asgi:application": "{application}"}
-    assert [filled.get(part, part) for part in command[2:]] == list(SERVERS["uvicorn"])
+    port = free_port()
+    filled = {"python": sys.executable, "0.0.0.0": "127.0.0.1", "8000": str(port)}
+    server = Process(
+        [filled.get(part, part) for part in command],
+        log=tmp_path / "site.log",
+        env={"DATABASE_URL": sqlite_url},
+    )
+    try:
+        server.start()
+        server.wait_ready(lambda: is_ready(port))
+        with connect(f"ws://127.0.0.1:{port}/ws/bridge/", subprotocols=["djwsbridge.v1"]) as socket:
+            socket.send('{"id": 1, "cmd": "heartbeat"}')
+            assert "auth_required" in str(socket.recv(TIMEOUT))
+    finally:
+        assert server.stop() in {0, -signal.SIGTERM}
+    assert "Traceback" not in server.log
 
 
 def test_workers_run_the_images_own_command(compose: dict[str, Any]) -> None:

@@ -109,7 +109,8 @@ async def list_presence(connection: Connection, command: ListPresence) -> Mappin
     """Tell who is online on a topic."""
     if command.topic not in connection.topics:
         raise CommandError(ErrorCode.NOT_FOUND)
-    return {"users": connection.runtime.presence.online(command.topic)}
+    online = connection.runtime.presence.online(command.topic)
+    return {"users": online[: settings.PRESENCE_LIMIT], "count": len(online)}
 
 
 async def _identify(connection: Connection, command: Connect) -> Identity:

@@ -25,9 +25,7 @@ __all__ = ["Node", "is_draining", "node_of", "serve_lifespan"]
 
 logger = logging.getLogger("djwsbridge.node")
 
-MOVES_PER_SECOND = (
-    200  # connections that are sent away: what another node lets in, see DJWSBRIDGE_HANDSHAKE_RATE
-)
+MOVES_PER_SECOND = 500  # connections that are sent away: half of what another node lets in (DJWSBRIDGE_HANDSHAKE_RATE)
 MOVING_SHARE = 0.6  # of DJWSBRIDGE_DRAIN_SECONDS, in which they are told to go; the rest is for those who do not
 STOP_TIMEOUT = 5.0  # seconds to take leave of the other nodes
 LOOK_INTERVAL = 0.05  # seconds between two looks at who is still here

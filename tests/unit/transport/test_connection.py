@@ -497,6 +497,38 @@ def rule(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     return allowed
 
 
+async def test_in_a_crowd_nobody_is_told_who_comes_and_goes(
+    new_client: NewClient, node: Runtime, rule: dict[str, bool], settings: Any
+) -> None:
+    settings.DJWSBRIDGE_PRESENCE_LIMIT = 1
+    alice, bob = new_client(7), new_client(8)
+    await alice.join()
+    await alice.ask("subscribe", id=2, topic="shop.1")
+    told = Told()
+    node.hub.add("shop.1", told)
+    await bob.join()
+    await bob.ask("subscribe", id=2, topic="shop.1")
+    assert told.got == []
+    reply = await bob.ask("presence.list", id=3, topic="shop.1")
+    assert reply["ok"] == {"users": [{"id": 7, "name": "user7"}], "count": 2}
+    await bob.ask("unsubscribe", id=4, topic="shop.1")
+    assert len(told.got) == 1  # few enough again
+    node.hub.remove("shop.1", told)
+
+
+class Told:
+    """A subscriber that keeps what it gets."""
+
+    dialect: Any = registry.codec()
+    write = None
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+
+    def push(self, text: str) -> None:
+        self.got.append(text)
+
+
 async def test_a_rule_decides(new_client: NewClient, node: Runtime, rule: dict[str, bool]) -> None:
     client = new_client()
     await client.join()
@@ -506,7 +538,7 @@ async def test_a_rule_decides(new_client: NewClient, node: Runtime, rule: dict[s
     await client.assert_failed("not_found", id=3)
     assert "shop.2" not in node.hub
     reply = await client.ask("presence.list", id=4, topic="shop.1")
-    assert reply["ok"] == {"users": [{"id": 7, "name": "user7"}]}
+    assert reply["ok"] == {"users": [{"id": 7, "name": "user7"}], "count": 1}
     await client.ask("unsubscribe", id=5, topic="shop.1")
     assert "shop.1" not in node.hub
 
