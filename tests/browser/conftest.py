@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.servers import Site
 
 PASSWORD = "correct horse battery"
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 expect.set_options(timeout=TIMEOUT * 1000)
 
 
@@ -98,6 +99,17 @@ class Person:
 
 
 MakePerson = Callable[..., Person]
+
+
+def meet(person: MakePerson, site: Site) -> tuple[Person, Person]:
+    """Return two people who are in one room, Harbour, and it is open before both."""
+    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
+    ann.sign_up()
+    ann.create_room("Harbour")
+    ben.sign_up()
+    ben.join_room("Harbour")
+    ann.expect_online("ann", "ben")
+    return ann, ben
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import DESKTOP, meet
 from tests.browser_rig import save_screenshot
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tests.browser_rig import Complaints
     from tests.servers import Site
 
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "device_scale_factor": 2,
@@ -90,11 +90,7 @@ def test_losing_the_server_for_a_moment(
 ):
     complaints.allow("WebSocket connection|ERR_CONNECTION_REFUSED|Failed to load resource")
     site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
-    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
-    ann.sign_up()
-    ann.create_room("Harbour")
-    ben.sign_up()
-    ben.join_room("Harbour")
+    ann, ben = meet(person, site)
     ann.say("Before")
     ben.expect_message("Before")
 
@@ -139,7 +135,7 @@ def test_history_loads_on_scrolling_up_and_stays_where_it_was(
 
 def test_on_a_phone(start_site: Callable[..., Site], sqlite_url: str, person: MakePerson):
     site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
-    ann = person("ann", site, **PHONE)
+    ann, ben = person("ann", site, **PHONE), person("ben", site, **DESKTOP)
     ann.sign_up()
     ann.create_room("On the road")
     ann.say("No signal in the tunnel")
@@ -157,17 +153,21 @@ def test_on_a_phone(start_site: Callable[..., Site], sqlite_url: str, person: Ma
     expect(navigation).not_to_be_in_viewport()
     ann.page.get_by_role("button", name="People").click()
     expect(ann.page.get_by_role("complementary", name="Online")).to_be_in_viewport()
+    ann.page.keyboard.press("Escape")
+
+    ben.sign_up()
+    ben.write_to("ann")
+    ben.say("Are you there yet?")
+    expect(
+        ann.page.get_by_role("button", name="Rooms and direct messages, 1 unread")
+    ).to_be_visible()
 
 
 def test_two_tabs_are_one_person_and_closing_one_keeps_them_online(
     start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
 ):
     site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
-    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
-    ann.sign_up()
-    ann.create_room("Harbour")
-    ben.sign_up()
-    ben.join_room("Harbour")
+    ann, ben = meet(person, site)
     second_tab = ben.page.context.new_page()
     second_tab.goto(ben.page.url)
     expect(second_tab.get_by_role("status").first).to_have_text(re.compile("Connected"))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Person
+from tests.browser.conftest import Person, meet
 from tests.browser_rig import save_screenshot, watch
-from tests.servers import wait_until
+from tests.servers import run_manage, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from playwright.sync_api import Page, WebSocket
 
@@ -23,19 +23,7 @@ if TYPE_CHECKING:
     from tests.browser_rig import Complaints
     from tests.servers import Site
 
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 SERVER_LOST = "WebSocket connection|ERR_CONNECTION_REFUSED|Failed to load resource"
-
-
-def meet(person: MakePerson, site: Site) -> tuple[Person, Person]:
-    """Return two people who are in one room, and it is open before both."""
-    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
-    ann.sign_up()
-    ann.create_room("Harbour")
-    ben.sign_up()
-    ben.join_room("Harbour")
-    ann.expect_online("ann", "ben")
-    return ann, ben
 
 
 def count_sends(page: Page) -> list[str]:
@@ -255,3 +243,26 @@ def test_logging_out_takes_unsent_texts_along(
     ann.page.goto(room)
     ann.expect_status("Connected")
     expect(ann.message("Not for the next one")).to_have_count(0)
+
+
+def test_an_erased_message_leaves_its_place(
+    start_site: Callable[..., Site],
+    site_env: Mapping[str, str],
+    sqlite_url: str,
+    person: MakePerson,
+):
+    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+    ann.say("The code is 1234")
+    ann.say("Oh no")
+    ben.expect_messages("The code is 1234", "Oh no")
+    room, seq = ben.page.evaluate(
+        "async () => { const { rooms } = await (await fetch('/chat/api/rooms/')).json();"
+        " return [rooms[0].id, rooms[0].last_seq - 1]; }"
+    )
+    env = {**site_env, "DATABASE_URL": sqlite_url}
+    run_manage("djwsbridge_scrub", f"room.{room}", str(seq), env=env)
+    for each in (ann, ben):
+        each.page.reload()
+        each.expect_status("Connected")
+        each.expect_messages("This message was erased.", "Oh no")
+    save_screenshot(ben.page, "erased")

@@ -12,6 +12,7 @@ from django.test import Client
 
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership, Room
+from djwsbridge.chat.templatetags.djwsbridge_chat import tone
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
@@ -193,3 +194,20 @@ def test_an_error_that_no_page_explains_is_not_hidden(
     monkeypatch.setattr(services, "find_direct", fail)
     with pytest.raises(CommandError):
         client.get("/chat/direct/bob/")
+
+
+@pytest.mark.parametrize(
+    ("user_id", "expected"),
+    [
+        (1, "tone-2"),
+        (2, "tone-3"),
+        (42, "tone-5"),
+        (None, "tone-3"),
+        ("6fa459ea-ee8a-3ca4-894e-db77e160355e", "tone-5"),
+    ],
+)
+def test_the_tone_of_a_person_is_the_one_that_the_page_chooses(
+    user_id: object, expected: str
+) -> None:
+    """`tests/js/dom.test.js` has the same rows."""
+    assert tone(user_id) == expected

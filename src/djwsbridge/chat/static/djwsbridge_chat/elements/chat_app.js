@@ -191,7 +191,15 @@ export class ChatAppElement extends HTMLElement {
     const { rooms, presence, room } = this.#page;
     /** @type {ChatRoomsElement} */ (find(this, "chat-rooms")).render(rooms, presence, { openId: room?.id ?? null });
     /** @type {ChatLobbyElement | null} */ (this.querySelector("chat-lobby"))?.render(rooms);
+    this.#renderUnread(rooms.unread - (room?.is_member ? rooms.get(room.id)?.unread ?? 0 : 0));
     document.title = rooms.unread ? `(${rooms.unread}) ${this.#title}` : this.#title;
+  }
+
+  /** Where the lists are out of sight, say on their button that something waits in another room. @param {number} count */
+  #renderUnread(count) {
+    const button = find(this, ".sidebar-button");
+    find(button, ".unread-dot").hidden = count === 0;
+    button.setAttribute("aria-label", `Rooms and direct messages${count ? `, ${count} unread` : ""}`);
   }
 
   #renderPeople() {

@@ -2,7 +2,7 @@
 /** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 /** @import { RoomList } from "djwsbridge/chat/state/rooms.js" */
 /** @import { Room } from "djwsbridge/chat/state/types.js" */
-import { find, reconcile, setText } from "djwsbridge/chat/elements/dom.js";
+import { find, reconcile, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { initials } from "djwsbridge/chat/state/text.js";
 
 /** The lists of rooms and direct messages; takes over what the server rendered. */
@@ -31,7 +31,9 @@ export class ChatRoomsElement extends HTMLElement {
     const element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
     find(element, "a").setAttribute("href", room.url);
     setText(find(element, ".nav-name"), room.title);
-    if (room.kind === "direct") setText(find(element, ".avatar-letters"), initials(room.title));
+    if (room.kind !== "direct") return element;
+    setText(find(element, ".avatar-letters"), initials(room.title));
+    find(element, ".avatar").classList.add(toneOf(room.peer?.id ?? null));
     return element;
   }
 }
