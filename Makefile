@@ -36,7 +36,7 @@ test-faults: $(VENV)/dev.stamp ## Run every fault for a minute, on every system 
 test-fuzz: $(VENV)/dev.stamp ## Give the decoders 100,000 frames each, and every server 10,000 (half an hour)
 	$(BIN)/python -m pytest tests/fuzz/fuzz_frames.py
 
-bench: $(VENV)/dev.stamp ## Measure us and our peers, and write benchmarks/results (about two hours)
+bench: $(VENV)/bench.stamp ## Measure us and our peers, and write benchmarks/results (about two hours)
 	$(BIN)/python -m benchmarks $(BENCH)
 
 bench-smoke: $(VENV)/dev.stamp ## See that the benchmarks work, in less than a minute
@@ -77,6 +77,10 @@ $(VENV)/site.stamp: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/dev.stamp: $(VENV)/site.stamp
 	@echo "Installing the development tools ..."
 	@$(PIP) --group dev && touch $@
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	@scripts/need cc:gcc node:nodejs npm:npm redis-server:redis-server postgres:postgresql
+	@$(PIP) --group bench && touch $@
 
 node_modules/.package-lock.json: package.json package-lock.json
 	@scripts/need npm:npm && npm ci --silent --no-audit --no-fund && touch $@
