@@ -54,6 +54,7 @@ struct publisher {
     uint64_t again[WAITING];   /* numbers that were refused */
     uint32_t again_count;
     uint64_t again_at;
+    int is_dirty;              /* whether its connection has something to be written in this turn */
 };
 
 struct message {
@@ -65,11 +66,11 @@ struct message {
 
 static struct scenario run;
 static struct connection *connections;
-static struct publisher *publishers;
+static struct publisher *publishers, **dirty;
 static struct message *messages;
 static uint32_t *published; /* by room, since the run began */
 static uint64_t *newest_seq; /* by room */
-static int publisher_count, room_size, epoll, ready_count, opening, waiting_to_open, next_to_open;
+static int publisher_count, dirty_count, room_size, epoll, ready_count, opening, waiting_to_open, next_to_open;
 static uint64_t next_number = 1, oldest = 1, in_flight;
 static enum phase phase;
 static char buffer[READ_BYTES + FRAME_BYTES];
@@ -92,8 +93,24 @@ static void watch(struct connection *c, uint32_t events)
     epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
 }
 
+static void connection_keep(struct connection *c, const char *data, size_t length)
+{
+    c->output = realloc(c->output, c->output_length + length);
+    memcpy(c->output + c->output_length, data, length);
+    c->output_length += (uint32_t)length;
+}
+
 static void connection_write(struct connection *c, const char *data, size_t length)
 {
+    if (c->publisher && c->state == READY) {
+        /* What one turn of the loop publishes leaves in one write, as from any client that buffers. */
+        if (!c->publisher->is_dirty) {
+            c->publisher->is_dirty = 1;
+            dirty[dirty_count++] = c->publisher;
+        }
+        connection_keep(c, data, length);
+        return;
+    }
     if (!c->output_length) {
         ssize_t sent = send(c->fd, data, length, MSG_NOSIGNAL);
         if (sent == (ssize_t)length)
@@ -105,24 +122,30 @@ static void connection_write(struct connection *c, const char *data, size_t leng
             length -= (size_t)sent;
         }
     }
-    c->output = realloc(c->output, c->output_length + length);
-    memcpy(c->output + c->output_length, data, length);
-    c->output_length += (uint32_t)length;
+    connection_keep(c, data, length);
     watch(c, EPOLLIN | EPOLLOUT);
 }
 
-static void connection_flush(struct connection *c)
+/* Write what is kept; returns whether nothing is left. */
+static int connection_flush(struct connection *c)
 {
     ssize_t sent = send(c->fd, c->output, c->output_length, MSG_NOSIGNAL);
     if (sent <= 0)
-        return;
+        return 0;
     c->output_length -= (uint32_t)sent;
     memmove(c->output, c->output + sent, c->output_length);
-    if (!c->output_length) {
-        free(c->output);
-        c->output = NULL;
-        watch(c, EPOLLIN);
+    return !c->output_length;
+}
+
+static void flush_publishers(void)
+{
+    for (int i = 0; i < dirty_count; i++) {
+        struct connection *c = dirty[i]->connection;
+        dirty[i]->is_dirty = 0;
+        if (c->output_length && c->state != CLOSED && !connection_flush(c))
+            watch(c, EPOLLIN | EPOLLOUT);
     }
+    dirty_count = 0;
 }
 
 /* Clients mask their frames; a mask of zeros leaves the payload as it is. */
@@ -623,8 +646,8 @@ static void on_event(struct connection *c, uint32_t events)
             connection_upgrade(c);
         return;
     }
-    if (events & EPOLLOUT)
-        connection_flush(c);
+    if ((events & EPOLLOUT) && (!c->output_length || connection_flush(c)))
+        watch(c, EPOLLIN);
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         on_readable(c);
 }
@@ -853,6 +876,7 @@ static void prepare(void)
     published = calloc((size_t)run.rooms, sizeof *published);
     newest_seq = calloc((size_t)run.rooms, sizeof *newest_seq);
     messages = calloc(TABLE, sizeof *messages);
+    dirty = calloc((size_t)run.rooms * (size_t)run.publishers + 1, sizeof *dirty);
     publishers = calloc((size_t)run.rooms * (size_t)run.publishers + 1, sizeof *publishers);
     for (int i = 0; i < run.connections; i++) {
         struct connection *c = &connections[i];
@@ -899,6 +923,7 @@ int main(int argc, char **argv)
             next_tick = now + TICK_NS;
         }
         advance();
+        flush_publishers();
     }
     return 0;
 }

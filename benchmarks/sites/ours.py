@@ -126,7 +126,11 @@ class Ours(System):
 
 
 SYSTEMS = [
-    Ours("djwsbridge", "djwsbridge", (*_UVICORN, "--ws", _FAST_PATH)),
+    Ours(
+        "djwsbridge",
+        "djwsbridge",
+        (*_UVICORN, "--ws", _FAST_PATH, "--http", "djwsbridge.server:HTTPProtocol"),
+    ),
     Ours(
         "djwsbridge-uvicorn",
         "djwsbridge on stock uvicorn",
