@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
-from djwsbridge.consumers import UserConsumer
+from djwsbridge.consumers import DONE, UserConsumer
 from djwsbridge.protocol.frames import PlainMessage
-from djwsbridge.publish import apublish
+from djwsbridge.publish import publish
 
 __all__ = ["GroupConsumer"]
 
@@ -19,11 +19,12 @@ class GroupConsumer(UserConsumer):
         keys = self.user.groups.values_list("pk", flat=True)  # type: ignore[attr-defined]
         return [*super().topics(), *map(_topic, keys)]
 
-    async def receive(self, message: PlainMessage) -> None:
+    def receive(self, message: PlainMessage) -> Awaitable[None]:
         """Publish a message to the group that it is addressed to, for who is in it."""
         topic = _topic(message.recipient)
         if topic in self.connection.topics:
-            await apublish(topic, "message", {"type": message.type, "content": message.body})
+            publish(topic, "message", {"type": message.type, "content": message.body}, now=True)
+        return DONE
 
 
 def _topic(group: object) -> str:
