@@ -53,6 +53,8 @@ class Settings:
     ENGINE = Setting[str | None](None)
     # For the engine "redis": redis://, rediss://, redis+sentinel://, redis+cluster://.
     REDIS_URL = Setting[str | None](None)
+    # Of the names of its channels and keys: two sites on one Redis have two.
+    REDIS_PREFIX = Setting[str]("djwsbridge:")
     # Topic prefix → dotted path of a function(user, topic) → bool: who may subscribe to the developer's own topics.
     TOPIC_RULES = Setting[Mapping[str, str]]({})
 

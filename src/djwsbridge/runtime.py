@@ -118,7 +118,7 @@ def _build_redis() -> Engine:
         raise ImproperlyConfigured(
             "DJWSBRIDGE_ENGINE is 'redis', but DJWSBRIDGE_REDIS_URL is not set."
         )
-    return RedisEngine(settings.REDIS_URL)
+    return RedisEngine(settings.REDIS_URL, prefix=settings.REDIS_PREFIX)
 
 
 def _channel_layer() -> ChannelLayer | None:

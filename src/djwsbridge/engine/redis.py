@@ -19,7 +19,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from djwsbridge.engine.base import Deliver, Engine, OnBack
-from djwsbridge.engine.redis_link import FAILURES, PREFIX, Link
+from djwsbridge.engine.redis_link import FAILURES, Link
 from djwsbridge.protocol.errors import EngineUnavailable
 
 __all__ = ["RedisEngine"]
@@ -37,12 +37,14 @@ class RedisEngine(Engine):
     Args:
         url: `redis://` or `rediss://` (TLS), with user, password and database as redis-py takes them;
             `redis+sentinel://host:port,host:port/<service>`; `redis+cluster://host:port`. `rediss+…` for TLS.
+        prefix: of the names of all channels and keys; two sites on one Redis have two, or they hear each other.
     """
 
     counts = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, prefix: str = "djwsbridge:") -> None:
         self._url = url
+        self._prefix = prefix
         # Publishes only; every link has a client of its own.
         self._publisher = _connect(url)
         # Both are None until `start`.
@@ -94,7 +96,7 @@ class RedisEngine(Engine):
         publisher = self._publisher
         send = publisher.spublish if isinstance(publisher, RedisCluster) else publisher.publish
         try:
-            await asyncio.wait_for(send(PREFIX + topic, text), PUBLISH_TIMEOUT)
+            await asyncio.wait_for(send(self._prefix + topic, text), PUBLISH_TIMEOUT)
         except FAILURES as error:
             raise _refusal(error) from error
 
@@ -118,7 +120,7 @@ class RedisEngine(Engine):
         now = asyncio.get_running_loop().time()
         if now < self._no_count_before:
             return None
-        name = f"{PREFIX}count:{key}"
+        name = f"{self._prefix}count:{key}"
         pipeline = self._publisher.pipeline(transaction=False)
         pipeline.incr(name)
         pipeline.expire(name, math.ceil(seconds), nx=True)
@@ -135,7 +137,7 @@ class RedisEngine(Engine):
             return ""
         try:
             await asyncio.wait_for(self._publisher.initialize(), CONNECT_TIMEOUT)
-            node = self._publisher.get_node_from_key(PREFIX + topic)
+            node = self._publisher.get_node_from_key(self._prefix + topic)
         except FAILURES as error:
             raise EngineUnavailable(f"The cluster does not answer: {error!r}") from error
         if node is None:
@@ -151,7 +153,11 @@ class RedisEngine(Engine):
             if not isinstance(client, Redis):
                 raise TypeError("A link is to one server.")
             self._links[server] = Link(
-                client, sharded=bool(server), deliver=self._deliver, on_back=self._on_back
+                client,
+                prefix=self._prefix,
+                sharded=bool(server),
+                deliver=self._deliver,
+                on_back=self._on_back,
             )
         return self._links[server]
 

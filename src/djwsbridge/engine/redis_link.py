@@ -14,11 +14,10 @@ from redis.exceptions import RedisError
 
 from djwsbridge.engine.base import Deliver, OnBack
 
-__all__ = ["FAILURES", "PREFIX", "Link"]
+__all__ = ["FAILURES", "Link"]
 
 logger = logging.getLogger("djwsbridge.engine")
 
-PREFIX = "djwsbridge:"  # of Redis channels; other users of the same Redis have other names
 PING_INTERVAL = 2.0  # seconds of silence after which the link is asked whether it lives; as long again to answer
 SUBSCRIBE_TIMEOUT = 2.0  # seconds
 RETRY_DELAYS = (0.1, 1.0)  # seconds before a link is made again: the first time, and at most
@@ -32,13 +31,17 @@ class Link:
 
     Args:
         client: of the server; its connections are used for nothing else.
+        prefix: of the names of its Redis channels, before the topic.
         sharded: whether to use the sharded commands of Redis Cluster.
         deliver: called for every push.
         on_back: called when the link has come back.
     """
 
-    def __init__(self, client: Redis, *, sharded: bool, deliver: Deliver, on_back: OnBack) -> None:
+    def __init__(
+        self, client: Redis, *, prefix: str, sharded: bool, deliver: Deliver, on_back: OnBack
+    ) -> None:
         self._client = client
+        self._prefix = prefix
         self._verb = "s" if sharded else ""
         self._deliver = deliver
         self._on_back = on_back
@@ -94,7 +97,7 @@ class Link:
 
     async def _send(self, command: str, *topics: str) -> None:
         call = getattr(self._pubsub, self._verb + command)
-        await asyncio.wait_for(call(*(PREFIX + topic for topic in topics)), SUBSCRIBE_TIMEOUT)
+        await asyncio.wait_for(call(*(self._prefix + topic for topic in topics)), SUBSCRIBE_TIMEOUT)
 
     async def _run(self) -> None:
         """Make the link, read it until it breaks, and again."""
@@ -157,10 +160,10 @@ class Link:
     def _handle(self, message: Mapping[str, Any]) -> None:
         kind = message["type"]
         if kind in ("message", "smessage"):
-            topic = _text(message["channel"]).removeprefix(PREFIX)
+            topic = _text(message["channel"]).removeprefix(self._prefix)
             self._deliver(topic, _text(message["data"]))
         elif kind in ("subscribe", "ssubscribe"):
-            topic = _text(message["channel"]).removeprefix(PREFIX)
+            topic = _text(message["channel"]).removeprefix(self._prefix)
             self._confirmed.setdefault(topic, asyncio.Event()).set()
 
 
