@@ -107,7 +107,7 @@ class RedisEngine(Engine):
             return await super().publish_all(pushes)
         pipeline = self._publisher.pipeline(transaction=False)
         for topic, text in pushes:
-            pipeline.publish(PREFIX + topic, text)
+            pipeline.publish(self._prefix + topic, text)
         try:
             answers = await asyncio.wait_for(
                 pipeline.execute(raise_on_error=False), PUBLISH_TIMEOUT
