@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from benchmarks import simulate
+from benchmarks import simulate, summary
 from benchmarks.harness.results import RESULTS, say
 from benchmarks.harness.rounds import options_of
 from benchmarks.profile import profile
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument(
         "--systems", nargs="+", choices=system_names(), help="only these, instead of all"
     )
+    parser.add_argument("--cases", nargs="+", help="only those whose name holds one of these")
     parser.add_argument("--smoke", action="store_true", help="small and short: does it work?")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where results are written")
     parsed = parser.parse_args()
@@ -54,6 +55,7 @@ def main() -> None:
     for name in asked:
         say(f"{name}: {QUESTIONS[name]}")
         importlib.import_module(f"benchmarks.{name}").run(options)
+    summary.write(options.output)
     if "all" in parsed.questions and options.output == RESULTS:
         simulate.write(simulate.render(simulate.read_costs()))
 

@@ -82,16 +82,12 @@ def _part_of(frames: list[str]) -> str:
 
 
 def profile(names: list[str], options: Options) -> None:
-    """Profile our server under the first large case of each question."""
+    """Profile our server under the cases of some questions."""
     system = _system(options)
     for name in names:
         load: Load = "stored" if name == "persist" else "fanout"
         module = persist if name == "persist" else fanout
-        for case in module.cases(options):
-            if name == "persist" and "1 sender" in case.name:
-                continue
-            if name == "fanout" and case.name in {"100 members", "5,000 members"}:
-                continue
+        for case in filter(options.wants, module.cases(options)):
             _profile_case(system, load, case, f"profile-{name}-{_slug(case.name)}", options)
 
 

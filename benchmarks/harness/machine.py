@@ -44,7 +44,7 @@ def machine() -> dict[str, object]:
         "cpu": cpu[1] if cpu else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "fdatasync_us": _sync_microseconds(),
     }
 

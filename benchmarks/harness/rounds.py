@@ -24,6 +24,7 @@ class Options:
         rounds: launches of every system.
         seconds: of the measured part of each.
         systems: names; None for all.
+        cases: what the name of a case must hold one of; None for all.
         smoke: whether it need only work.
         output: where results go.
     """
@@ -31,8 +32,13 @@ class Options:
     rounds: int = 3
     seconds: float = 5.0
     systems: Sequence[str] | None = None
+    cases: Sequence[str] | None = None
     smoke: bool = False
     output: Path = RESULTS
+
+    def wants(self, case: Case) -> bool:
+        """Say whether a case was asked for."""
+        return self.cases is None or any(part in case.name for part in self.cases)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Rounds:
 
     def measure(self, worlds: Worlds, cases: Sequence[Case], reduce: Reduce) -> None:
         """Measure every case on every system."""
-        for case in cases:
+        for case in filter(self.options.wants, cases):
             found: dict[str, list[dict[str, Any]]] = {}
             for number in range(self.options.rounds):
                 for system in self.systems:
@@ -132,6 +138,7 @@ def options_of(parsed: argparse.Namespace) -> Options:
         rounds=parsed.rounds,
         seconds=parsed.seconds,
         systems=parsed.systems,
+        cases=parsed.cases,
         smoke=parsed.smoke,
         output=parsed.output,
     )

@@ -27,9 +27,11 @@
 #define TABLE (1u << 18)    /* messages under way; a power of two */
 #define WAITING 512         /* replies that a publisher may wait for */
 #define TRIES 30            /* to open a connection for the first time */
+#define QUIET (SECOND / 2)  /* without a frame, until who has come is no news any more */
+#define PATIENCE (60 * SECOND) /* for that */
 
 enum state { CLOSED, OPENING, UPGRADING, GREETING, READY };
-enum phase { CONNECTING, HOLDING, WARMING, MEASURING, DRAINING, DONE };
+enum phase { CONNECTING, HOLDING, SETTLING, WARMING, MEASURING, DRAINING, DONE };
 
 struct connection {
     int fd;
@@ -49,7 +51,7 @@ struct connection {
 
 struct publisher {
     struct connection *connection;
-    uint64_t waiting[WAITING]; /* numbers whose reply has not come, oldest first */
+    uint64_t waiting[WAITING]; /* numbers whose reply has not come, oldest first; 0: a heartbeat's */
     uint32_t first, count;
     uint64_t again[WAITING];   /* numbers that were refused */
     uint32_t again_count;
@@ -78,7 +80,7 @@ static uint64_t now;
 
 static struct histogram handshakes, deliveries, completions, replies, resumed, refusals;
 static uint64_t delivered, completed, replied, errors, others, lost, dropped, failed, unrecovered, gaps;
-static uint64_t count_delivered, count_completed, count_replied, reads, first_begun, all_ready, down_at, resumed_at;
+static uint64_t count_delivered, count_completed, count_replied, reads, first_begun, all_ready, down_at, last_other;
 static uint64_t closed_by_code[5000];
 static size_t mark_at; /* where the last delivery had its mark: it is there in most of them */
 
@@ -249,10 +251,12 @@ static void on_reply(struct connection *c, int is_error)
 {
     struct publisher *p = c->publisher;
     if (!p || !p->count)
-        return; /* of a heartbeat */
+        return; /* of a heartbeat of somebody who only reads */
     uint64_t number = p->waiting[p->first];
     p->first = (p->first + 1) % WAITING;
     p->count--;
+    if (!number)
+        return; /* of a heartbeat */
     struct message *m = &messages[number & (TABLE - 1)];
     if (m->number != number)
         return;
@@ -359,12 +363,11 @@ static void become_ready(struct connection *c)
     c->tries = 0;
     ready_count++;
     opening--;
-    if (phase == CONNECTING || phase == HOLDING) {
+    if (phase <= SETTLING) {
         histogram_add(&handshakes, now - c->begun);
         all_ready = now;
     } else if (down_at) {
         histogram_add(&resumed, now - down_at);
-        resumed_at = now;
     }
     if (c->publisher && c->publisher->again_count)
         send_again(c->publisher);
@@ -419,6 +422,7 @@ static void on_message(struct connection *c, const char *payload, size_t length)
         errors++;
     }
     others++;
+    last_other = now;
 }
 
 static void on_text(struct connection *c, const char *payload, size_t length)
@@ -473,7 +477,8 @@ static void connection_close(struct connection *c)
     if (c->publisher) { /* what has no reply is sent again */
         struct publisher *p = c->publisher;
         for (uint32_t i = 0; i < p->count && p->again_count < WAITING; i++)
-            p->again[p->again_count++] = p->waiting[(p->first + i) % WAITING];
+            if (p->waiting[(p->first + i) % WAITING])
+                p->again[p->again_count++] = p->waiting[(p->first + i) % WAITING];
         p->first = p->count = 0;
         p->again_at = 0;
     }
@@ -664,6 +669,13 @@ static void say(const char *event)
     fflush(stdout);
 }
 
+static void settle(void)
+{
+    phase = SETTLING;
+    phase_ends = now + PATIENCE;
+    last_other = now;
+}
+
 static void begin_load(void)
 {
     phase = WARMING;
@@ -687,7 +699,7 @@ static void begin_window(void)
         cpu_by_pid[i] = cpu_seconds(run.pids[i]);
     own_cpu = own_cpu_seconds();
     count_replied = replied;
-    reads = 0;
+    reads = others = 0;
     say("measuring");
 }
 
@@ -802,9 +814,15 @@ static void beat(void)
     if (due < 1)
         return;
     last = now;
-    for (; due > 0; due--, at = (at + 1) % run.connections)
-        if (connections[at].state == READY)
-            write_template(&connections[at], &run.heartbeat, 0);
+    for (; due > 0; due--, at = (at + 1) % run.connections) {
+        struct connection *c = &connections[at];
+        struct publisher *p = c->publisher;
+        if (c->state != READY || (p && p->count == WAITING))
+            continue;
+        if (p && run.reply)
+            p->waiting[(p->first + p->count++) % WAITING] = 0;
+        write_template(c, &run.heartbeat, 0);
+    }
 }
 
 static void give_up(void)
@@ -842,8 +860,10 @@ static void advance(void)
         if (!run.hold && !run.publish.count)
             phase = DONE;
         else if (!run.hold)
-            begin_load();
+            settle();
     }
+    if (phase == SETTLING && (now - last_other > QUIET || now >= phase_ends))
+        begin_load();
     if (phase == WARMING && now >= phase_ends)
         begin_window();
     if (phase == MEASURING && now >= phase_ends)
@@ -865,7 +885,7 @@ static void on_command(void)
     else if (memmem(line, (size_t)got, "report", 6))
         print_result();
     else if (phase == HOLDING && run.publish.count)
-        begin_load();
+        settle();
 }
 
 static void prepare(void)
