@@ -211,6 +211,21 @@ def test_the_architecture_page_shows_the_layers_that_are_checked() -> None:
     assert [line.split("  ")[0] for line in picture.splitlines()] == layers
 
 
+def test_the_architecture_page_names_every_module() -> None:
+    _, _, section = (
+        (DOCS / "explanation" / "architecture.md").read_text().partition("## Every module\n")
+    )
+    named = dict(re.findall(r"^\| `([\w/.]+)` \| (\S.*) \|$", section, re.MULTILINE))
+    modules = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.*")
+        if path.suffix in (".py", ".js")
+        if path.name != "__init__.py"
+        if "migrations" not in path.parts
+    }
+    assert set(named) == modules
+
+
 def test_every_export_of_the_javascript_client_is_in_the_reference() -> None:
     page = (REFERENCE / "javascript-client.md").read_text()
     index = (SOURCE / "static" / "djwsbridge" / "index.js").read_text()
