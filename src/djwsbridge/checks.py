@@ -234,7 +234,7 @@ def _check_cache() -> Iterator[CheckMessage]:
     backend = caches.get("default", {}).get("BACKEND", "")
     if not django_settings.DEBUG and backend in _LOCAL_CACHES:
         yield Caution(
-            "The default cache is not shared, so a ticket can be used once on each worker.",
+            "The default cache is not shared, so a ticket can be used once on each process.",
             hint="With several workers, use Django's Redis, Memcached or database cache.",
             id="djwsbridge.W004",
         )

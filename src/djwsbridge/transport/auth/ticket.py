@@ -1,7 +1,7 @@
 """One-time tickets: what a browser on another origin, or without cookies, opens a socket with.
 
 A ticket is asked for over HTTPS by whoever is logged in there, lives for half a minute and is used once. It is signed,
-so that every worker can read it; that it was used is kept in Django's cache, which several workers have to share.
+so that every node can read it; that it was used is kept in Django's cache, which several nodes have to share.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ export class ChatPage extends EventTarget {
     this.receipts = new Receipts();
     this.typing = new TypingPeople({ clock });
     this.timeline = new Timeline({ messages: data.messages, lastSeq: data.last_seq });
-    this.outbox = new Outbox({ send: (entry) => this.#deliver(entry), store, tabs, clock, random });
+    this.outbox = new Outbox({ send: (entry) => this.#sendEntry(entry), store, tabs, clock, random });
     this.connection = connection;
     this.#api = api;
     this.#makeId = makeId;
@@ -162,7 +162,7 @@ export class ChatPage extends EventTarget {
   }
 
   /** @param {OutboxEntry} entry */
-  async #deliver({ target, body, client_message_id }) {
+  async #sendEntry({ target, body, client_message_id }) {
     const open = target.peer === this.peer?.id ? this.room?.id : undefined; // made since by an earlier message
     const room = target.room ?? open ?? (await this.#openDirect(target.peer)).id;
     return this.connection.request("message.send", { room, body, client_message_id });
