@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import simulate, summary
@@ -24,6 +25,10 @@ QUESTIONS = {
     "presence": "what a process pays for knowing who is online on the others",
     "idle": "50,000 connections, a room of 10,000 among them",
 }
+
+
+# What is profiled after everything was measured.
+PROFILED = ("1,000 members", "50 x 100", "64 senders")
 
 
 def main() -> None:
@@ -55,6 +60,8 @@ def main() -> None:
     for name in asked:
         say(f"{name}: {QUESTIONS[name]}")
         importlib.import_module(f"benchmarks.{name}").run(options)
+    if "all" in parsed.questions and not options.smoke:
+        profile(["fanout", "persist"], replace(options, cases=PROFILED))
     summary.write(options.output)
     if "all" in parsed.questions and options.output == RESULTS:
         simulate.write(simulate.render(simulate.read_costs()))

@@ -61,6 +61,7 @@ def reduce(counted: Mapping[str, Any]) -> dict[str, Any]:
         "p50": counted["delivery_ms"]["p50"],
         "p99": counted["delivery_ms"]["p99"],
         "missing": counted["missing"],
+        "connected_s": counted["connected"]["seconds"],
         "generator": round(counted["generator_cpu"] / counted["seconds"], 2),
     }
 

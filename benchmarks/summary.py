@@ -217,6 +217,10 @@ def write(directory: Path = RESULTS) -> None:
         path = directory / f"{question}.md"
         if path.exists():
             parts.append(path.read_text().rstrip())
+    profiles = sorted(directory.glob("profile-*.md"))
+    if profiles:
+        parts.append("## Where the time goes")
+        parts += [path.read_text().rstrip() for path in profiles]
     (directory / "README.md").write_text("\n\n".join(parts) + "\n")
 
 
