@@ -32,11 +32,14 @@ NOTES = (
     "Deliveries are messages times members. Per core: deliveries divided by the processor time of the server alone; "
     "for the ordinary stack without that of Redis, which runs beside the generator. Times are from a message's "
     "sending to its arrival, with 16 messages in flight: they say how long the queue is, not how fast a single "
-    "message is (that is the question `latency`). Lost: what members had not received ten seconds after the end."
+    "message is (that is the question `latency`). Lost: what members had not received a minute after the end. "
+    "On the stock servers the room of 5,000 is left out."
 )
 
 HOT: Lines = [("publishers", 1), ("in-flight", 16)]
 SCATTERED: Lines = [("publishers", 1), ("in-flight", 1)]
+# Every one of 5,000 who come is told to those who are there: minutes of a server that joins nothing.
+STOCK = frozenset({"djwsbridge-uvicorn", "djwsbridge-daphne"})
 PATIENT: Lines = [("warm-up", 2), ("drain", 60), ("give-up", 120)]
 
 
@@ -46,7 +49,8 @@ def cases(options: Options) -> list[Case]:
         quick: Lines = [("warm-up", 0.2), ("drain", 20)]
         return [Case("2 x 10", 20, 2, [*HOT, *quick])]
     return [
-        *(Case(f"{n:,} members", n, 1, [*HOT, *PATIENT]) for n in (100, 1_000, 5_000)),
+        *(Case(f"{n:,} members", n, 1, [*HOT, *PATIENT]) for n in (100, 1_000)),
+        Case("5,000 members", 5_000, 1, [*HOT, *PATIENT], skip=STOCK),
         Case("50 x 100", 5_000, 50, [*SCATTERED, *PATIENT]),
     ]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from benchmarks.harness.cores import GENERATOR_CORE
 from benchmarks.harness.results import Result, say
-from benchmarks.harness.rounds import Options, Rounds
+from benchmarks.harness.rounds import Options
 from benchmarks.harness.servers import cpu_of
 from benchmarks.harness.world import World, Worlds
-from benchmarks.sites.ours import Ours
+from benchmarks.sites.ours import choose_ours
 
 __all__ = ["run"]
 
@@ -66,9 +66,7 @@ def once(port: int, world: World, messages: int, requests: int, *, newest: bool)
 def run(options: Options) -> Result:
     """Answer the question."""
     result = Result("history", "A page of a long history", COLUMNS, NOTES)
-    rounds = Rounds(result, "stored", options)
-    ours = [one for one in rounds.systems if isinstance(one, Ours)]
-    result.missing = {name: what for name, what in result.missing.items() if "djwsbridge" in name}
+    ours = choose_ours(options.systems, result.missing)
     messages, requests = (200, 20) if options.smoke else (MESSAGES, REQUESTS)
     result.settings.update({"messages": messages, "requests": requests})
     os.sched_setaffinity(0, {GENERATOR_CORE})

@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks.harness.generator import Generator, Lines
 from benchmarks.harness.results import Result, say
-from benchmarks.harness.rounds import Options, Rounds
+from benchmarks.harness.rounds import Options
 from benchmarks.harness.servers import listens, memory_of, private_redis
 from benchmarks.harness.world import World, Worlds
-from benchmarks.sites.ours import Ours
+from benchmarks.sites.ours import Ours, choose_ours
 from benchmarks.systems import Serving
 
 __all__ = ["run"]
@@ -142,20 +142,18 @@ def run(options: Options) -> Result:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     files = min(limit, 10**6) - SPARE_FILES
     result = Result("idle", "Many connections", COLUMNS, NOTES)
-    rounds = Rounds(result, "idle", options)
-    result.missing = {name: what for name, what in result.missing.items() if "djwsbridge" in name}
+    ours = choose_ours(options.systems, result.missing)
     users = 50 if options.smoke else CONNECTIONS
     members = min(MEMBERS, users // 5)
     result.settings.update({"connections": users, "members": members, "open_files": limit})
     # Once is enough for memory, and each launch takes minutes.
     with closing(Worlds()) as worlds:
-        for system in rounds.systems:
-            if isinstance(system, Ours) and "daphne" not in system.name:
-                world = worlds.get("groups", users, 1, members=members)
-                say(f"  {users:,} connections: {system.title}")
-                figures = once(system, world, options, files)
-                say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
-                names = {"system": system.name, "title": system.title}
-                result.add([figures], case=f"{users:,}", **names)
+        for system in ours:
+            world = worlds.get("groups", users, 1, members=members)
+            say(f"  {users:,} connections: {system.title}")
+            figures = once(system, world, options, files)
+            say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
+            names = {"system": system.name, "title": system.title}
+            result.add([figures], case=f"{users:,}", **names)
     result.write(options.output)
     return result

@@ -9,10 +9,10 @@ from typing import Any
 
 from benchmarks.harness.generator import Generator, Lines
 from benchmarks.harness.results import Result, say
-from benchmarks.harness.rounds import Options, Rounds, connection_lines
+from benchmarks.harness.rounds import Options, connection_lines
 from benchmarks.harness.servers import listens
 from benchmarks.harness.world import World, Worlds
-from benchmarks.sites.ours import Ours
+from benchmarks.sites.ours import Ours, choose_ours
 
 __all__ = ["RECOVERY_LINES", "run"]
 
@@ -98,8 +98,7 @@ def reduce(counted: Mapping[str, Any], down: float) -> dict[str, Any]:
 def run(options: Options) -> Result:
     """Answer the question."""
     result = Result("recovery", "Recovery after a restart", COLUMNS, NOTES)
-    rounds = Rounds(result, "stored", options)
-    result.missing = {name: what for name, what in result.missing.items() if "djwsbridge" in name}
+    ours = choose_ours(options.systems, result.missing)
     clients, rooms = (20, 2) if options.smoke else (CLIENTS, ROOMS)
     result.settings.update({"clients": clients, "rooms": rooms})
     found: dict[str, list[dict[str, Any]]] = {}
@@ -107,15 +106,13 @@ def run(options: Options) -> Result:
         database = "sqlite" if options.smoke else DATABASE
         world = worlds.get("chat", clients, rooms, database=database)
         for number in range(options.rounds):
-            for system in rounds.systems:
-                if isinstance(system, Ours):
-                    say(f"  {clients:,} clients: {system.title}, round {number + 1}")
-                    figures = once(system, world, options)
-                    say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
-                    found.setdefault(system.name, []).append(figures)
-    for system in rounds.systems:
-        if system.name in found:
-            names = {"system": system.name, "title": system.title}
-            result.add(found[system.name], case=f"{clients:,}", **names)
+            for system in ours:
+                say(f"  {clients:,} clients: {system.title}, round {number + 1}")
+                figures = once(system, world, options)
+                say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
+                found.setdefault(system.name, []).append(figures)
+    for system in ours:
+        names = {"system": system.name, "title": system.title}
+        result.add(found[system.name], case=f"{clients:,}", **names)
     result.write(options.output)
     return result

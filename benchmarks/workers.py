@@ -9,10 +9,10 @@ from typing import Any
 
 from benchmarks.harness.generator import Lines, run_load
 from benchmarks.harness.results import Result, say
-from benchmarks.harness.rounds import Options, Rounds, connection_lines
+from benchmarks.harness.rounds import Options, connection_lines
 from benchmarks.harness.servers import cpu_of, private_redis
 from benchmarks.harness.world import World, Worlds
-from benchmarks.sites.ours import Ours
+from benchmarks.sites.ours import Ours, choose_ours
 
 __all__ = ["run"]
 
@@ -63,9 +63,7 @@ def reduce(counted: Mapping[str, Any], redis_cpu: float) -> dict[str, Any]:
 def run(options: Options) -> Result:
     """Answer the question."""
     result = Result("workers", "Several processes with Redis", COLUMNS, NOTES)
-    rounds = Rounds(result, "fanout", options)
-    ours = [one for one in rounds.systems if isinstance(one, Ours)]
-    result.missing = {name: what for name, what in result.missing.items() if "djwsbridge" in name}
+    ours = choose_ours(options.systems, result.missing)
     loads = [("1,000 members", 1_000, 1, HOT), ("50 x 100", 5_000, 50, SCATTERED)]
     counts: tuple[int, ...] = (1, 2, 4)
     if options.smoke:

@@ -52,6 +52,7 @@ class Case:
         lines: of the scenario, besides those of the system.
         database: `sqlite` or `postgresql`.
         skip: names of systems that would take too long.
+        only: names of the systems that it is meant for; empty for all.
     """
 
     name: str
@@ -60,6 +61,11 @@ class Case:
     lines: Lines = field(default_factory=list)
     database: str = "sqlite"
     skip: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
+
+    def is_for(self, system: System) -> bool:
+        """Say whether a system is measured in this case."""
+        return system.name not in self.skip and (not self.only or system.name in self.only)
 
 
 #: Turns what the generator has counted into the figures of a row.
@@ -89,7 +95,7 @@ class Rounds:
             found: dict[str, list[dict[str, Any]]] = {}
             for number in range(self.options.rounds):
                 for system in self.systems:
-                    if system.name in case.skip:
+                    if not case.is_for(system):
                         continue
                     figures = self._once(worlds, case, system, reduce, number)
                     if figures is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from benchmarks.harness.cores import worker_core
@@ -14,7 +14,7 @@ from benchmarks.harness.world import World
 from benchmarks.systems import Load, Serving, System
 from tests.servers import free_port
 
-__all__ = ["SYSTEMS", "Ours"]
+__all__ = ["SYSTEMS", "Ours", "choose_ours"]
 
 _APPLICATION = "benchmarks.sites.asgi:application"
 _UVICORN = (
@@ -142,3 +142,17 @@ SYSTEMS = [
         ("daphne", "-b", "127.0.0.1", "-p", "{port}", "--websocket_timeout", "-1"),
     ),
 ]
+
+
+def choose_ours(wanted: Sequence[str] | None, missing: dict[str, str]) -> list[Ours]:
+    """Return which of our servers take part in a question about us alone: those named, else the fastest one there.
+
+    Args:
+        wanted: names; None for the fastest.
+        missing: filled with what is not there.
+    """
+    asked = [one for one in SYSTEMS if wanted is None or one.name in wanted]
+    lacking = {one.title: what for one in asked if (what := one.missing()) is not None}
+    missing.update(lacking)
+    there = [one for one in asked if one.title not in lacking]
+    return there if wanted else there[:1]
