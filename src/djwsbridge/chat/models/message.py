@@ -13,11 +13,18 @@ __all__ = ["Message"]
 class Message(models.Model):
     """A message, numbered by its room; a sender's `client_message_id` is stored once, for ever."""
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
+    # Neither it nor `sender` has an index of its own: those of the constraints begin with them.
+    room = models.ForeignKey(
+        Room, on_delete=models.CASCADE, related_name="messages", db_index=False
+    )
     seq = models.PositiveBigIntegerField()
     # None when the account was deleted; the message stays, or its number would leave a hole.
     sender = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     # Empty when it was erased; never else.
     body = models.TextField()
