@@ -30,13 +30,17 @@ class Setting(Generic[T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = PREFIX + name
 
-    def __get__(self, instance: object, owner: type | None = None) -> T:
-        value: T = getattr(django_settings, self.name, self.default)
+    def __get__(self, instance: Settings, owner: type[Settings] | None = None) -> T:
+        # Django searches for a setting that is not set each time, which costs more than to handle a whole frame.
+        known = vars(instance)
+        if self.name not in known:
+            known[self.name] = getattr(django_settings, self.name, self.default)
+        value: T = known[self.name]
         return value
 
 
 class Settings:
-    """All settings of the library."""
+    """All settings of the library, each read when it is first needed, and again when a test has changed one."""
 
     # Where the socket is: /<prefix>/<path>/
     WS_PREFIX = Setting("ws")
@@ -118,8 +122,8 @@ class Settings:
 settings = Settings()
 
 
-def _forget_limits(**_: object) -> None:
-    vars(settings).pop("limits", None)
+def _forget(**_: object) -> None:
+    vars(settings).clear()
 
 
-setting_changed.connect(_forget_limits, dispatch_uid="djwsbridge.limits")
+setting_changed.connect(_forget, dispatch_uid="djwsbridge.settings")

@@ -112,12 +112,12 @@ class UserConsumer:
         if store.is_on():
             return run_service(self._store_and_push, message)
         if message.recipient is None:
-            self._push(message, None)
+            self._push(message, None, now=True)
             return DONE
         recipient = self._known_recipient(message)
         if recipient is None:
             return self._look_up_and_push(message)
-        self._push(message, recipient)
+        self._push(message, recipient, now=True)
         return DONE
 
     def _known_recipient(self, message: PlainMessage) -> AbstractBaseUser | None:
@@ -136,22 +136,25 @@ class UserConsumer:
         asked_at = runtime.loop.time()
         recipient = await run_service(self._find_recipient, message)
         runtime.people.put(str(message.recipient), recipient, asked_at=asked_at)
-        self._push(message, recipient)
+        self._push(message, recipient, now=True)
 
     def _store_and_push(self, message: PlainMessage) -> None:
         recipient = self._find_recipient(message)
         if message.body is None:
             raise CommandError(ErrorCode.BAD_FIELD, field="content")
         self.store(message, recipient)
-        self._push(message, recipient)
+        self._push(message, recipient, now=False)
 
-    def _push(self, message: PlainMessage, recipient: AbstractBaseUser | None) -> None:
-        """Hand a message to the recipient's and the sender's devices."""
-        readers = {self.user.pk} | ({recipient.pk} if recipient else set())
+    def _push(
+        self, message: PlainMessage, recipient: AbstractBaseUser | None, *, now: bool
+    ) -> None:
+        """Hand a message to the sender's and the recipient's devices."""
+        sender = self.user.pk
         # What came in as JSON is written as JSON once, for all readers.
-        data = msgspec.Raw(msgspec.json.encode({**message.frame, "sender": self.user.pk}))
-        for reader in sorted(readers, key=str):
-            publish(user_topic(reader), "user.message", data, now=not store.is_on())
+        data = msgspec.Raw(msgspec.json.encode({**message.frame, "sender": sender}))
+        publish(user_topic(sender), "user.message", data, now=now)
+        if recipient is not None and recipient.pk != sender:
+            publish(user_topic(recipient.pk), "user.message", data, now=now)
 
     def _find_recipient(self, message: PlainMessage) -> AbstractBaseUser:
         """Return who is to get a message. Talks to the database."""

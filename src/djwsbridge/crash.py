@@ -7,6 +7,7 @@ the probability `DJWSBRIDGE_CRASH_RATE` (1 by default). For tests of one's own d
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import random
 import signal
@@ -22,16 +23,21 @@ class CrashPoint(str, enum.Enum):
     AFTER_ACK_BEFORE_PUBLISH = "after_ack_before_publish"  # acknowledged, not pushed
 
 
+@functools.cache
+def _order() -> tuple[str | None, float]:
+    """Return the place and the probability; read once, every push asks."""
+    rate = float(os.environ.get("DJWSBRIDGE_CRASH_RATE", "1"))
+    return os.environ.get("DJWSBRIDGE_CRASH_POINT"), rate
+
+
 def is_armed(point: CrashPoint) -> bool:
     """Say whether this process may be told to end here."""
-    return os.environ.get("DJWSBRIDGE_CRASH_POINT") == point.value
+    return _order()[0] == point.value
 
 
 def is_due(point: CrashPoint) -> bool:
     """Say whether this process is to end here and now."""
-    if not is_armed(point):
-        return False
-    return random.random() < float(os.environ.get("DJWSBRIDGE_CRASH_RATE", "1"))  # noqa: S311
+    return is_armed(point) and random.random() < _order()[1]  # noqa: S311
 
 
 def crash(point: CrashPoint) -> None:

@@ -393,6 +393,8 @@ def _log_failure(task: asyncio.Task[None]) -> None:
 
 _lock = threading.Lock()
 _runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
+# The one that was found to serve connections when that was last asked.
+_served: Runtime | None = None
 
 
 def current() -> Runtime:
@@ -408,11 +410,14 @@ def current() -> Runtime:
 
 def _serving() -> Runtime | None:
     """Return the runtime of this process that serves connections, if there is one."""
+    global _served  # noqa: PLW0603  nearly always the same: no lock and no search for every push
+    known = _served
+    if known is not None and known.started and known.loop.is_running():
+        return known
     with _lock:
-        for loop, runtime in _runtimes.items():
-            if loop.is_running() and runtime.started:
-                return runtime
-    return None
+        serving = (one for loop, one in _runtimes.items() if loop.is_running() and one.started)
+        _served = next(serving, None)
+    return _served
 
 
 def hand_over(topic: str, text: str) -> None:
@@ -501,9 +506,10 @@ def _background_loop() -> asyncio.AbstractEventLoop:
 
 def _forget_after_fork() -> None:
     """Begin anew in a child process: it has none of its parent's threads, and none of its loops is running."""
-    global _lock  # noqa: PLW0603  somebody may have held it when the process was forked
+    global _lock, _served  # noqa: PLW0603  somebody may have held it when the process was forked
     _lock = threading.Lock()
     _runtimes.clear()
+    _served = None
     _background_loop.cache_clear()
 
 

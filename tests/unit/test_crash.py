@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from djwsbridge import crash
 from djwsbridge.crash import CrashPoint, is_due
 
 DIE = (
@@ -39,6 +41,14 @@ def test_the_process_ends_without_a_last_word():
 def test_the_rate_is_a_probability(point: CrashPoint, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DJWSBRIDGE_CRASH_POINT", point.value)
     monkeypatch.setenv("DJWSBRIDGE_CRASH_RATE", "0")
+    crash._order.cache_clear()
     assert not is_due(point)
     monkeypatch.setenv("DJWSBRIDGE_CRASH_RATE", "0.5")
+    crash._order.cache_clear()
     assert {is_due(point) for _ in range(200)} == {True, False}
+
+
+@pytest.fixture(autouse=True)
+def _forget_the_order() -> Iterator[None]:
+    yield
+    crash._order.cache_clear()

@@ -36,6 +36,20 @@ _MASK_BYTES = 4
 _PING_FRAME = b"\x89\x00"
 
 
+class _Nobody:
+    """Who is told what happens after the end: so that nothing holds the application's object."""
+
+    def on_text(self, text: str) -> None: ...
+    def on_binary(self) -> None: ...
+    def on_too_big(self) -> None: ...
+    def on_full(self) -> None: ...
+    def on_drained(self) -> None: ...
+    def on_lost(self, code: int) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class OpenSocket(asyncio.Protocol):
     """One WebSocket from its accept to its end.
 
@@ -132,7 +146,8 @@ class OpenSocket(asyncio.Protocol):
             self._keepalive.discard(self, self._slot)
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self._receiver.on_lost(self._code)
+        receiver, self._receiver = self._receiver, _NOBODY
+        receiver.on_lost(self._code)
 
     # -- for the application (`protocol.wire.Wire`) ----------------------------------------------------------------
 

@@ -298,6 +298,10 @@ class Connection:
                 await self.consumer.disconnected(self._close_code)
             except Exception:
                 logger.exception("A consumer failed to say goodbye.")
+        # Nothing is left for the garbage collector, whose full runs stop a process with very many connections.
+        self.queue.let_go()
+        self.inbox.let_go()
+        del self.consumer
 
     async def _give_up_topics(self) -> None:
         linger = LINGER_AFTER_CLOSE if self._close_code in _FINAL_CODES else LINGER_AFTER_LOSS

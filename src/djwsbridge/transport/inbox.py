@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -44,10 +45,11 @@ class Inbox:
         on_changed: called when something begins to wait here, and when nothing does any more.
     """
 
-    __slots__ = ("_connection", "_on_changed", "_on_idle", "_under_way", "_waiting")
+    __slots__ = ("_on_changed", "_on_idle", "_under_way", "_waiting", "_weak")
 
     def __init__(self, connection: Connection, *, on_changed: Callable[[], None]) -> None:
-        self._connection = connection
+        # Weak, or the two would keep each other.
+        self._weak = weakref.ref(connection)
         self._on_changed = on_changed
         # Texts in order of arrival, None for a binary message; None while nothing waits.
         self._waiting: deque[str | None] | None = None
@@ -55,6 +57,13 @@ class Inbox:
         self._under_way = True
         # What to call when it is not.
         self._on_idle: list[Callable[[], object]] = []
+
+    @property
+    def _connection(self) -> Connection:
+        connection = self._weak()
+        if connection is None:
+            raise RuntimeError("The connection is gone.")
+        return connection
 
     @property
     def is_busy(self) -> bool:
@@ -93,6 +102,11 @@ class Inbox:
     def drop(self) -> None:
         """Forget what waits: the connection ends."""
         self._waiting = None
+
+    def let_go(self) -> None:
+        """Break the circle with the connection, which is over."""
+        self.drop()
+        self._on_changed = _nothing
 
     def go_on(self) -> None:
         """Carry out what waits; called when what was under way is done."""
@@ -189,6 +203,10 @@ class Inbox:
         if isinstance(frame, Command):
             error.command_id = frame.id
         connection.queue.put(connection.dialect.encode_error(error))
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _handle(connection: Connection, frame: Frame) -> object:

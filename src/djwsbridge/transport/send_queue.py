@@ -144,6 +144,11 @@ class SendQueue:
         self._closed = True
         self.clear()
 
+    def let_go(self) -> None:
+        """Break the circle with the connection, which is over."""
+        self._on_changed = _nothing
+        self._on_failed = _ignore
+
     def seal(self) -> None:
         """Take nothing more; what waits is still written."""
         self._closed = True
@@ -176,3 +181,11 @@ class SendQueue:
             self._progress = self._loop.time()
             if not self._waiting:
                 self.drain()
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _ignore(error: Exception) -> None:
+    """Do nothing about it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,22 @@ class Topics:
         connection: whose; its `person` is known before anything is subscribed to.
     """
 
-    __slots__ = ("_connection", "_leases", "names")
+    __slots__ = ("_leases", "_weak", "names")
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        # Weak, or the two would keep each other.
+        self._weak = weakref.ref(connection)
         # What it is subscribed to, or about to be: whoever loses access meanwhile is taken off this set.
         self.names: set[str] = set()
         # The topics on which it holds a lease of presence.
         self._leases: set[str] = set()
+
+    @property
+    def _connection(self) -> Connection:
+        connection = self._weak()
+        if connection is None:
+            raise RuntimeError("The connection is gone.")
+        return connection
 
     async def join(self, topics: list[str]) -> None:
         """Subscribe to topics and appear on them.

@@ -92,6 +92,10 @@ class WireQueue:
     def clear(self) -> None:
         """Do nothing: what waits is the transport's, and dropped with it."""
 
+    def let_go(self) -> None:
+        """Break the circle with the connection, which is over."""
+        self._on_changed = _nothing
+
     def seal(self) -> None:
         """Take nothing more; what waits is still written."""
         self._closed = True
@@ -111,3 +115,7 @@ class WireQueue:
             waiting = asyncio.ensure_future(self._drained.wait())
             await asyncio.wait({waiting}, timeout=timeout)
             waiting.cancel()
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -819,3 +821,21 @@ async def test_an_application_that_serves_ends_with_its_connection(
     assert not node.members
     assert not list(node.hub.topics())
     assert not admission_of(node)._users
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_of_a_connection_is_left_to_the_garbage_collector(
+    new_client: NewClient, node: Runtime
+) -> None:
+    client = new_client()
+    await client.join()
+    gone = weakref.ref(only_member(node))
+    gc.collect()
+    gc.disable()
+    try:
+        await client.leave()
+        await until(lambda: gone() is None)
+    finally:
+        gc.enable()
