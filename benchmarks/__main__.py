@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import simulate, summary
 from benchmarks.harness.results import RESULTS, say
-from benchmarks.harness.rounds import options_of
+from benchmarks.harness.rounds import Options, options_of
+from benchmarks.harness.world import Worlds
 from benchmarks.profile import profile
 from benchmarks.systems import system_names
 
 QUESTIONS = {
     "fanout": "one message to all members of a room, as fast as it goes",
     "unicast": "users write to each other; nothing is stored",
-    "persist": "stored, then delivered, on SQLite and PostgreSQL",
     "latency": "one message to 1,000 members at a fixed rate",
+    "connect": "handshakes with a token, and the memory of a connection",
     "workers": "several processes with Redis between them",
+    "presence": "what a process pays for knowing who is online on the others",
+    "persist": "stored, then delivered, on SQLite and PostgreSQL",
     "history": "pages of a room of 100,000 messages over REST",
     "recovery": "10,000 clients come back after a restart",
-    "connect": "handshakes with a token, and the memory of a connection",
-    "presence": "what a process pays for knowing who is online on the others",
     "idle": "50,000 connections, a room of 10,000 among them",
 }
 
 
 # What is profiled after everything was measured.
 PROFILED = ("1,000 members", "50 x 100", "64 senders")
+
+
+def answer(questions: list[str], options: Options, worlds: Worlds) -> None:
+    """Answer questions one after the other."""
+    if questions[0] == "profile":
+        profile(questions[1:] or ["fanout", "persist"], options, worlds)
+        return
+    for name in QUESTIONS if "all" in questions else questions:
+        say(f"{name}: {QUESTIONS[name]}")
+        importlib.import_module(f"benchmarks.{name}").run(options, worlds)
+    if "all" in questions and not options.smoke:
+        profile(["fanout", "persist"], replace(options, cases=PROFILED), worlds)
 
 
 def main() -> None:
@@ -53,15 +67,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="where results are written")
     parsed = parser.parse_args()
     options = options_of(parsed)
-    if parsed.questions[0] == "profile":
-        profile(parsed.questions[1:] or ["fanout", "persist"], options)
-        return
-    asked = list(QUESTIONS) if "all" in parsed.questions else parsed.questions
-    for name in asked:
-        say(f"{name}: {QUESTIONS[name]}")
-        importlib.import_module(f"benchmarks.{name}").run(options)
-    if "all" in parsed.questions and not options.smoke:
-        profile(["fanout", "persist"], replace(options, cases=PROFILED))
+    with closing(Worlds()) as worlds:
+        answer(parsed.questions, options, worlds)
     summary.write(options.output)
     if "all" in parsed.questions and options.output == RESULTS:
         simulate.write(simulate.render(simulate.read_costs()))

@@ -51,7 +51,7 @@ def once(system: System, world: World, settle: float) -> dict[str, Any]:
 
 def warm_up(system: System, world: World, serving: Serving, settle: float) -> None:
     """Let a server do what it does once, so that no connection is charged for it."""
-    lines = [*connection_lines(world, serving), ("connections", 10), ("rooms", 10)]
+    lines = [*connection_lines(world, serving), ("connections", 10), ("rooms", 2)]
     with closing(Generator([*lines, *system.client("idle"), ("hold", 1)])) as generator:
         generator.wait_for("connected")
         time.sleep(settle)
@@ -72,21 +72,20 @@ def reduce(connected: Mapping[str, Any], cpu: float, grown: int) -> dict[str, An
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("connect", "Connecting, and being there", COLUMNS, NOTES)
     users = 20 if options.smoke else CONNECTIONS
     rounds = Rounds(result, "idle", options)
     result.settings["connections"] = users
     found: dict[str, list[dict[str, Any]]] = {}
-    with closing(Worlds()) as worlds:
-        for number in range(options.rounds):
-            for system in rounds.systems:
-                world = worlds.get(system.site("idle"), users, users)
-                say(f"  {users:,} connections: {system.title}, round {number + 1}")
-                figures = once(system, world, SMOKE_SETTLE if options.smoke else SETTLE)
-                say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
-                found.setdefault(system.name, []).append(figures)
+    for number in range(options.rounds):
+        for system in rounds.systems:
+            world = worlds.get(system.site("idle"), users, 2 if options.smoke else users)
+            say(f"  {users:,} connections: {system.title}, round {number + 1}")
+            figures = once(system, world, SMOKE_SETTLE if options.smoke else SETTLE)
+            say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
+            found.setdefault(system.name, []).append(figures)
     for system in rounds.systems:
         result.add(found[system.name], system=system.name, title=system.title)
     result.write(options.output)

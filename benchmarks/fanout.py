@@ -7,7 +7,6 @@ One room of 100, 1,000 and 5,000 members with 16 messages in flight; and 50 room
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 from benchmarks.harness.generator import Lines
@@ -70,10 +69,9 @@ def reduce(counted: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("fanout", "Fan-out", COLUMNS, NOTES)
-    with closing(Worlds()) as worlds:
-        Rounds(result, "fanout", options).measure(worlds, cases(options), reduce)
+    Rounds(result, "fanout", options).measure(worlds, cases(options), reduce)
     result.write(options.output)
     return result

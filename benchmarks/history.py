@@ -63,32 +63,31 @@ def once(port: int, world: World, messages: int, requests: int, *, newest: bool)
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("history", "A page of a long history", COLUMNS, NOTES)
     ours = choose_ours(options.systems, result.missing)
     messages, requests = (200, 20) if options.smoke else (MESSAGES, REQUESTS)
     result.settings.update({"messages": messages, "requests": requests})
     os.sched_setaffinity(0, {GENERATOR_CORE})
-    with closing(Worlds()) as worlds:
-        for database in ("sqlite",) if options.smoke else ("sqlite", "postgresql"):
-            world = worlds.get("chat", 2, 1, database=database, messages=messages)
-            found: dict[tuple[str, bool], list[dict[str, Any]]] = {}
-            for number in range(options.rounds):
-                for system in ours:
-                    say(f"  {database}: {system.title}, round {number + 1}")
-                    with system.serve(world, "stored") as serving:
-                        for newest in (True, False):
-                            port, before = serving.ports[0], cpu_of(serving.pids)
-                            figures = once(port, world, messages, requests, newest=newest)
-                            used = cpu_of(serving.pids) - before
-                            figures["cpu"] = round(used / (requests + WARM_UP) * 1_000, 2)
-                            found.setdefault((system.name, newest), []).append(figures)
-            for newest in (True, False):
-                for system in ours:
-                    names = {"system": system.name, "title": system.title}
-                    page = "the newest" if newest else "any other"
-                    rows = found[system.name, newest]
-                    result.add(rows, case=f"{messages:,} messages, {database}", page=page, **names)
+    for database in ("sqlite",) if options.smoke else ("sqlite", "postgresql"):
+        world = worlds.get("chat", 2, 1, database=database, messages=messages)
+        found: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+        for number in range(options.rounds):
+            for system in ours:
+                say(f"  {database}: {system.title}, round {number + 1}")
+                with system.serve(world, "stored") as serving:
+                    for newest in (True, False):
+                        port, before = serving.ports[0], cpu_of(serving.pids)
+                        figures = once(port, world, messages, requests, newest=newest)
+                        used = cpu_of(serving.pids) - before
+                        figures["cpu"] = round(used / (requests + WARM_UP) * 1_000, 2)
+                        found.setdefault((system.name, newest), []).append(figures)
+        for newest in (True, False):
+            for system in ours:
+                names = {"system": system.name, "title": system.title}
+                page = "the newest" if newest else "any other"
+                rows = found[system.name, newest]
+                result.add(rows, case=f"{messages:,} messages, {database}", page=page, **names)
     result.write(options.output)
     return result

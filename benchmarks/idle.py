@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def kill_one(serving: Serving, generators: list[Generator], patience: float) -> 
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
@@ -147,13 +147,12 @@ def run(options: Options) -> Result:
     members = min(MEMBERS, users // 5)
     result.settings.update({"connections": users, "members": members, "open_files": limit})
     # Once is enough for memory, and each launch takes minutes.
-    with closing(Worlds()) as worlds:
-        for system in ours:
-            world = worlds.get("groups", users, 1, members=members)
-            say(f"  {users:,} connections: {system.title}")
-            figures = once(system, world, options, files)
-            say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
-            names = {"system": system.name, "title": system.title}
-            result.add([figures], case=f"{users:,}", **names)
+    for system in ours:
+        world = worlds.get("groups", users, 1, members=members)
+        say(f"  {users:,} connections: {system.title}")
+        figures = once(system, world, options, files)
+        say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
+        names = {"system": system.name, "title": system.title}
+        result.add([figures], case=f"{users:,}", **names)
     result.write(options.output)
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 from benchmarks.harness.generator import Lines
@@ -36,7 +35,7 @@ def cases(options: Options) -> list[Case]:
     """Return the loads."""
     common: Lines = [("publishers", 1), ("warm-up", 0.2 if options.smoke else 3), ("drain", 30)]
     if options.smoke:
-        return [Case("10 members, 200/s", 10, 1, [("rate", 20), *common])]
+        return [Case("10 members, 200/s", 20, 2, [("rate", 20), *common])]
     return [
         Case("1,000 members, 10,000/s", 1_000, 1, [("rate", 10), *common]),
         Case("1,000 members, 2,000/s", 1_000, 1, [("rate", 2), *common], only=SLOW),
@@ -53,10 +52,9 @@ def reduce(counted: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("latency", "Latency at a fixed rate", COLUMNS, NOTES)
-    with closing(Worlds()) as worlds:
-        Rounds(result, "fanout", options).measure(worlds, cases(options), reduce)
+    Rounds(result, "fanout", options).measure(worlds, cases(options), reduce)
     result.write(options.output)
     return result

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 from benchmarks.harness.build import ROOT
@@ -105,15 +104,12 @@ def in_process(worlds: Worlds, result: Result, options: Options) -> None:
             result.add(rows, case=case, system=way, title=TITLES[way])
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("persist", "Stored, then delivered", COLUMNS, NOTES)
-    with closing(Worlds()) as worlds:
-        Rounds(result, "stored", options).measure(worlds, cases(options), reduce)
-        if options.systems is None or any(
-            name.startswith("djwsbridge") for name in options.systems
-        ):
-            in_process(worlds, result, options)
+    Rounds(result, "stored", options).measure(worlds, cases(options), reduce)
+    if options.systems is None or any(name.startswith("djwsbridge") for name in options.systems):
+        in_process(worlds, result, options)
     result.rows.sort(key=lambda row: str(row["case"]), reverse=True)
     result.write(options.output)
     return result

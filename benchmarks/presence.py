@@ -10,6 +10,7 @@ import msgspec
 
 from benchmarks.harness.results import Result, say
 from benchmarks.harness.rounds import Options
+from benchmarks.harness.world import Worlds
 from djwsbridge.presence import Delta, Person, Presence, Snapshot
 
 __all__ = ["run"]
@@ -66,7 +67,7 @@ def hear(presence: Presence, texts: list[bytes]) -> None:
         presence.hear_delta(msgspec.json.decode(text, type=Delta), now=0.0)
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("presence", "Who is online elsewhere", COLUMNS, NOTES)
     users = 200 if options.smoke else USERS

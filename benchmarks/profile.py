@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -14,10 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks import fanout, persist
+from benchmarks.harness.build import BUILD, ROOT
 from benchmarks.harness.generator import Generator, Lines
 from benchmarks.harness.results import Result, say
 from benchmarks.harness.rounds import Case, Options, connection_lines
-from benchmarks.harness.world import Worlds
+from benchmarks.harness.world import World, Worlds
 from benchmarks.sites.ours import SYSTEMS, Ours
 from benchmarks.systems import Load
 
@@ -81,39 +81,37 @@ def _part_of(frames: list[str]) -> str:
     return "other"
 
 
-def profile(names: list[str], options: Options) -> None:
+def profile(names: list[str], options: Options, worlds: Worlds) -> None:
     """Profile our server under the cases of some questions."""
     system = _system(options)
     for name in names:
         load: Load = "stored" if name == "persist" else "fanout"
         module = persist if name == "persist" else fanout
         for case in filter(options.wants, module.cases(options)):
-            _profile_case(system, load, case, f"profile-{name}-{_slug(case.name)}", options)
+            world = worlds.get(system.site(load), case.users, case.rooms, database=case.database)
+            _profile_case(system, world, load, case, options)
 
 
-def _profile_case(system: Ours, load: Load, case: Case, name: str, options: Options) -> None:
+def _profile_case(system: Ours, world: World, load: Load, case: Case, options: Options) -> None:
     say(f"  profile of {system.title}: {case.name}")
-    columns = (("part", "part"), ("share", "share"))
+    name = f"profile-{'persist' if load == 'stored' else load}-{_slug(case.name)}"
     title = f"Where the time goes: {system.title}, {case.name}"
-    result = Result(name, title, columns)
-    with closing(Worlds()) as worlds, tempfile.TemporaryDirectory() as directory:
-        world = worlds.get(system.site(load), case.users, case.rooms, database=case.database)
-        raw = Path(directory) / "stacks"
-        with system.serve(world, load) as serving:
-            lines: Lines = [*connection_lines(world, serving), *system.client(load), *case.lines]
-            seconds = max(options.seconds, 1.0)
-            lines = [("duration", seconds + 2), *lines]
-            with closing(Generator(lines)) as generator:
-                generator.wait_for("measuring")
-                _record(serving.pids[0], seconds, raw)
-                counted = generator.wait_for("result")
-        stacks = raw.read_text().splitlines()
+    result = Result(name, title, (("part", "part"), ("share", "share")))
+    seconds = max(options.seconds, 1.0)
+    raw = BUILD / f"{name}.stacks"
+    with system.serve(world, load) as serving:
+        lines: Lines = [*connection_lines(world, serving), *system.client(load), *case.lines]
+        with closing(Generator([("duration", seconds + 2), *lines])) as generator:
+            generator.wait_for("measuring")
+            _record(serving.pids[0], seconds, raw)
+            counted = generator.wait_for("result")
+    stacks = raw.read_text().splitlines()
     for part, share in share_out(stacks).items():
         result.rows.append({"part": part, "share": f"{share:.1%}", "value": round(share, 4)})
     result.settings.update({"case": case.name, "server": system.name, "seconds": seconds})
     result.settings["deliveries_per_second"] = round(counted["deliveries"] / counted["seconds"])
     result.write(options.output)
-    (options.output / f"{name}.stacks").write_text("\n".join(stacks) + "\n")
+    say(f"    all stacks, for a flame graph: {raw.relative_to(ROOT)}")
 
 
 def _record(pid: int, seconds: float, path: Path) -> None:

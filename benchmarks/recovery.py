@@ -95,22 +95,21 @@ def reduce(counted: Mapping[str, Any], down: float) -> dict[str, Any]:
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("recovery", "Recovery after a restart", COLUMNS, NOTES)
     ours = choose_ours(options.systems, result.missing)
-    clients, rooms = (20, 2) if options.smoke else (CLIENTS, ROOMS)
+    clients, rooms = (64, 16) if options.smoke else (CLIENTS, ROOMS)
     result.settings.update({"clients": clients, "rooms": rooms})
     found: dict[str, list[dict[str, Any]]] = {}
-    with closing(Worlds()) as worlds:
-        database = "sqlite" if options.smoke else DATABASE
-        world = worlds.get("chat", clients, rooms, database=database)
-        for number in range(options.rounds):
-            for system in ours:
-                say(f"  {clients:,} clients: {system.title}, round {number + 1}")
-                figures = once(system, world, options)
-                say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
-                found.setdefault(system.name, []).append(figures)
+    database = "sqlite" if options.smoke else DATABASE
+    world = worlds.get("chat", clients, rooms, database=database)
+    for number in range(options.rounds):
+        for system in ours:
+            say(f"  {clients:,} clients: {system.title}, round {number + 1}")
+            figures = once(system, world, options)
+            say("    " + ", ".join(f"{key} {value:,}" for key, value in figures.items()))
+            found.setdefault(system.name, []).append(figures)
     for system in ours:
         names = {"system": system.name, "title": system.title}
         result.add(found[system.name], case=f"{clients:,}", **names)

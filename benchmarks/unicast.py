@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 from benchmarks.harness.generator import Lines
@@ -43,14 +42,14 @@ def reduce(counted: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("unicast", "Unicast with reply, not stored", COLUMNS, NOTES)
-    senders = 4 if options.smoke else SENDERS
+    senders = 20 if options.smoke else SENDERS
     lines: Lines = [("publishers", 2), ("in-flight", 1), ("wait-reply", 1)]
     lines.append(("warm-up", 0.2 if options.smoke else 2))
-    with closing(Worlds()) as worlds:
-        cases = [Case(f"{senders} senders", senders, senders // 2, lines)]
-        Rounds(result, "unicast", options).measure(worlds, cases, reduce)
+    rooms = 2 if options.smoke else senders // 2
+    cases = [Case(f"{senders} senders", senders, rooms, lines)]
+    Rounds(result, "unicast", options).measure(worlds, cases, reduce)
     result.write(options.output)
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.harness.generator import Lines, run_load
@@ -60,32 +60,31 @@ def reduce(counted: Mapping[str, Any], redis_cpu: float) -> dict[str, Any]:
     }
 
 
-def run(options: Options) -> Result:
+def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
     result = Result("workers", "Several processes with Redis", COLUMNS, NOTES)
     ours = choose_ours(options.systems, result.missing)
     loads = [("1,000 members", 1_000, 1, HOT), ("50 x 100", 5_000, 50, SCATTERED)]
     counts: tuple[int, ...] = (1, 2, 4)
     if options.smoke:
-        loads, counts = [("10 members", 10, 1, HOT)], (1, 2)
+        loads, counts = [("2 x 10", 20, 2, HOT)], (1, 2)
     patience: Lines = [("duration", options.seconds), ("drain", 60)]
     patience.append(("warm-up", 0.2 if options.smoke else 2))
-    with closing(Worlds()) as worlds:
-        for case, users, rooms, lines in loads:
-            found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-            for number in range(options.rounds):
-                for system in ours:
-                    world = worlds.get(system.site("fanout"), users, rooms)
-                    for count in counts:
-                        say(f"  {case}: {system.title}, {count} workers, round {number + 1}")
-                        figures = once(system, world, count, [*lines, *patience])
-                        say("    " + ", ".join(f"{k} {v:,.6g}" for k, v in figures.items()))
-                        found.setdefault((system.name, count), []).append(figures)
+    for case, users, rooms, lines in loads:
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for number in range(options.rounds):
             for system in ours:
-                alone = statistics.median(one["cpu_us"] for one in found[system.name, 1])
+                world = worlds.get(system.site("fanout"), users, rooms)
                 for count in counts:
-                    names = {"system": system.name, "title": system.title, "workers": count}
-                    row = result.add(found[system.name, count], case=case, **names)
-                    row["ratio"] = round(row["cpu_us"] / alone, 2) if alone else None
+                    say(f"  {case}: {system.title}, {count} workers, round {number + 1}")
+                    figures = once(system, world, count, [*lines, *patience])
+                    say("    " + ", ".join(f"{k} {v:,.6g}" for k, v in figures.items()))
+                    found.setdefault((system.name, count), []).append(figures)
+        for system in ours:
+            alone = statistics.median(one["cpu_us"] for one in found[system.name, 1])
+            for count in counts:
+                names = {"system": system.name, "title": system.title, "workers": count}
+                row = result.add(found[system.name, count], case=case, **names)
+                row["ratio"] = round(row["cpu_us"] / alone, 2) if alone else None
     result.write(options.output)
     return result
