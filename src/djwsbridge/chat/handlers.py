@@ -19,6 +19,7 @@ from djwsbridge.chat.values import LastSeen, MembersSeen, MessagePage, MessageVi
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.threads import run_service
+from djwsbridge.transport.inbox import DONE
 
 if TYPE_CHECKING:
     from djwsbridge.transport.connection import Connection
@@ -72,16 +73,24 @@ async def mark_read(connection: Connection, command: MarkRead) -> ReadView:
     return ReadView(read_seq)
 
 
-async def set_typing(connection: Connection, command: SetTyping) -> Mapping[str, object]:
+def set_typing(connection: Connection, command: SetTyping) -> Awaitable[None]:
     """Answer `typing.set`; who is subscribed to a room is a member, and no database is asked."""
+    if services.room_topic(command.room) not in connection.topics:
+        return _set_typing_unsubscribed(connection, command)
+    _tell_typing(connection, command)
+    return DONE
+
+
+async def _set_typing_unsubscribed(connection: Connection, command: SetTyping) -> None:
     topic = services.room_topic(command.room)
-    if topic not in connection.topics and not await run_service(
-        services.may_subscribe, actor=connection.user, topic=topic
-    ):
+    if not await run_service(services.may_subscribe, actor=connection.user, topic=topic):
         raise CommandError(ErrorCode.NOT_FOUND)
+    _tell_typing(connection, command)
+
+
+def _tell_typing(connection: Connection, command: SetTyping) -> None:
     notice = services.typing_notice(actor=connection.user, room_id=command.room)
     node_of(connection).tell_typing(notice)
-    return {}
 
 
 async def list_members(connection: Connection, command: ListMembers) -> MembersSeen:

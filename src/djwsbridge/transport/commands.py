@@ -62,7 +62,7 @@ async def connect(connection: Connection, command: Connect) -> Mapping[str, obje
     }
 
 
-async def heartbeat(connection: Connection, command: Heartbeat) -> Mapping[str, object]:
+def heartbeat(connection: Connection, command: Heartbeat) -> Mapping[str, object]:
     """Answer: this side is alive; and these are the newest numbers, should one have been missed."""
     reconciler = connection.runtime.reconciler
     return {} if reconciler is None else {"tips": reconciler.tips(connection.topics)}
@@ -105,7 +105,7 @@ async def unsubscribe(connection: Connection, command: Unsubscribe) -> Mapping[s
     return {}
 
 
-async def list_presence(connection: Connection, command: ListPresence) -> Mapping[str, object]:
+def list_presence(connection: Connection, command: ListPresence) -> Mapping[str, object]:
     """Tell who is online on a topic."""
     if command.topic not in connection.topics:
         raise CommandError(ErrorCode.NOT_FOUND)
