@@ -1,7 +1,7 @@
 """An open WebSocket without a task, a queue or a scope: the server's side of `protocol.wire`.
 
-What nearly every client sends, whole text frames that arrive in one piece, is read here. Everything else (fragments,
-control frames, frames cut in two, every violation of RFC 6455) is read by the sans-IO library `websockets`, whose
+What nearly every client sends, whole text frames that arrive in one piece, is read here, and so are pings and pongs.
+Everything else (fragments, close frames, frames cut in two, every violation of RFC 6455) is read by the sans-IO library `websockets`, whose
 parser is made when it is needed and dropped when it has nothing left to read.
 """
 
@@ -29,6 +29,7 @@ __all__ = ["OpenSocket"]
 CLOSE_TIMEOUT = 10.0  # seconds for the peer's own close frame
 
 _TEXT = 0x81  # the only frame of a text message
+_PING = 0x89
 _PONG = 0x8A
 _MASKED = 0x80
 _TWO_BYTES = 126  # says that the length is in the next two bytes
@@ -200,19 +201,22 @@ class OpenSocket(asyncio.Protocol):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _read_text(self, data: bytes, position: int, end: int) -> int:
-        """Read a whole text frame, or skip a pong; return its length, 0 for everything else."""
+        """Read a whole text frame, answer a ping, or skip a pong; return its length, 0 for everything else."""
         body, stop = _measure(data, position, end)
-        if stop > end or stop - body > self._max_size:
+        opcode, size = data[position], stop - body
+        if stop > end or size > self._max_size:
             return 0
-        opcode = data[position]
+        if opcode != _TEXT and (size >= _TWO_BYTES or opcode not in (_PING, _PONG)):
+            return 0
+        payload = apply_mask(data[body:stop], data[body - _MASK_BYTES : body])
         if opcode == _TEXT:
             try:
-                text = apply_mask(data[body:stop], data[body - _MASK_BYTES : body]).decode()
+                text = payload.decode()
             except UnicodeDecodeError:
                 return 0  # the parser finds it, too, and says so to the peer
             self._receiver.on_text(text)
-        elif opcode != _PONG or stop - body >= _TWO_BYTES:
-            return 0
+        elif opcode == _PING:
+            self.write(b"%c%c%b" % (_PONG, size, payload))
         return stop - position
 
     def _begin_parsing(self) -> ServerProtocol:

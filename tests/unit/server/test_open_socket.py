@@ -155,6 +155,15 @@ def test_a_ping_is_answered_between_two_fragments() -> None:
     assert rig.socket._parser is None
 
 
+@pytest.mark.parametrize("payload", [b"", b"hello", b"x" * 125])
+def test_a_ping_is_answered_without_the_parser(payload: bytes) -> None:
+    rig = Rig()
+    rig.receive(frame(PING, payload) + frame(TEXT, b"text"))
+    assert rig.transport.written == bytes((0x8A, len(payload))) + payload
+    assert rig.told == ["text"]
+    assert rig.socket._parser is None
+
+
 def test_a_pong_is_a_sign_of_life_and_nothing_else() -> None:
     rig = Rig()
     rig.socket.silence = 1
