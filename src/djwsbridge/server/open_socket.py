@@ -1,8 +1,8 @@
 """An open WebSocket without a task, a queue or a scope: the server's side of `protocol.wire`.
 
 What nearly every client sends, whole text frames that arrive in one piece, is read here, and so are pings and pongs.
-Everything else (fragments, close frames, frames cut in two, every violation of RFC 6455) is read by the sans-IO library `websockets`, whose
-parser is made when it is needed and dropped when it has nothing left to read.
+Everything else (fragments, close frames, frames cut in two, every violation of RFC 6455) is read by the sans-IO library
+`websockets`, whose parser is made when it is needed and dropped when it has nothing left to read.
 """
 
 from __future__ import annotations
