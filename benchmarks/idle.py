@@ -138,8 +138,7 @@ def kill_one(serving: Serving, generators: list[Generator], patience: float) -> 
 
 def run(options: Options, worlds: Worlds) -> Result:
     """Answer the question."""
-    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(limit, 10**6) - SPARE_FILES
     result = Result("idle", "Many connections", COLUMNS, NOTES)
     ours = choose_ours(options.systems, result.missing)

@@ -29,6 +29,7 @@
 #define TRIES 30            /* to open a connection for the first time */
 #define QUIET (SECOND / 2)  /* without a frame, until who has come is no news any more */
 #define PATIENCE (60 * SECOND) /* for that */
+#define CONNECT_LIMIT (600 * SECOND) /* until all are connected */
 
 enum state { CLOSED, OPENING, UPGRADING, GREETING, READY };
 enum phase { CONNECTING, HOLDING, SETTLING, WARMING, MEASURING, DRAINING, DONE };
@@ -363,7 +364,7 @@ static void become_ready(struct connection *c)
     c->tries = 0;
     ready_count++;
     opening--;
-    if (phase <= SETTLING) {
+    if (phase == CONNECTING) {
         histogram_add(&handshakes, now - c->begun);
         all_ready = now;
     } else if (down_at) {
@@ -861,6 +862,10 @@ static void advance(void)
             phase = DONE;
         else if (!run.hold)
             settle();
+    }
+    if (phase == CONNECTING && first_begun && now - first_begun > CONNECT_LIMIT) {
+        fprintf(stderr, "load: only %d of %d are connected\n", ready_count, run.connections);
+        exit(1);
     }
     if (phase == SETTLING && (now - last_other > QUIET || now >= phase_ends))
         begin_load();
