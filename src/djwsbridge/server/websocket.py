@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 from websockets.http11 import Request
 
 from djwsbridge.protocol.wire import WIRE_EXTENSION, Receiver
+from djwsbridge.server.garbage import note_connection
 from djwsbridge.server.keepalive import keepalive_of
 from djwsbridge.server.open_socket import OpenSocket
 
@@ -114,6 +115,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Let a receiver take the connection over."""
         interval = self.ping_interval
         self._is_attached = True
+        note_connection()
         self.stop_keepalive()
         self.connections.discard(self)
         socket = OpenSocket(
