@@ -125,8 +125,8 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
         transaction.on_commit(partial(crash, CrashPoint.AFTER_COMMIT), using=log.using())
         pushes = [(event.topic, event.text) for event in appended]
         # Robust: the transaction has committed by then; what follows it must not fail because of a push.
-        hand_over = partial(runtime.hand_over_all, pushes)
-        transaction.on_commit(hand_over, using=log.using(), robust=True)
+        # A lambda, because Django names the function that has failed, and a partial has no name.
+        transaction.on_commit(lambda: runtime.hand_over_all(pushes), using=log.using(), robust=True)
     return appended
 
 

@@ -13,9 +13,12 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from django.db.transaction import TransactionManagementError
 
+from djwsbridge import runtime
 from djwsbridge.durable import NewEvent
 from djwsbridge.log.log import Log
 from djwsbridge.log.models import Event, Topic
+from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.publish import publish_events
 
 pytestmark = pytest.mark.database
 WRITERS = 50
@@ -134,3 +137,17 @@ def test_many_events_in_one_append():
     with transaction.atomic():
         Log().append([event("room.1") for _ in range(1_001)])
     assert Event.objects.count() == 1_001
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_committed_stays_so_when_the_engine_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(pushes: object) -> None:
+        raise EngineUnavailable("Redis is down.")
+
+    monkeypatch.setattr(runtime, "hand_over_all", refuse)
+    with transaction.atomic():
+        publish_events([event("room.1")])
+    assert Event.objects.count() == 1
+    assert "Redis is down." in caplog.text
