@@ -138,6 +138,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
+# One process needs no layer between itself and itself, which costs more than all the rest of a push.
+DJWSBRIDGE_ENGINE = None if REDIS_URL else "memory"
 # Tickets are redeemed once: over all processes where they share a cache.
 CACHES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}

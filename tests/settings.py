@@ -20,3 +20,4 @@ with patch.dict(os.environ, ENVIRONMENT):
     from config.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DJWSBRIDGE_ENGINE = None  # whichever a test's CHANNEL_LAYERS ask for
