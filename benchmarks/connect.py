@@ -14,7 +14,7 @@ from benchmarks.harness.servers import cpu_of, memory_of
 from benchmarks.harness.world import World, Worlds
 from benchmarks.systems import Serving, System
 
-__all__ = ["run"]
+__all__ = ["run", "warm_up"]
 
 CONNECTIONS = 5_000
 SETTLE = 3.0  # seconds until what is only there while connecting has gone
@@ -51,7 +51,7 @@ def once(system: System, world: World, settle: float) -> dict[str, Any]:
 
 def warm_up(system: System, world: World, serving: Serving, settle: float) -> None:
     """Let a server do what it does once, so that no connection is charged for it."""
-    lines = [*connection_lines(world, serving), ("connections", 10), ("rooms", 2)]
+    lines = [*connection_lines(world, serving), ("connections", 10), ("rooms", 1)]
     with closing(Generator([*lines, *system.client("idle"), ("hold", 1)])) as generator:
         generator.wait_for("connected")
         time.sleep(settle)

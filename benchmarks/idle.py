@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.connect import warm_up
 from benchmarks.harness.generator import Generator, Lines
 from benchmarks.harness.results import Result, say
 from benchmarks.harness.rounds import Options
@@ -95,11 +96,12 @@ def once(system: Ours, world: World, options: Options, files: int) -> dict[str, 
     with ExitStack() as stack:
         redis = stack.enter_context(private_redis(world.directory)).url if count > 1 else None
         serving = stack.enter_context(system.serve_workers(world, count, redis=redis))
-        time.sleep(SETTLE if not options.smoke else 0.1)
+        settle = 0.1 if options.smoke else SETTLE
+        warm_up(system, world, serving, settle)
         before = memory_of(serving.pids)
         crowd = Crowd(world, system, serving, files)
         generators = crowd.generators(stack, options.seconds)
-        time.sleep(SETTLE if not options.smoke else 0.1)
+        time.sleep(settle)
         memory = memory_of(serving.pids)
         generators[ROOM].tell("go")
         room = generators[ROOM].wait_for("result")
