@@ -35,10 +35,12 @@ __all__ = [
     "child_environment",
     "find_binary",
     "free_port",
+    "postgres_replica",
     "postgres_server",
     "redis_server",
     "run_manage",
     "serve",
+    "small_disk",
     "wait_until",
 ]
 
@@ -265,6 +267,10 @@ class Site(Process):
     def start(self) -> None:
         """Start the server and return when it answers."""
         super().start()
+        self.wait_answer()
+
+    def wait_answer(self) -> None:
+        """Return when the server answers, after `Process.start` has started it."""
         self.wait_ready(lambda: self.status(self.ready_path) in range(1, 500))
 
     def status(self, path: str) -> int:
@@ -282,20 +288,29 @@ class Site(Process):
 
 
 class RedisServer(Process):
-    """A Redis that keeps nothing on disk."""
+    """A Redis that keeps nothing on disk.
 
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
+    Args:
+        directory: For its files.
+        options: More of its command line.
+        port: A free one unless told.
+    """
+
+    def __init__(
+        self, directory: Path, *, options: Sequence[str] = (), port: int | None = None
+    ) -> None:
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        options = (
+        arguments = (
             *("--bind", "127.0.0.1"),
             *("--port", str(self.port)),
             *("--dir", str(directory)),
             *("--save", ""),
             *("--appendonly", "no"),
+            *options,
         )
         binary = find_binary("redis-server", package="redis-server")
-        super().__init__([str(binary), *options], log=directory / "redis.log")
+        super().__init__([str(binary), *arguments], log=directory / f"redis-{self.port}.log")
 
     def start(self) -> None:
         """Start the server and return when it answers."""
@@ -315,22 +330,31 @@ class PostgresServer(Process):
     """A PostgreSQL with an empty database `djwsbridge`.
 
     It refuses to run as root: then it runs as the system's `postgres` user, or as `nobody`.
+
+    Args:
+        directory: for its files; that user must be able to enter it.
+        template: the `data` of a server that was stopped, to begin with a copy of.
+        options: more of its command line.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, template: Path | None = None, options: Sequence[str] = ()
+    ) -> None:
+        self.template = template
         self.port = free_port()
         self.server_url = f"postgresql://djwsbridge@127.0.0.1:{self.port}"
         self.url = f"{self.server_url}/djwsbridge"
         self.data = directory / "data"
-        options = (
+        arguments = (
             *("-D", str(self.data)),
             *("-k", str(directory)),
             *("-h", "127.0.0.1"),
             *("-p", str(self.port)),
             *("-c", "synchronous_commit=on"),
+            *options,
         )
         super().__init__(
-            [str(_postgres_binary("postgres")), *options],
+            [str(_postgres_binary("postgres")), *arguments],
             log=directory / "postgres.log",
             cwd=directory,
             user=_unprivileged_user(),
@@ -339,7 +363,10 @@ class PostgresServer(Process):
     def start(self) -> None:
         """Start the server, after making its files the first time, and return when it answers."""
         if not self.data.exists():
-            self._initialise()
+            if self.template is None:
+                self._initialise()
+            else:
+                _run(["cp", "-a", str(self.template), str(self.data)])
         super().start()
         self.wait_ready(self._answers)
 
@@ -419,23 +446,71 @@ def redis_server(directory: Path) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run a private PostgreSQL until the block ends."""
+def postgres_server(
+    *, template: Path | None = None, options: Sequence[str] = (), disk: int = 0
+) -> Iterator[PostgresServer]:
+    """Run a private PostgreSQL until the block ends.
+
+    Args:
+        template: See `PostgresServer`.
+        options: See `PostgresServer`.
+        disk: See `small_disk`.
+    """
     # Not under pytest's own directory, which only its owner may enter; and short, for the socket.
     directory = Path(tempfile.mkdtemp(prefix="djwsbridge-postgres-"))
-    user = _unprivileged_user()
-    if user is not None:
-        shutil.chown(directory, user)
     try:
-        server = PostgresServer(directory)
-        try:
-            server.start()
-            server.create_database("djwsbridge")
-            yield server
-        finally:
-            server.stop(signal.SIGINT)  # "fast shutdown": open connections are cut
+        with small_disk(directory, disk):
+            user = _unprivileged_user()
+            if user is not None:
+                shutil.chown(directory, user)
+            server = PostgresServer(directory, template=template, options=options)
+            try:
+                server.start()
+                if template is None:
+                    server.create_database("djwsbridge")
+                yield server
+            finally:
+                server.stop(signal.SIGINT)  # "fast shutdown": open connections are cut
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def postgres_replica(primary: str) -> Iterator[PostgresServer]:
+    """Run an asynchronous streaming replica until the block ends; `pg_promote` makes it a primary.
+
+    Args:
+        primary: The URL at which it reaches the server that it copies, one of this module.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="djwsbridge-replica-"))
+    try:
+        user = _unprivileged_user()
+        if user is not None:
+            shutil.chown(directory, user)
+        server = PostgresServer(directory)
+        copy = ("-D", str(server.data), "--write-recovery-conf", "--checkpoint=fast")
+        program = str(_postgres_binary("pg_basebackup"))
+        _run([program, "-d", primary, *copy], cwd=directory, user=user)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop(signal.SIGQUIT)
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def small_disk(directory: Path, megabytes: int) -> Iterator[None]:
+    """Put an empty disk on a directory until the block ends; with 0 megabytes it stays where it is. Needs root."""
+    if not megabytes:
+        yield
+        return
+    _run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(directory)])
+    try:
+        yield
+    finally:
+        _run(["umount", "--lazy", str(directory)])
 
 
 def run_manage(*arguments: str, env: Mapping[str, str], cwd: Path = ROOT) -> str:

@@ -18,11 +18,14 @@ from djwsbridge.engine.channel_layer import ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.engine.redis import RedisEngine
 from tests.contract.rig import Node
+from tests.redis_rig import SentinelSite, redis_cluster, redis_with_sentinel
 from tests.servers import RedisServer, redis_server
 
 MEMORY = ("memory", "inmemory")
 REDIS = ("redis", "pubsub")
 DIRECT = "direct"
+SENTINEL = "sentinel"
+CLUSTER = "cluster"
 BACKENDS = {
     "redis": "channels_redis.core.RedisChannelLayer",
     "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -34,7 +37,7 @@ class Kind:
     """One implementation, with its own place to meet.
 
     Attributes:
-        name: one of `MEMORY`, `REDIS` and `DIRECT`.
+        name: one of `MEMORY` and `REDIS`, `DIRECT`, `SENTINEL` or `CLUSTER`.
         build: makes an engine as another process of the same site would.
         layer: makes a bare channel layer of the same site; None for an engine without one.
         redis: the server behind it, if any.
@@ -53,7 +56,21 @@ def broken_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest.fixture(params=[*MEMORY, *REDIS, DIRECT])
+@pytest.fixture(scope="module")
+def sentinel_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSite]:
+    """Run a private Redis with a replica and a sentinel that a module may fail over."""
+    with redis_with_sentinel(tmp_path_factory.mktemp("sentinel")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServer]]:
+    """Run a private cluster of three that a module may break."""
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers
+
+
+@pytest.fixture(params=[*MEMORY, *REDIS, DIRECT, SENTINEL, CLUSTER])
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Return each engine in turn."""
     return make_kind(request.param, request)
@@ -98,6 +115,13 @@ def make_kind(name: str, request: pytest.FixtureRequest) -> Kind:
     if name == DIRECT:
         direct: RedisServer = request.getfixturevalue("broken_redis")
         return Kind(name, lambda: tracked(RedisEngine(direct.url)), redis=direct)
+    if name == SENTINEL:
+        site: SentinelSite = request.getfixturevalue("sentinel_site")
+        return Kind(name, lambda: tracked(RedisEngine(site.url)))
+    if name == CLUSTER:
+        port = request.getfixturevalue("cluster")[0].port
+        url = f"redis+cluster://127.0.0.1:{port}"
+        return Kind(name, lambda: tracked(RedisEngine(url)))
     if name == "memory":
         bus = MemoryBus()
         return Kind(name, lambda: MemoryEngine(bus))

@@ -19,7 +19,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from djwsbridge.engine.base import Deliver, Engine, OnBack
-from djwsbridge.engine.redis_link import FAILURES, Link
+from djwsbridge.engine.redis_link import FAILURES, Link, let_go
 from djwsbridge.protocol.errors import EngineUnavailable
 
 __all__ = ["RedisEngine"]
@@ -56,6 +56,8 @@ class RedisEngine(Engine):
         self._placed: dict[str, str] = {}
         # Until then (seconds of the loop's clock) nothing is counted: Redis did not answer, and no sender waits twice.
         self._no_count_before = 0.0
+        # With a cluster only: finds out which servers it has; None before the first time.
+        self._meeting: asyncio.Task[object] | None = None
         # Runs with a cluster only.
         self._following: asyncio.Task[None] | None = None
 
@@ -72,8 +74,9 @@ class RedisEngine(Engine):
             await asyncio.gather(self._following, return_exceptions=True)
         await asyncio.gather(*(link.close() for link in self._links.values()))
         self._links.clear()
-        with contextlib.suppress(*FAILURES):
-            await self._publisher.aclose()
+        if self._meeting is not None:
+            await asyncio.gather(self._meeting, return_exceptions=True)
+        await let_go(self._publisher)
 
     async def subscribe(self, topic: str) -> None:
         server = await self._server_of(topic)
@@ -96,6 +99,7 @@ class RedisEngine(Engine):
         publisher = self._publisher
         send = publisher.spublish if isinstance(publisher, RedisCluster) else publisher.publish
         try:
+            await self._meet(CONNECT_TIMEOUT)
             await asyncio.wait_for(send(self._prefix + topic, text), PUBLISH_TIMEOUT)
         except FAILURES as error:
             raise _refusal(error) from error
@@ -125,18 +129,33 @@ class RedisEngine(Engine):
         pipeline.incr(name)
         pipeline.expire(name, math.ceil(seconds), nx=True)
         try:
+            await self._meet(COUNT_TIMEOUT)
             counted = await asyncio.wait_for(pipeline.execute(), COUNT_TIMEOUT)
         except FAILURES:
             self._no_count_before = now + COUNT_PAUSE
             return None
         return int(counted[0])
 
+    async def _meet(self, timeout: float) -> None:
+        """Return when it is known which servers a cluster has; at once without a cluster.
+
+        It goes on behind whoever has waited too long: cut off halfway each time, it would never come to an end.
+
+        Raises:
+            one of FAILURES: no server answers, or not in time.
+        """
+        if isinstance(self._publisher, RedisCluster):
+            if self._meeting is None or self._meeting.done():
+                loop = asyncio.get_running_loop()
+                self._meeting = loop.create_task(self._publisher.initialize())
+            await asyncio.wait_for(asyncio.shield(self._meeting), timeout)
+
     async def _server_of(self, topic: str) -> str:
         """Return which server of the cluster a topic belongs to; empty without a cluster."""
         if not isinstance(self._publisher, RedisCluster):
             return ""
         try:
-            await asyncio.wait_for(self._publisher.initialize(), CONNECT_TIMEOUT)
+            await self._meet(CONNECT_TIMEOUT)
             node = self._publisher.get_node_from_key(self._prefix + topic)
         except FAILURES as error:
             raise EngineUnavailable(f"The cluster does not answer: {error!r}") from error

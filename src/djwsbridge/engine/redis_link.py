@@ -9,12 +9,13 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
 from djwsbridge.engine.base import Deliver, OnBack
 
-__all__ = ["FAILURES", "Link"]
+__all__ = ["FAILURES", "Link", "let_go"]
 
 logger = logging.getLogger("djwsbridge.engine")
 
@@ -65,8 +66,7 @@ class Link:
         self._closed = True  # before Python 3.12 `wait_for` can swallow a cancellation
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        with contextlib.suppress(*FAILURES):
-            await self._client.aclose()
+        await let_go(self._client)
 
     async def subscribe(self, topic: str) -> None:
         """Return when every later push will be heard.
@@ -169,3 +169,14 @@ class Link:
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+async def let_go(client: Redis | RedisCluster) -> None:
+    """Close every connection of a client, those to the sentinels as well."""
+    with contextlib.suppress(*FAILURES):
+        await client.aclose()
+    pool = getattr(client, "connection_pool", None)
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            with contextlib.suppress(*FAILURES):
+                await sentinel.aclose()

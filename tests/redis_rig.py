@@ -1,0 +1,159 @@
+"""Several Redis servers that belong together: a primary with a replica and a sentinel, and a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis, RedisError
+
+from tests.servers import Process, RedisServer, find_binary, free_port, wait_until
+
+__all__ = ["SentinelSite", "redis_cluster", "redis_with_sentinel"]
+
+SERVICE = "mymaster"
+SLOTS = 16_384  # of a cluster
+SENTINEL = """\
+bind 127.0.0.1
+port {port}
+dir {directory}
+sentinel monitor {service} 127.0.0.1 {primary} 1
+sentinel down-after-milliseconds {service} 1000
+sentinel failover-timeout {service} 4000
+"""
+
+
+class _Sentinel(Process):
+    """A sentinel that decides alone."""
+
+    def __init__(self, directory: Path, primary: int) -> None:
+        self.port = free_port()
+        config = directory / "sentinel.conf"
+        config.write_text(
+            SENTINEL.format(port=self.port, directory=directory, service=SERVICE, primary=primary)
+        )
+        binary = find_binary("redis-server", package="redis-server")
+        super().__init__([str(binary), str(config), "--sentinel"], log=directory / "sentinel.log")
+
+
+@dataclass
+class SentinelSite:
+    """Two servers, one of them the primary, and who watches them.
+
+    Args:
+        servers: in no order.
+        sentinel: who says which is the primary.
+    """
+
+    servers: tuple[RedisServer, RedisServer]
+    sentinel: Process
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Return where the engine finds the primary."""
+        return f"redis+sentinel://127.0.0.1:{self.port}/{SERVICE}"
+
+    @property
+    def primary(self) -> RedisServer:
+        """Return the server that the sentinel calls the primary."""
+        found = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+        assert isinstance(found, list)
+        port = int(found[1])
+        return next(server for server in self.servers if server.port == port)
+
+    def ask(self, *command: str) -> object:
+        """Return what the sentinel answers."""
+        with Redis(port=self.port, decode_responses=True) as client:
+            return client.execute_command(*command)
+
+    def fail_over(self) -> RedisServer:
+        """Let the replica become the primary, and return it."""
+        before = self.primary
+        self.ask("SENTINEL", "FAILOVER", SERVICE)
+        wait_until(lambda: self.primary is not before, "another primary")
+        return self.primary
+
+    def has_replica(self) -> bool:
+        """Say whether the primary has a replica that follows, and the sentinel knows it."""
+        with contextlib.suppress(RedisError), Redis(port=self.primary.port) as client:
+            follows = client.info("replication").get("slave0", {}).get("state") == "online"
+            known = self.ask("SENTINEL", "MASTER", SERVICE)
+            assert isinstance(known, dict | list)
+            fields = (
+                known
+                if isinstance(known, dict)
+                else dict(zip(known[::2], known[1::2], strict=True))
+            )
+            return follows and int(fields["num-slaves"]) > 0 and fields["flags"] == "master"
+        return False
+
+
+@contextmanager
+def redis_with_sentinel(directory: Path) -> Iterator[SentinelSite]:
+    """Run a primary, a replica and a sentinel until the block ends."""
+    with ExitStack() as stack:
+        primary = RedisServer(directory)
+        replica = RedisServer(directory, options=("--replicaof", "127.0.0.1", str(primary.port)))
+        for server in (primary, replica):
+            stack.callback(server.stop)
+            server.start()
+        sentinel = _Sentinel(directory, primary.port)
+        stack.callback(sentinel.stop)
+        sentinel.start()
+        site = SentinelSite((primary, replica), sentinel, sentinel.port)
+        sentinel.wait_ready(lambda: _answers(sentinel.port) and site.has_replica())
+        yield site
+
+
+@contextmanager
+def redis_cluster(directory: Path) -> Iterator[list[RedisServer]]:
+    """Run a cluster of three servers until the block ends."""
+    with ExitStack() as stack:
+        servers = []
+        for number in range(3):
+            folder = directory / f"node-{number}"
+            folder.mkdir()
+            port = _cluster_port()
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+            server = RedisServer(folder, options=options, port=port)
+            stack.callback(server.stop)
+            server.start()
+            servers.append(server)
+        _join(servers)
+        yield servers
+
+
+def _join(servers: list[RedisServer]) -> None:
+    """Let servers meet and share the slots."""
+    share = -(-SLOTS // len(servers))
+    for number, server in enumerate(servers):
+        with Redis(port=server.port) as client:
+            first, last = number * share, min(SLOTS, (number + 1) * share) - 1
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+    wait_until(lambda: all(_is_whole(server.port) for server in servers), "the cluster")
+
+
+def _is_whole(port: int) -> bool:
+    with Redis(port=port, decode_responses=True) as client:
+        info = str(client.execute_command("CLUSTER", "INFO"))
+        return "cluster_state:ok" in info and f"cluster_slots_ok:{SLOTS}" in info
+
+
+def _cluster_port() -> int:
+    """Return a free port whose bus port, 10,000 higher, is one as well."""
+    while True:
+        port = free_port()
+        if port < 55_000:
+            return port
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(RedisError), Redis(port=port) as client:
+        return bool(client.ping())
+    return False
