@@ -107,8 +107,10 @@ POSTGRES_OPTIONS = {
     # DATABASE_URL: `?options=-c%20statement_timeout%3D0`.
     "options": "-c statement_timeout=15s -c lock_timeout=5s "
     "-c idle_in_transaction_session_timeout=15s",
-    # Threads share these connections; who finds none free waits three seconds and is told so.
-    "pool": {"min_size": 1, "max_size": 16, "timeout": 3},
+    # Threads share these connections; who finds none free waits three seconds and is told so. The pool doubles its
+    # pauses while it cannot connect, for five minutes unless told otherwise, and lets nobody else try: after an outage
+    # of half a minute it would be another half until the first message is stored.
+    "pool": {"min_size": 1, "max_size": 16, "timeout": 3, "reconnect_timeout": 2},
 }
 
 
