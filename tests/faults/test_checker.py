@@ -369,3 +369,26 @@ def test_a_history_can_be_kept_and_judged_again(tmp_path: Path) -> None:
     history = History([Fault(name="pause", detail="", at=1.0, until=2.0)])
     history.write(tmp_path / "history.jsonl")
     assert History.read(tmp_path / "history.jsonl").records == history.records
+
+
+def test_recovery_is_measured_from_the_end_of_the_last_fault_meanwhile() -> None:
+    history = History(
+        [
+            Fault(name="f", detail="", at=1.0, until=3.0),
+            Fault(name="f", detail="", at=4.0, until=6.0),
+            *(
+                Send(
+                    device="a",
+                    user=1,
+                    room=1,
+                    id=str(begun + ended),
+                    body="",
+                    invoked=begun,
+                    completed=ended,
+                    outcome=Outcome.OK,
+                )
+                for begun, ended in ((2.0, 3.5), (2.0, 8.0), (7.0, 9.0))
+            ),
+        ]
+    )
+    assert measure(history).recovery == {"p50": 0.5, "p99": 2.0, "max": 2.0}

@@ -50,6 +50,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         faults: what was really done to the system.
         ack: from asking to the answer, worst and 99th percentile.
         delivery: from the acknowledgement, or the reader's return if that is later, to each appearance elsewhere.
+        recovery: from asking, or the end of the last fault meanwhile, to the answer, of sends that had to wait for it.
         away: from a lost connection, or the end of the last fault meanwhile, to being online again.
     """
 
@@ -62,6 +63,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     faults: int
     ack: dict[str, float]
     delivery: dict[str, float]
+    recovery: dict[str, float]
     away: dict[str, float]
 
 
@@ -136,6 +138,7 @@ def measure(history: History) -> Figures:
             send.completed - send.invoked for send in sends if send.completed is not None
         ),
         delivery=_percentiles(_deliveries(history, acked_at)),
+        recovery=_percentiles(_recoveries(history)),
         away=_percentiles(_absences(history)),
     )
 
@@ -149,6 +152,16 @@ def _deliveries(history: History, acked_at: Mapping[str, float]) -> Iterator[flo
         elif isinstance(record, Shown) and record.id in acked_at:
             since = max(acked_at[record.id], returned.get(record.device, 0.0))
             yield max(0.0, record.at - since)
+
+
+def _recoveries(history: History) -> Iterator[float]:
+    """Yield how long each send took that was under way when a fault ended."""
+    ends = [fault.until for fault in history.of(Fault)]
+    for send in history.of(Send):
+        if send.completed is not None:
+            during = [end for end in ends if send.invoked <= end <= send.completed]
+            if during:
+                yield send.completed - max(during)
 
 
 def _absences(history: History) -> Iterator[float]:

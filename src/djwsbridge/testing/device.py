@@ -28,6 +28,7 @@ __all__ = ["ClientDevice"]
 logger = logging.getLogger("djwsbridge.testing")
 
 PAGE = 100  # messages read at once
+EPOCH_CHANGED = "epoch_changed"
 
 
 class ClientDevice:
@@ -100,6 +101,8 @@ class ClientDevice:
         if push.type == "message.sent":
             self._show(room, push.data)
         elif push.type == RESET:
+            if push.data["reason"] == EPOCH_CHANGED:  # the list is of another history: begin again
+                self._journal.opened(room, after=0)
             await self._load(room, push.data["seq"])
         elif push.type == "receipt":
             self._tell_receipt(room, push.data["user"])
