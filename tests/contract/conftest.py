@@ -13,13 +13,14 @@ from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from djwsbridge.engine import channel_layer as module
+from djwsbridge.engine import redis as redis_engine
 from djwsbridge.engine.base import Engine
 from djwsbridge.engine.channel_layer import ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.engine.redis import RedisEngine
 from tests.contract.rig import Node
 from tests.redis_rig import SentinelSite, redis_cluster, redis_with_sentinel
-from tests.servers import RedisServer, redis_server
+from tests.servers import TIMEOUT, RedisServer, redis_server
 
 MEMORY = ("memory", "inmemory")
 REDIS = ("redis", "pubsub")
@@ -115,6 +116,11 @@ def make_kind(name: str, request: pytest.FixtureRequest) -> Kind:
     if name == DIRECT:
         direct: RedisServer = request.getfixturevalue("broken_redis")
         return Kind(name, lambda: tracked(RedisEngine(direct.url)), redis=direct)
+    if name in (SENTINEL, CLUSTER):
+        # Their clients ask their way before they publish, and a busy machine takes its time.
+        patience: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        for timeout in ("PUBLISH_TIMEOUT", "CONNECT_TIMEOUT"):
+            patience.setattr(redis_engine, timeout, TIMEOUT)
     if name == SENTINEL:
         site: SentinelSite = request.getfixturevalue("sentinel_site")
         return Kind(name, lambda: tracked(RedisEngine(site.url)))

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["PASS", "Link", "Proxy", "Trouble", "fault_proxy"]
+__all__ = ["BLACK", "PASS", "Link", "Proxy", "Trouble", "fault_proxy"]
 
 CHUNK = 65_536  # bytes read at once
 HELD = 1_048_576  # bytes that one direction keeps back; beyond it the sender's own buffers fill
@@ -47,6 +47,7 @@ class Trouble:
 
 
 PASS = Trouble()
+BLACK = Trouble(black=True)
 
 
 class _Direction:

@@ -3,8 +3,9 @@
 import os
 
 from config.settings import *  # noqa: F403
-from config.settings import INSTALLED_APPS
+from config.settings import DATABASES, INSTALLED_APPS
 
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.blocking.BlockingConfig"]
 if os.environ.get("FAULTS_SABOTAGE"):
     INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.sabotage.SabotageConfig"]
 
@@ -13,4 +14,7 @@ DJWSBRIDGE_CONNECTIONS_PER_USER = DJWSBRIDGE_CONNECTIONS_PER_ADDRESS = None
 DJWSBRIDGE_HEARTBEAT_INTERVAL = float(os.environ.get("FAULTS_HEARTBEAT", "25"))  # seconds
 if os.environ.get("FAULTS_ENGINE"):
     DJWSBRIDGE_ENGINE = os.environ["FAULTS_ENGINE"]
-    DJWSBRIDGE_REDIS_URL = os.environ["REDIS_URL"]
+    DJWSBRIDGE_REDIS_URL = os.environ["FAULTS_REDIS_URL"]
+if os.environ.get("FAULTS_THREADS"):
+    DJWSBRIDGE_SERVICE_THREADS = int(os.environ["FAULTS_THREADS"])
+    DATABASES["default"]["OPTIONS"]["pool"]["max_size"] = DJWSBRIDGE_SERVICE_THREADS

@@ -1,24 +1,20 @@
-"""The system under test: private Redis and PostgreSQL, workers with a supervisor, a proxy on every link."""
+"""The system under test: private Redis and PostgreSQL, workers with a supervisor, a proxy where trouble is made."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import sqlite3
+import struct
 import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-
-from djwsbridge.testing.history import History, Member, Pointer, Row, digest
+from tests.faults.database import SETTINGS, Database, Made, running_database
 from tests.faults.proxy import Link, Proxy, fault_proxy
+from tests.redis_rig import SentinelSite, redis_with_sentinel
 from tests.servers import (
     ROOT,
     PostgresServer,
@@ -26,27 +22,18 @@ from tests.servers import (
     RedisServer,
     ServerName,
     Site,
-    child_environment,
+    find_binary,
     free_port,
-    postgres_server,
+    postgres_replica,
     redis_server,
-    run_manage,
 )
 
-__all__ = ["SYSTEMS", "Database", "Layout", "System", "Worker", "running_system"]
+__all__ = ["SYSTEMS", "Layout", "System", "Worker", "running_system", "set_clock"]
 
 RESTART_DELAY = 1.0  # seconds until the supervisor starts a dead worker again
 LOOK_INTERVAL = 0.05  # seconds between two looks of the supervisor
 FRONTS = 2  # ways in for clients, so that one half can have trouble that the other has not
-
-SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
-    "SECRET_KEY": "a key for tests only, long enough for every algorithm in use",
-    "DEBUG": "0",
-    "HTTPS": "0",
-    "ALLOWED_HOSTS": "127.0.0.1,localhost",
-    "LOG_LEVEL": "WARNING",
-}
+MIXED: tuple[ServerName, ...] = ("uvicorn", "uvicorn", "daphne")
 
 
 @dataclass(frozen=True)
@@ -58,82 +45,48 @@ class Layout:
         workers: under which server each runs.
         redis: whether Redis connects them.
         engine: `DJWSBRIDGE_ENGINE`; the default when empty.
+        sentinel: whether there are two of Redis, and a sentinel.
+        replica: whether PostgreSQL has a replica, asynchronous, over a link of its own.
+        disk: megabytes of the database's own disk; 0 for none of its own.
+        links: whether workers reach Redis and the database through the proxy. It shares a process with the clients and
+            adds milliseconds to every round trip, of which a channel layer needs three for each push.
+        clocks: whether each worker but the first has a wall clock of its own.
     """
 
     database: str
-    workers: tuple[ServerName, ...]
-    redis: bool
+    workers: tuple[ServerName, ...] = MIXED
+    redis: bool = True
     engine: str = ""
+    sentinel: bool = False
+    replica: bool = False
+    disk: int = 0
+    links: bool = False
+    clocks: bool = False
 
 
 #: The systems that faults are tried on.
 SYSTEMS: Mapping[str, Layout] = {
     "sqlite": Layout("sqlite", ("uvicorn",), redis=False),
     "sqlite-daphne": Layout("sqlite", ("daphne",), redis=False),
-    "sqlite-3": Layout("sqlite", ("uvicorn", "uvicorn", "daphne"), redis=True),
-    "postgresql": Layout("postgresql", ("uvicorn", "uvicorn", "daphne"), redis=True),
-    "redis-engine": Layout(
-        "postgresql", ("uvicorn", "uvicorn", "daphne"), redis=True, engine="redis"
-    ),
+    "sqlite-3": Layout("sqlite"),
+    "sqlite-disk": Layout("sqlite", ("uvicorn",), redis=False, disk=16),
+    "postgresql": Layout("postgresql"),
+    "far": Layout("postgresql", links=True),
+    "redis-engine": Layout("postgresql", engine="redis", links=True),
+    "sentinel": Layout("postgresql", engine="redis", sentinel=True),
+    "replica": Layout("postgresql", engine="redis", replica=True),
+    "disk": Layout("postgresql", disk=256),
+    "clocks": Layout("postgresql", engine="redis", clocks=True),
 }
-
-
-@dataclass
-class Database:
-    """Where the truth is, reached past the proxy.
-
-    Args:
-        url: as Django takes it.
-        path: of the SQLite file; None for PostgreSQL.
-        server: of PostgreSQL; None for SQLite.
-    """
-
-    url: str
-    path: Path | None = None
-    server: PostgresServer | None = None
-
-    def query(self, statement: str) -> list[tuple[object, ...]]:
-        """Return the rows of a query."""
-        if self.path is not None:
-            with closing(sqlite3.connect(self.path, timeout=10.0)) as connection:
-                return connection.execute(statement).fetchall()
-        with psycopg.connect(self.url, autocommit=True) as link:
-            return link.execute(statement).fetchall()
-
-    def read_rows(self, history: History, rooms: Sequence[int]) -> None:
-        """Write down every number and every pointer of the rooms, as they are stored."""
-        chosen = f"({', '.join(map(str, rooms))})"
-        rows: dict[tuple[object, object], Row] = {}
-        others = []
-        for room, seq, sender, body, mid in self.query(
-            "SELECT room_id, seq, sender_id, body, client_message_id FROM djwsbridge_chat_message"
-            f" WHERE room_id IN {chosen}"
-        ):
-            row = Row(room=room, seq=seq, id=_id(mid), sender=sender, body=digest(body))
-            others.extend([row] if (room, seq) in rows else [])
-            rows.setdefault((room, seq), row)
-        for name, seq, kind in self.query(
-            "SELECT name, e.seq, type FROM djwsbridge_log_event e"
-            " JOIN djwsbridge_log_topic t ON t.id = e.topic_id"
-        ):
-            room = int(name.removeprefix("room.")) if name.startswith("room.") else 0
-            if room in rooms and ((room, seq) not in rows or kind != "message.sent"):
-                others.append(Row(room=room, seq=seq))
-        for row in (*rows.values(), *others):
-            history.add(row)
-        for room, user, delivered, read in self.query(
-            "SELECT room_id, user_id, delivered_seq, read_seq FROM djwsbridge_chat_membership"
-            f" WHERE room_id IN {chosen}"
-        ):
-            history.add(Pointer(room=room, user=user, delivered_seq=delivered, read_seq=read))
-            history.add(Member(room=room, user=user))
 
 
 class Worker:
     """A worker and its supervisor's view of it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, clock: Path | None = None) -> None:
         self.site = site
+        # The file that says by how much its wall clock is wrong; None when it has the machine's.
+        self.clock = clock
         # When it was seen dead; None while it runs.
         self.died: float | None = None
         # Faults that end it on purpose say so, to tell them from crashes of its own.
@@ -158,13 +111,16 @@ class System:
     directory: Path
     proxy: Proxy
     database: Database
+    made: Made
     redis: RedisServer | None
+    sentinel: SentinelSite | None
+    replica: PostgresServer | None
     workers: list[Worker]
     fronts: list[Link]
+    # The settings of the workers.
     env: Mapping[str, str]
-    people: list[int] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    rooms: list[int] = field(default_factory=list)
+    # Whether the supervisor leaves dead workers alone, as when an operator has stopped the site.
+    is_stopped: bool = False
     # (worker, when it died, exit status) of deaths that no fault has claimed.
     crashes: list[tuple[int, float, int]] = field(default_factory=list)
 
@@ -172,17 +128,6 @@ class System:
     def urls(self) -> list[str]:
         """Return where clients connect."""
         return [f"ws://127.0.0.1:{front.port}/ws/bridge/" for front in self.fronts]
-
-    def populate(self, people: int, rooms: int) -> None:
-        """Make people and rooms."""
-        command = [sys.executable, "-m", "tests.faults.prepare", str(people), str(rooms)]
-        env = child_environment({**self.env, "DATABASE_URL": self.database.url})
-        env.pop("DJWSBRIDGE_CRASH_POINT", None)  # for the workers
-        done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr.decode(errors="replace"))
-        made = json.loads(done.stdout)
-        self.people, self.tokens, self.rooms = made["users"], made["tokens"], made["rooms"]
 
     async def supervise(self) -> None:
         """Start every worker again a second after it has ended, until cancelled."""
@@ -197,7 +142,7 @@ class System:
                         status = worker.site.popen.returncode
                         self.crashes.append((number, now, status))
                     worker.expected = False
-                elif now - worker.died >= RESTART_DELAY:
+                elif now - worker.died >= RESTART_DELAY and not self.is_stopped:
                     Process.start(worker.site)  # without waiting until it answers
                     worker.died = None
             await asyncio.sleep(LOOK_INTERVAL)
@@ -205,7 +150,13 @@ class System:
 
 @contextmanager
 def running_system(
-    layout: Layout, directory: Path, *, seed: int, env: Mapping[str, str] | None = None
+    layout: Layout,
+    directory: Path,
+    *,
+    seed: int,
+    people: int,
+    rooms: int,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[System]:
     """Run a system until the block ends.
 
@@ -213,49 +164,106 @@ def running_system(
         layout: what it is made of.
         directory: for its files and logs.
         seed: of the proxy's chance.
+        people: how many there are.
+        rooms: how many there are.
         env: more settings of the workers.
     """
+    settings = {**SETTINGS, "PYTHONUNBUFFERED": "1", **(env or {})}
     with ExitStack() as stack:
         proxy = stack.enter_context(fault_proxy(seed))
-        redis, settings = None, {**SETTINGS, "PYTHONUNBUFFERED": "1"}
-        if layout.redis:
-            redis = stack.enter_context(redis_server(directory))
-            settings["REDIS_URL"] = f"redis://127.0.0.1:{proxy.link('redis', redis.port).port}/0"
-            settings["FAULTS_ENGINE"] = layout.engine
-        database = _make_database(layout, directory, stack)
-        run_manage("migrate", "--verbosity=0", env={**settings, "DATABASE_URL": database.url})
-        settings["DATABASE_URL"] = database.url
-        if database.server is not None:
-            port = proxy.link("database", database.server.port).port
-            settings["DATABASE_URL"] = f"postgresql://djwsbridge@127.0.0.1:{port}/djwsbridge"
-        workers = []
-        for number, server in enumerate(layout.workers):
-            site = Site(
-                server,
-                application="config.asgi:application",
-                port=free_port(),
-                log=directory / f"worker-{number}-{server}.log",
-                env={**settings, **(env or {})},
-                cwd=ROOT,
-                ready_path="/healthz",
+        redis, sentinel = _start_redis(layout, directory, proxy, settings, stack)
+        database, made = stack.enter_context(
+            running_database(
+                layout.database,
+                directory,
+                people=people,
+                rooms=rooms,
+                sabotage=settings.get("FAULTS_SABOTAGE", ""),
+                disk=layout.disk,
             )
-            workers.append(Worker(site))
-            stack.callback(site.kill)
-            site.start()
+        )
+        settings["DATABASE_URL"] = database.url
+        replica = None
+        if database.server is not None:
+            if layout.links or layout.replica:
+                port = proxy.link("database", database.server.port).port
+                settings["DATABASE_URL"] = f"postgresql://djwsbridge@127.0.0.1:{port}/djwsbridge"
+            if layout.replica:
+                port = proxy.link("replica", database.server.port).port
+                url = f"postgresql://djwsbridge@127.0.0.1:{port}"
+                replica = stack.enter_context(postgres_replica(url))
+        workers = _start_workers(layout, directory, settings, stack)
         ports = [worker.site.port for worker in workers]
-        fronts = [proxy.link(f"front-{number}", *ports) for number in range(FRONTS)]
         yield System(
-            layout, directory, proxy, database, redis, workers, fronts, {**settings, **(env or {})}
+            layout=layout,
+            directory=directory,
+            proxy=proxy,
+            database=database,
+            made=made,
+            redis=redis,
+            sentinel=sentinel,
+            replica=replica,
+            workers=workers,
+            fronts=[proxy.link(f"front-{number}", *ports) for number in range(FRONTS)],
+            env=settings,
         )
 
 
-def _make_database(layout: Layout, directory: Path, stack: ExitStack) -> Database:
-    if layout.database == "sqlite":
-        path = directory / "site.sqlite3"
-        return Database(f"sqlite:///{path}", path=path)
-    server = stack.enter_context(postgres_server())
-    return Database(server.url, server=server)
+def _start_redis(
+    layout: Layout, directory: Path, proxy: Proxy, settings: dict[str, str], stack: ExitStack
+) -> tuple[RedisServer | None, SentinelSite | None]:
+    """Start what Redis there is, and tell the settings where."""
+    settings["FAULTS_ENGINE"] = layout.engine
+    if layout.sentinel:  # it tells where the primary is, past any proxy
+        sentinel = stack.enter_context(redis_with_sentinel(directory))
+        settings["FAULTS_REDIS_URL"] = sentinel.url
+        return None, sentinel
+    if not layout.redis:
+        return None, None
+    redis = stack.enter_context(redis_server(directory))
+    port = proxy.link("redis", redis.port).port if layout.links else redis.port
+    settings["REDIS_URL"] = settings["FAULTS_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+    return redis, None
 
 
-def _id(value: object) -> str:
-    return str(value if isinstance(value, uuid.UUID) else uuid.UUID(str(value)))
+def _start_workers(
+    layout: Layout, directory: Path, settings: Mapping[str, str], stack: ExitStack
+) -> list[Worker]:
+    """Start all workers, and return when all answer."""
+    workers = []
+    for number, server in enumerate(layout.workers):
+        clock = directory / f"clock-{number}" if layout.clocks and number else None
+        site = Site(
+            server,
+            application="config.asgi:application",
+            port=free_port(),
+            log=directory / f"worker-{number}-{server}.log",
+            env={**settings, **_clock_settings(clock)},
+            cwd=ROOT,
+            ready_path="/healthz",
+        )
+        workers.append(Worker(site, clock))
+        stack.callback(site.kill)
+        Process.start(site)
+    for worker in workers:
+        worker.site.wait_answer()
+    return workers
+
+
+def _clock_settings(clock: Path | None) -> Mapping[str, str]:
+    """Return what gives a process a wall clock that a file sets."""
+    if clock is None:
+        return {}
+    set_clock(clock, 0)
+    library = clock.parent / "clock.so"
+    compiler = find_binary("cc", package="gcc")
+    source = Path(__file__).with_name("clock.c")
+    command = [compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return {"LD_PRELOAD": str(library), "WALL_CLOCK": str(clock)}
+
+
+def set_clock(clock: Path, seconds: int) -> None:
+    """Make a wall clock wrong by so many seconds."""
+    with clock.open("r+b" if clock.exists() else "wb") as file:
+        file.write(struct.pack("q", seconds))

@@ -1,12 +1,9 @@
-"""The faults to survive: the quick ones with every run of the tests, all of them by `make test-faults`.
+"""Every fault, on every system that it is tried on: `make test-faults`.
 
-The quick ones last about 20 seconds and say how much they need to be sure; the others have the numbers of the promises.
+Eight of them run for a shorter time with every run of the tests: `test_quick_….py`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +11,7 @@ from tests.faults.faults import FAULTS
 from tests.faults.rig import Plan, Result, run
 from tests.servers import ROOT
 
-Table = Callable[[Result], None]
-
 ARTIFACTS = ROOT / "artifacts" / "faults"
-QUICK = [
-    ("26", "sqlite"),
-    ("26b", "sqlite"),
-    ("1", "postgresql"),
-    ("13", "redis-engine"),
-    ("18", "postgresql"),
-]
 
 
 def keep(result: Result) -> Result:
@@ -32,22 +20,6 @@ def keep(result: Result) -> Result:
     with (ARTIFACTS / "table.txt").open("a") as table:
         table.write(result.row + "\n")
     return result
-
-
-@pytest.mark.parametrize(("fault", "system"), QUICK)
-def test_a_quick_fault_is_survived(fault: str, system: str, tmp_path: Path) -> None:
-    plan = Plan(
-        fault,
-        system,
-        warm=1.0,
-        harm=8.0,
-        settle=25.0,
-        min_acks=300,
-        min_faults=2,
-        heartbeat=2.0,
-    )
-    result = run(plan, tmp_path)
-    assert result.ok, str(result)
 
 
 @pytest.mark.faults

@@ -191,9 +191,13 @@ def test_a_target_that_is_down_resets_its_clients(proxy: Proxy) -> None:
 def test_targets_take_turns_and_one_that_is_down_is_passed_over(
     proxy: Proxy, target: socket.socket
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
+    with (
+        socket.socket() as gone,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        ExitStack() as clients,
+    ):
+        gone.bind(("127.0.0.1", 0))  # nobody else gets the port, and nobody listens
         gone_port = gone.getsockname()[1]
-    with socket.create_server(("127.0.0.1", 0)) as other, ExitStack() as clients:
         other.settimeout(TIMEOUT)
         link = proxy.link("all", gone_port, target.getsockname()[1], other.getsockname()[1])
         for _ in range(6):

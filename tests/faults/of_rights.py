@@ -1,0 +1,85 @@
+"""What administrators and members do under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import urllib.request
+
+from djwsbridge.testing.history import History, Member
+from tests.faults.catalogue import fault, lasting, manage
+from tests.faults.system import System
+
+
+@fault("35", "membership removed", pause=3.0)
+async def remove_member(system: System, chance: random.Random, history: History) -> str | None:
+    """Let one of the last people leave a room by the API, and note when and at what seq."""
+    taken = {(member.user, member.room) for member in history.of(Member)}
+    made = system.made
+    candidates = [
+        (person, room)
+        for person in LEAVERS
+        for room in made.places[person]
+        if (made.people[person], room) not in taken
+    ]
+    if not candidates:
+        return None
+    person, room = chance.choice(candidates)
+    status = await asyncio.to_thread(_leave, system, person, room)
+    until = time.monotonic()
+    if status not in (200, 204):
+        return None
+    seqs = await asyncio.to_thread(
+        system.database.query,
+        f"SELECT max(seq) FROM djwsbridge_chat_message WHERE room_id = {int(room)}",
+    )
+    newest = seqs[0][0] or 0
+    history.add(
+        Member(user=made.people[person], room=room, until=until, until_seq=int(str(newest)))
+    )
+    return f"person {person} out of room {room}"
+
+
+LEAVERS = (-1, -2, -3)  # the last people only read
+
+
+def _leave(system: System, person: int, room: int) -> int:
+    port = system.fronts[0].port
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/chat/api/rooms/{room}/leave/",
+        data=json.dumps({}).encode(),
+        headers={
+            "Authorization": f"Bearer {system.made.tokens[person]}",
+            "Content-Type": "application/json",
+        },
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10.0) as response:
+            status: int = response.status
+            return status
+    except OSError:
+        return 0
+
+
+@fault("36", "epoch renewed, clients cut", pause=4.0, least=1)
+async def renew_epoch(system: System, chance: random.Random, history: History) -> str | None:
+    """Declare the history of a room another one, as after a restore; everybody loads it anew."""
+    room = chance.choice(system.made.rooms)
+    await manage(system, "djwsbridge_new_epoch", f"room.{room}")
+    count = sum(front.cut(reset=True) for front in system.fronts)
+    return f"room {room}, {count} connections"
+
+
+@fault("36b", "log purged while clients are away", pause=4.0, least=1)
+async def purge_log(system: System, chance: random.Random, history: History) -> str | None:
+    """Delete every event while half of the clients are away: they load a snapshot instead."""
+    front = chance.choice(system.fronts)
+    front.refuse()
+    front.cut(reset=True)
+    await lasting(2.0)
+    await asyncio.to_thread(system.database.keep_numbers, system.made.rooms)
+    said = await manage(system, "djwsbridge_prune", "--days", "0")
+    front.heal()
+    return said.strip()
