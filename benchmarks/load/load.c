@@ -853,6 +853,17 @@ static void tick(void)
         give_up();
 }
 
+/* Say whether everybody is back and has what the others of their room have. */
+static int all_current(void)
+{
+    if (ready_count < run.connections)
+        return 0;
+    for (int i = 0; i < run.connections; i++)
+        if (connections[i].seq < newest_seq[connections[i].room])
+            return 0;
+    return 1;
+}
+
 static void advance(void)
 {
     if (phase == CONNECTING && ready_count == run.connections) {
@@ -873,7 +884,7 @@ static void advance(void)
         begin_window();
     if (phase == MEASURING && now >= phase_ends)
         end_window();
-    if (phase == DRAINING && ((!in_flight && (!run.reconnect || ready_count == run.connections)) || now >= phase_ends)) {
+    if (phase == DRAINING && ((!in_flight && (!run.reconnect || all_current())) || now >= phase_ends)) {
         phase = DONE;
         print_result();
     }
