@@ -36,7 +36,7 @@ __all__ = [
 Injection = Callable[[System, random.Random, History], Awaitable[str | None]]
 
 FULL = ("postgresql",)
-FAR = ("far",)
+FAR = ("far-database",)
 ENGINE = ("redis-engine",)
 ENGINES = (*FULL, *ENGINE)
 SMALL_TOO = ("postgresql", "sqlite")
@@ -107,7 +107,7 @@ def fault(
 
 def crash_point(key: str, point: str, **limits: float) -> None:
     """Put a crash of the workers' own into the list."""
-    env = {"DJWSBRIDGE_CRASH_POINT": point, "DJWSBRIDGE_CRASH_RATE": "0.02"}
+    env = {"DJWSBRIDGE_CRASH_POINT": point, "DJWSBRIDGE_CRASH_RATE": "0.01"}
     named = {tuple(limit.split("_")): seconds for limit, seconds in limits.items()}
     FAULTS[key] = Fault(_number(key), f"SIGKILL {point}", None, SMALL_TOO, env=env, limits=named)
 

@@ -22,7 +22,7 @@ AT_ONCE = 3
 COMBINED = ("1", "6", "8", "10", "12", "13", "18", "20", "21", "26", "26b", "28", "30")
 
 
-@fault("37", "three faults at once", systems=("redis-engine",), pause=2.0)
+@fault("37", "three faults at once", systems=("far",), pause=2.0)
 async def combine(system: System, chance: random.Random, history: History) -> str | None:
     """Do three of the others at the same time."""
     keys = chance.sample(COMBINED, AT_ONCE)

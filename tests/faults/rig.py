@@ -61,7 +61,7 @@ class Plan:
     readers: int = 4
     rooms: int = 4
     pause: float = 0.15
-    min_acks: int = 500
+    min_acks: int = 300
     min_faults: int = 0
     heartbeat: float = 5.0
     client: str = "library"

@@ -48,8 +48,8 @@ class Layout:
         sentinel: whether there are two of Redis, and a sentinel.
         replica: whether PostgreSQL has a replica, asynchronous, over a link of its own.
         disk: megabytes of the database's own disk; 0 for none of its own.
-        links: whether workers reach Redis and the database through the proxy. It shares a process with the clients and
-            adds milliseconds to every round trip, of which a channel layer needs three for each push.
+        links: what workers reach through the proxy: `redis`, `database`. It shares a process with the clients and adds
+            milliseconds to every round trip, of which a channel layer needs three for each push.
         clocks: whether each worker but the first has a wall clock of its own.
     """
 
@@ -60,7 +60,7 @@ class Layout:
     sentinel: bool = False
     replica: bool = False
     disk: int = 0
-    links: bool = False
+    links: tuple[str, ...] = ()
     clocks: bool = False
 
 
@@ -71,8 +71,9 @@ SYSTEMS: Mapping[str, Layout] = {
     "sqlite-3": Layout("sqlite"),
     "sqlite-disk": Layout("sqlite", ("uvicorn",), redis=False, disk=16),
     "postgresql": Layout("postgresql"),
-    "far": Layout("postgresql", links=True),
-    "redis-engine": Layout("postgresql", engine="redis", links=True),
+    "far-database": Layout("postgresql", links=("database",)),
+    "far": Layout("postgresql", engine="redis", links=("redis", "database")),
+    "redis-engine": Layout("postgresql", engine="redis", links=("redis",)),
     "sentinel": Layout("postgresql", engine="redis", sentinel=True),
     "replica": Layout("postgresql", engine="redis", replica=True),
     "disk": Layout("postgresql", disk=256),
@@ -185,7 +186,7 @@ def running_system(
         settings["DATABASE_URL"] = database.url
         replica = None
         if database.server is not None:
-            if layout.links or layout.replica:
+            if "database" in layout.links or layout.replica:
                 port = proxy.link("database", database.server.port).port
                 settings["DATABASE_URL"] = f"postgresql://djwsbridge@127.0.0.1:{port}/djwsbridge"
             if layout.replica:
@@ -221,7 +222,7 @@ def _start_redis(
     if not layout.redis:
         return None, None
     redis = stack.enter_context(redis_server(directory))
-    port = proxy.link("redis", redis.port).port if layout.links else redis.port
+    port = proxy.link("redis", redis.port).port if "redis" in layout.links else redis.port
     settings["REDIS_URL"] = settings["FAULTS_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
     return redis, None
 
