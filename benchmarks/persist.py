@@ -81,7 +81,7 @@ def cases(options: Options) -> list[Case]:
 
 def in_process(worlds: Worlds, result: Result, options: Options) -> None:
     """Measure without sockets."""
-    for database in DATABASES[:1] if options.smoke else DATABASES:
+    for database in dict.fromkeys(case.database for case in filter(options.wants, cases(options))):
         world = worlds.get("chat", SENDERS, ROOMS, database=database)
         found: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for number in range(options.rounds):
