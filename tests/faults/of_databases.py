@@ -50,7 +50,7 @@ async def lose_database(system: System, chance: random.Random, history: History)
     return await restart_database(system, 20.0)
 
 
-@fault("20", "slow database", systems=FAR, limits={("ack", "p99"): 10.0})
+@fault("20", "slow database", systems=FAR, pause=5.0, limits={("ack", "p99"): 10.0})
 async def slow_database(system: System, chance: random.Random, history: History) -> str | None:
     trouble = Trouble(latency=0.25, jitter=0.25)  # there and back: 500 ms ± 500
     system.proxy.links["database"].set(up=trouble, down=trouble)

@@ -86,12 +86,15 @@ async def hide_redis(system: System, chance: random.Random, history: History) ->
     return "10 s"
 
 
+# 4 MB, for five seconds
+FILL = "for n = 1, 400 do redis.call('SET', 'filler:' .. n, string.rep('x', 10000), 'EX', 5) end"
+
+
 @fault("15", "Redis evicts", systems=ENGINES, limits=QUICK)
 async def evict_redis(system: System, chance: random.Random, history: History) -> str | None:
     await tell_redis(system, "CONFIG", "SET", "maxmemory-policy", "allkeys-random")
     await tell_redis(system, "CONFIG", "SET", "maxmemory", "2mb")
-    for number in range(400):
-        await tell_redis(system, "SET", f"filler:{number}", "x" * 10_000, "EX", "5")
+    await tell_redis(system, "EVAL", FILL, "0")
     await lasting(2.0)
     await tell_redis(system, "CONFIG", "SET", "maxmemory", "0")
     evicted = await tell_redis(system, "INFO", "stats")
