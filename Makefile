@@ -32,7 +32,7 @@ test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a tim
 	@scripts/need $(TEST_PROGRAMS) cc:gcc
 	rm -rf artifacts/faults
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m faults tests/faults; \
-		status=$$?; sort -V artifacts/faults/table.txt; exit $$status
+		status=$$?; sort -n artifacts/faults/table.txt; exit $$status
 
 test-fuzz: $(VENV)/dev.stamp ## Give the decoders 100,000 frames each, and every server 10,000 (half an hour)
 	$(BIN)/python -m pytest tests/fuzz/fuzz_frames.py

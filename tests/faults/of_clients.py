@@ -46,7 +46,9 @@ async def lose_replies(system: System, chance: random.Random, history: History) 
     return f"RST for {count}" if count else None
 
 
-@fault("27", "clients hear and are not heard, or the reverse", limits={("away", "max"): 60.0})
+@fault(
+    "27", "clients hear and are not heard, or the reverse", limits={("away", "max"): 60.0}, least=2
+)
 async def deafen_clients(system: System, chance: random.Random, history: History) -> str | None:
     front, up = chance.choice(system.fronts), chance.random() < 0.5
     front.set(up=BLACK if up else PASS, down=PASS if up else BLACK)
