@@ -37,7 +37,7 @@ PROFILED = ("1,000 members", "50 x 100", "64 senders")
 def answer(questions: list[str], options: Options, worlds: Worlds) -> None:
     """Answer questions one after the other."""
     if questions[0] == "profile":
-        profile(questions[1:] or ["fanout", "persist"], options, worlds)
+        profile(questions[1:] or ["fanout", "unicast", "persist"], options, worlds)
         return
     for name in QUESTIONS if "all" in questions else questions:
         say(f"{name}: {QUESTIONS[name]}")
@@ -48,7 +48,7 @@ def answer(questions: list[str], options: Options, worlds: Worlds) -> None:
                 raise
             say(f"  no answer: {error}")  # the other questions have theirs
     if "all" in questions and not options.smoke:
-        profile(["fanout", "persist"], replace(options, cases=PROFILED), worlds)
+        profile(["fanout", "unicast", "persist"], replace(options, cases=PROFILED), worlds)
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
         prog="python -m benchmarks",
         description="Measure djwsbridge beside its peers.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="`profile fanout persist` says where our server's time goes.\n\nquestions:\n"
+        epilog="`profile fanout unicast persist` says where our server's time goes.\n\nquestions:\n"
         + "\n".join(f"  {name:<10} {text}" for name, text in QUESTIONS.items()),
     )
     parser.add_argument(

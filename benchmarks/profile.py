@@ -1,4 +1,4 @@
-"""Where our server's time goes under a load: `python -m benchmarks profile fanout persist` (needs py-spy)."""
+"""Where our server's time goes under a load: `python -m benchmarks profile fanout unicast persist` (needs py-spy)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from benchmarks import fanout, persist
+from benchmarks import fanout, persist, unicast
 from benchmarks.harness.build import BUILD, ROOT
 from benchmarks.harness.generator import Generator, Lines
 from benchmarks.harness.results import Result, say
@@ -57,6 +58,11 @@ PARTS: tuple[tuple[str, str], ...] = (
 _WAITING = re.compile(
     r"PyThread_acquire_lock|pthread_cond_(timed)?wait|;_worker \([^;]*$|(^|;)(epoll_p?wait|poll|select|futex)[^;]*$"
 )
+_LOADS: dict[str, tuple[Any, Load]] = {
+    "fanout": (fanout, "fanout"),
+    "unicast": (unicast, "unicast"),
+    "persist": (persist, "stored"),
+}
 _RULES = [(name, re.compile(pattern)) for name, pattern in PARTS]
 
 
@@ -85,8 +91,7 @@ def profile(names: list[str], options: Options, worlds: Worlds) -> None:
     """Profile our server under the cases of some questions."""
     system = _system(options)
     for name in names:
-        load: Load = "stored" if name == "persist" else "fanout"
-        module = persist if name == "persist" else fanout
+        module, load = _LOADS[name]
         for case in filter(options.wants, module.cases(options)):
             world = worlds.get(system.site(load), case.users, case.rooms, database=case.database)
             _profile_case(system, world, load, case, options)

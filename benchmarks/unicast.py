@@ -42,14 +42,18 @@ def reduce(counted: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(options: Options, worlds: Worlds) -> Result:
-    """Answer the question."""
-    result = Result("unicast", "Unicast with reply, not stored", COLUMNS, NOTES)
+def cases(options: Options) -> list[Case]:
+    """Return the load."""
     senders = 20 if options.smoke else SENDERS
     lines: Lines = [("publishers", 2), ("in-flight", 1), ("wait-reply", 1)]
     lines.append(("warm-up", 0.2 if options.smoke else 2))
     rooms = 2 if options.smoke else senders // 2
-    cases = [Case(f"{senders} senders", senders, rooms, lines)]
-    Rounds(result, "unicast", options).measure(worlds, cases, reduce)
+    return [Case(f"{senders} senders", senders, rooms, lines)]
+
+
+def run(options: Options, worlds: Worlds) -> Result:
+    """Answer the question."""
+    result = Result("unicast", "Unicast with reply, not stored", COLUMNS, NOTES)
+    Rounds(result, "unicast", options).measure(worlds, cases(options), reduce)
     result.write(options.output)
     return result
