@@ -116,8 +116,10 @@ POSTGRES_OPTIONS = {
 
 def database(url: str) -> dict[str, Any]:
     """Return Django's settings of the database at a URL."""
-    parsed: dict[str, Any] = dict(dj_database_url.parse(url))
-    options = SQLITE_OPTIONS if "sqlite" in parsed["ENGINE"] else POSTGRES_OPTIONS
+    is_sqlite = url.startswith("sqlite")
+    # A thread keeps its connection: the last one that closes would write back and delete SQLite's log each time.
+    parsed: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60 if is_sqlite else 0))
+    options = SQLITE_OPTIONS if is_sqlite else POSTGRES_OPTIONS
     parsed["OPTIONS"] = {**options, **parsed.get("OPTIONS", {})}
     return parsed
 

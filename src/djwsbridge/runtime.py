@@ -30,6 +30,7 @@ from djwsbridge.control import (
     read_control,
     write_control,
 )
+from djwsbridge.deadlines import Deadlines
 from djwsbridge.durable import installed_log
 from djwsbridge.engine.base import Engine
 from djwsbridge.engine.channel_layer import ChannelLayer, ChannelLayerEngine
@@ -43,7 +44,6 @@ from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.reconciler import Reconciler
 from djwsbridge.sequencer import seq_of
 from djwsbridge.subscriptions import Subscriptions
-from djwsbridge.wheel import SLOT, Wheel
 
 __all__ = [
     "ENGINES",
@@ -154,8 +154,7 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         # Every connection from its accept to its end.
         self.members: set[Member] = set()
-        # When to look at the deadlines of each.
-        self._wheel: Wheel[Member] = Wheel()
+        self.deadlines = Deadlines(self.members)
         self.subscriptions = Subscriptions(
             self.engine,
             self.hub,
@@ -197,7 +196,7 @@ class Runtime:
             await self.engine.start(self._receive, self._on_engine_back)
             self._engine_started = True
         await self.subscriptions.keep(CONTROL_TOPIC)
-        works = [self.outbox.run, self._gossip, self._watch, self.subscriptions.run]
+        works = [self.outbox.run, self._gossip, self.deadlines.run, self.subscriptions.run]
         if self.reconciler is not None:
             works += [self.reconciler.run, self.reconciler.tend]
         for work in works:
@@ -358,30 +357,6 @@ class Runtime:
                 next_beat = self.loop.time() + BEAT_INTERVAL
                 self._tell(self.presence.beat())
                 self.announce(self.presence.expire(now=self.loop.time()))
-
-    # -- time ------------------------------------------------------------------------------------------------------
-
-    def watch(self, member: Member, *, within: float) -> None:
-        """Look at the deadlines of a connection in so many seconds, or earlier."""
-        self._wheel.put(member, self.loop.time() + within)
-
-    def unwatch(self, member: Member) -> None:
-        """Look at a connection no more."""
-        self._wheel.discard(member)
-
-    async def _watch(self) -> None:
-        """Look at each connection when there may be something to see: deadlines need no timer each."""
-        while True:
-            await asyncio.sleep(SLOT)
-            now = self.loop.time()
-            for member in self._wheel.take(now):
-                try:
-                    wait = member.check(now=now)
-                except Exception:
-                    logger.exception("The deadlines of a connection cannot be checked.")
-                    wait = 1.0
-                if member in self.members:
-                    self._wheel.put(member, now + wait)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

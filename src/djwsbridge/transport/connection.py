@@ -169,7 +169,7 @@ class Connection:
         """
         self.queue, self._end, self._wire = queue, end, wire
         self.runtime.members.add(self)
-        self.runtime.watch(self, within=self.protocol.limits.connect_timeout)
+        self.runtime.deadlines.plan(self, within=self.protocol.limits.connect_timeout)
 
     async def begin(self) -> None:
         """Start the node if this is its first connection, and let in one that needs no `connect`."""
@@ -286,7 +286,7 @@ class Connection:
     async def leave(self) -> None:
         """End what the connection has here."""
         self.runtime.members.discard(self)
-        self.runtime.unwatch(self)
+        self.runtime.deadlines.forget(self)
         admission = admission_of(self.runtime)
         admission.leave_address(self.address)
         if self.identity is not None:
@@ -388,7 +388,7 @@ class Connection:
             self.runtime.hub.refresh(topic, self)
         self._update_reading()
         if self.queue.is_slow:
-            self.runtime.watch(self, within=SLOW_LOOK)
+            self.runtime.deadlines.plan(self, within=SLOW_LOOK)
             return
         missed, self._missed = self._missed or {}, None
         tips = {topic: seq for topic, seq in missed.items() if topic in self._topics.names}
@@ -478,7 +478,7 @@ class Connection:
     def _accept(self, identity: Identity) -> None:
         now = self.runtime.loop.time()
         self._credential.accept(identity, now=now)
-        self.runtime.watch(self, within=self._credential.quiet_for(now=now))
+        self.runtime.deadlines.plan(self, within=self._credential.quiet_for(now=now))
 
 
 def _wire_id(primary_key: object) -> int | str:
