@@ -74,7 +74,7 @@ def test_what_is_kept_stays(site: Site, env: dict[str, str], sqlite_url: str) ->
 def test_a_server_that_never_comes_back_fails(
     site: Site, env: dict[str, str], sqlite_url: str
 ) -> None:
-    soak = start_soak(env, site.url, "--seconds", "6", "--users", "2")
+    soak = start_soak(env, site.url, "--seconds", "15", "--users", "2")
     assert soak.stdout is not None
     while "acknowledged" not in (line := soak.stdout.readline()):
         assert line, soak.communicate()

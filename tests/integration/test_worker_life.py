@@ -139,9 +139,9 @@ def test_everybody_is_told_to_go_and_then_closed(
         frames, code = end_of(one)
         (told,) = [frame for frame in frames if frame.get("push") == "reconnect"]
         assert 0 <= told["data"]["after_ms"] <= 6_000
-        assert code == (1012 if site.server == "uvicorn" else 1000)
+        assert code == (1000 if site.server == "daphne" else 1012)
     _, code = end_of(plain)
-    assert code == (1012 if site.server == "uvicorn" else 1000)
+    assert code == (1000 if site.server == "daphne" else 1012)
     assert status in {0, -15}
     assert "Traceback" not in site.log
 
