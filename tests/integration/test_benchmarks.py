@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import QUESTIONS
 from tests.servers import ROOT, TIMEOUT, child_environment
 
 # Seconds: a minute's work of one core, on a machine that has others to do, too.
@@ -29,11 +28,13 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(PATIENCE + TIMEOUT)
-def test_every_question_is_answered(tmp_path: Path) -> None:
+def test_questions_are_answered(tmp_path: Path) -> None:
+    # The others are asked by `make bench-smoke`.
+    questions = ("fanout", "unicast", "persist", "connect")
     arguments = ("--smoke", "--rounds", "1", "--seconds", "0.2", "--output", str(tmp_path))
-    done = run_benchmarks("all", *arguments, "--systems", "djwsbridge")
+    done = run_benchmarks(*questions, *arguments, "--systems", "djwsbridge")
     assert done.returncode == 0, done.stderr
-    for question in QUESTIONS:
+    for question in questions:
         result = json.loads((tmp_path / f"{question}.json").read_text())
         assert result["missing"] == {}
         assert result["rows"]
