@@ -49,7 +49,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("Django's ORM", r"\bdjango/db/"),
     ("log", r"\bdjwsbridge/log/"),
     ("chat", r"\bdjwsbridge/chat/"),
-    ("group commit and threads", r"\bdjwsbridge/(threads|transport/group_commit)\.py"),
+    ("group commit and threads", r"\bdjwsbridge/(threads|group_commit)\.py"),
     ("the project's consumer", r"\bbenchmarks/sites/"),
     ("the rest of djwsbridge", r"\bdjwsbridge/"),
     ("event loop and threads", r"\b(asyncio|uvloop|asgiref|concurrent)/|uvloop|uv__|libuv"),

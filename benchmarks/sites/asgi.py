@@ -11,12 +11,16 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.sites.settings")
 django.setup()
 
-from benchmarks.sites.consumers import GroupConsumer  # noqa: E402 - needs the settings
+from benchmarks.sites.consumers import GroupConsumer, list_topics  # noqa: E402 - needs the settings
 from djwsbridge.consumers import UserConsumer  # noqa: E402
 from djwsbridge.middleware import TokenAuthMiddleware  # noqa: E402
 from djwsbridge.routing import get_websocket_urlpatterns, serve_lifespan  # noqa: E402
+from djwsbridge.transport.registry import register_topics  # noqa: E402
 
-consumer = GroupConsumer if os.environ.get("BENCH_SITE") == "groups" else UserConsumer
+consumer: type[UserConsumer] = UserConsumer
+if os.environ.get("BENCH_SITE") == "groups":
+    consumer = GroupConsumer
+    register_topics(list_topics)
 
 application = ProtocolTypeRouter(
     {

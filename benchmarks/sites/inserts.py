@@ -70,7 +70,7 @@ def ways() -> dict[str, Send]:
 
     from djwsbridge.chat import services
     from djwsbridge.chat.models import Membership
-    from djwsbridge.transport.group_commit import GroupCommit
+    from djwsbridge.group_commit import GroupCommit
 
     members = list(Membership.objects.select_related("user").order_by("pk"))
     commits: Any = GroupCommit(services.send_messages)

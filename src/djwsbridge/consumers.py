@@ -27,6 +27,7 @@ from djwsbridge.transport import registry
 from djwsbridge.transport.connection import Connection, Receive, Scope, Send
 from djwsbridge.transport.endpoint import serve
 from djwsbridge.transport.inbox import DONE
+from djwsbridge.transport.together import Together
 
 __all__ = ["DONE", "UserConsumer", "send_to_user"]
 
@@ -73,7 +74,7 @@ class UserConsumer:
 
     def topics(self) -> Iterable[str]:
         """Return the topics to listen to besides the user's own. Sync; may talk to the database."""
-        return registry.topics_of(self.user)
+        return registry.topics_of([self.user])[0]
 
     async def connected(self) -> None:
         """Do something when the user is there; everything is subscribed by now."""
@@ -94,6 +95,16 @@ class UserConsumer:
             type=message.type,
             frame=message.frame,
         )
+
+    # -- what the connection asks for ------------------------------------------------------------------------------
+
+    async def find_topics(self) -> list[str]:
+        """Return what `topics` does; who leaves that to the apps is asked about with all who come just now."""
+        if type(self).topics is not UserConsumer.topics:
+            return list(await run_service(self.topics))
+        if not registry.names_topics():
+            return []
+        return await _find_topics.ask(self.connection.runtime, self.user)
 
     # -- what the user sends ---------------------------------------------------------------------------------------
 
@@ -162,6 +173,9 @@ class UserConsumer:
         if recipient is None or not self.may_write(recipient):
             raise CommandError(ErrorCode.BAD_RECIPIENT)
         return recipient
+
+
+_find_topics = Together(registry.topics_of)
 
 
 def send_to_user(connection: Connection, command: SendToUser) -> Awaitable[None]:

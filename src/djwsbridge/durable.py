@@ -14,6 +14,7 @@ import msgspec
 
 __all__ = [
     "Appended",
+    "Cursors",
     "DurableLog",
     "NewEvent",
     "Recovery",
@@ -23,6 +24,8 @@ __all__ = [
     "use_log",
 ]
 
+#: Topic → (epoch, seq), how far somebody is; None for a topic of which they have nothing.
+Cursors = Mapping[str, tuple[str, int] | None]
 #: Erases what an app keeps of a topic's events besides the log: (topic, seqs) → of how many.
 Eraser = Callable[[str, Sequence[int]], int]
 
@@ -88,8 +91,8 @@ class DurableLog(Protocol):
     def append(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Number and store events in the present transaction."""
 
-    def recover(self, cursors: Mapping[str, tuple[str, int] | None]) -> dict[str, Recovery]:
-        """Return for each topic that has a log what was missed since a cursor."""
+    def recover(self, asked: Sequence[Cursors]) -> list[dict[str, Recovery]]:
+        """Return, for each of those who ask, of each topic that has a log what was missed since a cursor."""
 
     def read(self, topic: str, *, after: int) -> list[str]:
         """Return the pushes of a topic after a seq, in order, one page at most."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from djwsbridge.durable import DurableLog
+from djwsbridge.group_commit import GroupCommit
 from djwsbridge.sequencer import Sequencer, seq_of
 from djwsbridge.threads import run_service
 
@@ -44,8 +45,8 @@ class Reconciler:
         self._suspicion = asyncio.Event()
         # Whether the next look is at every topic, not only at those that have lately changed.
         self._look_at_all = False
-        # Topics that are about to be asked for, and the task that asks; None while there are none.
-        self._question: tuple[set[str], asyncio.Future[Mapping[str, int]]] | None = None
+        # Finds out where the logs of topics stand, of many at once.
+        self._tips: GroupCommit[str, int] = GroupCommit(self._read_tips)
         # Whether the durability of the database was looked at.
         self._inspected = False
 
@@ -69,23 +70,14 @@ class Reconciler:
 
     async def learn(self, topic: str) -> None:
         """Read where the log of a topic stands that this node has just begun to hear: what comes after is complete."""
-        if self._question is None:
-            asked: set[str] = set()
-            self._question = (asked, asyncio.ensure_future(self._ask(asked)))
-        topics, asking = self._question
-        topics.add(topic)
         try:
-            tips = await asyncio.shield(asking)
+            self.start(topic, await self._tips.submit(topic))
         except Exception as error:  # noqa: BLE001  the database may be down; whoever recovers brings it along
             logger.warning("The log of %s could not be read: %r", topic, error)
-        else:
-            self.start(topic, tips.get(topic, 0))
 
-    async def _ask(self, topics: set[str]) -> Mapping[str, int]:
-        """Read where the logs of topics stand: of all that come up in one turn of the loop, in one query."""
-        await asyncio.sleep(0)
-        self._question = None
-        return await run_service(self._log.tips, topics)
+    def _read_tips(self, topics: Sequence[str]) -> list[int]:
+        tips = self._log.tips(topics)
+        return [tips.get(topic, 0) for topic in topics]
 
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq that was delivered here of each topic of which something is known."""

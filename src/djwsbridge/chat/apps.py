@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.core import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from django.contrib.auth.models import AbstractBaseUser
     from django.urls import URLPattern
@@ -44,9 +44,7 @@ class ChatConfig(AppConfig):
         registry.register_topic_rule(
             "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)
         )
-        registry.register_topic_state(
-            "room", lambda user, topics: services.describe_topics(actor=user, topics=topics)
-        )
+        registry.register_topic_state("room", lambda asked: services.describe_topics(asked=asked))
         register_eraser("room", lambda topic, seqs: services.erase_messages(topic=topic, seqs=seqs))
 
 
@@ -56,7 +54,7 @@ def _routes() -> list[URLPattern]:
     return routes()
 
 
-def _topics_of(user: AbstractBaseUser) -> Iterable[str]:
+def _topics_of(users: Sequence[AbstractBaseUser]) -> Mapping[Any, Iterable[str]]:
     from djwsbridge.chat import services  # noqa: PLC0415 - needs the models
 
-    return services.list_topics(actor=user)
+    return services.list_topics(actors=users)

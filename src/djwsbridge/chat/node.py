@@ -16,11 +16,11 @@ from django.utils import timezone
 from djwsbridge.chat import services
 from djwsbridge.chat.pace import Coalescer, Throttle
 from djwsbridge.chat.values import MessageView, ReceiptMoved, ReceiptPush, Typing
+from djwsbridge.group_commit import GroupCommit
 from djwsbridge.publish import publish
 from djwsbridge.runtime import Runtime
 from djwsbridge.threads import run_service
 from djwsbridge.transport.connection import Connection
-from djwsbridge.transport.group_commit import GroupCommit
 
 __all__ = ["ChatNode", "node_of", "note_arrival", "note_departure"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 from django.db import transaction
 
 from djwsbridge.conf import settings
-from djwsbridge.durable import Appended, NewEvent, Recovery, erase_copies
+from djwsbridge.durable import Appended, Cursors, NewEvent, Recovery, erase_copies
 from djwsbridge.log import store
 from djwsbridge.log.durability import weaknesses
 from djwsbridge.protocol.codec import encode_push
@@ -67,18 +67,22 @@ class Log:
         store.insert(rows, now=now)
         return appended
 
-    def recover(self, cursors: Mapping[str, tuple[str, int] | None]) -> dict[str, Recovery]:
-        """Return for each topic what was missed since a cursor, or that it cannot be said.
+    def recover(self, asked: Sequence[Cursors]) -> list[dict[str, Recovery]]:
+        """Return, for each of those who ask, what was missed on each topic since a cursor, or that it cannot be said.
+
+        Who is equally far in a topic is answered from one query.
 
         Args:
-            cursors: topic → (epoch, seq); None for a topic of which the client has nothing.
+            asked: the cursors of each.
         """
-        positions = store.positions(cursors)
-        return {
-            topic: self._recover(positions[topic], cursor)
-            for topic, cursor in cursors.items()
-            if topic in positions
-        }
+        positions = store.positions({topic for cursors in asked for topic in cursors})
+        known: dict[tuple[str, tuple[str, int] | None], Recovery] = {}
+        for topic, cursor in {each for cursors in asked for each in cursors.items()}:
+            if topic in positions:
+                known[topic, cursor] = self._recover(positions[topic], cursor)
+        return [
+            {each[0]: known[each] for each in cursors.items() if each in known} for cursors in asked
+        ]
 
     def read(self, topic: str, *, after: int, limit: int = PAGE) -> list[str]:
         """Return the frames of a topic after a seq, in order, at most `limit`."""

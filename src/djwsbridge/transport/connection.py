@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -24,7 +24,6 @@ from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnav
 from djwsbridge.protocol.frames import PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.protocol.wire import Wire
-from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.auth.identity import Identity, refusal
@@ -67,8 +66,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Consumer(Protocol):
     """What a connection needs of the class that a developer may derive from (`djwsbridge.consumers`)."""
 
-    def topics(self) -> Iterable[str]:
-        """Return the topics to listen to besides the user's own. Sync; may talk to the database."""
+    async def find_topics(self) -> list[str]:
+        """Return the topics to listen to besides the user's own."""
 
     async def connected(self) -> None:
         """Called when the user is known and everything is subscribed."""
@@ -233,7 +232,7 @@ class Connection:
     async def _subscribe_first(self) -> None:
         """Subscribe to the user's own topic and then, reachable for what changes there, to all others."""
         await self._topics.join([runtimes.user_topic(self.user_id)])
-        topics = await run_service(self._list_topics)
+        topics = await self.consumer.find_topics()
         await self._topics.join(topics[: settings.SUBSCRIPTIONS - 1])
 
     @property
@@ -424,9 +423,6 @@ class Connection:
     async def unsubscribe(self, topic: str) -> None:
         """Stop listening to a topic and disappear from it."""
         await self._topics.unsubscribe(topic)
-
-    def _list_topics(self) -> list[str]:
-        return list(self.consumer.topics())
 
     # -- time ------------------------------------------------------------------------------------------------------
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from djwsbridge.durable import DurableLog, Recovery, installed_log
+from djwsbridge.durable import Recovery, installed_log
 from djwsbridge.protocol.frames import Cursor
-from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
+from djwsbridge.transport.together import Together
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -39,7 +39,8 @@ async def recover(
     wanted = list(topics)
     if log is None:
         return {topic: {"recovered": False} for topic in wanted}
-    recoveries, states = await run_service(_read, log, connection.user, wanted, cursors)
+    asked = _Asked(connection.user, {topic: cursors.get(topic) for topic in wanted})
+    recoveries, states = await _read_log.ask(connection.runtime, asked)
     found: dict[str, Mapping[str, Any]] = {}
     for topic in wanted:
         recovery = recoveries[topic]
@@ -75,17 +76,36 @@ def _fields(recovery: Recovery) -> dict[str, object]:
     return {**always, **{name: value for name, value in others.items() if value}}
 
 
-def _read(
-    log: DurableLog,
-    user: AbstractBaseUser,
-    topics: list[str],
-    cursors: Mapping[str, Cursor],
-) -> tuple[dict[str, Recovery], dict[str, Mapping[str, Any]]]:
-    found = log.recover({topic: cursors.get(topic) for topic in topics})
-    recoveries = {topic: found.get(topic) or _without_log(cursors.get(topic)) for topic in topics}
-    fitting = _fit(recoveries)
+class _Asked(NamedTuple):
+    """Who asks, and how far they are in each of their topics."""
+
+    user: AbstractBaseUser
+    cursors: Mapping[str, Cursor | None]
+
+
+_Answer = tuple[Mapping[str, Recovery], Mapping[str, Mapping[str, object]]]
+
+
+def _read(asked: Sequence[_Asked]) -> list[_Answer]:
+    log = installed_log()
+    if log is None:
+        raise RuntimeError("The log was uninstalled.")
+    found = log.recover([one.cursors for one in asked])
+    states = registry.topic_states([(one.user, list(one.cursors)) for one in asked])
+    return [_fit_answer(*each) for each in zip(asked, found, states, strict=True)]
+
+
+_read_log = Together(_read)
+
+
+def _fit_answer(
+    asked: _Asked, found: Mapping[str, Recovery], states: Mapping[str, Mapping[str, object]]
+) -> _Answer:
+    fitting = _fit(
+        {topic: found.get(topic) or _without_log(cursor) for topic, cursor in asked.cursors.items()}
+    )
     size = sum(len(memoryview(event)) for one in fitting.values() for event in one.events)
-    return fitting, _fit_states(registry.topic_states(user, topics), size=size)
+    return fitting, _fit_states(states, size=size)
 
 
 def _fit(recoveries: Mapping[str, Recovery]) -> dict[str, Recovery]:

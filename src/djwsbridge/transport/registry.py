@@ -24,6 +24,7 @@ __all__ = [
     "counts_as_send",
     "find_topic_rule",
     "handler_of",
+    "names_topics",
     "register_command",
     "register_routes",
     "register_topic_rule",
@@ -40,7 +41,13 @@ __all__ = [
 C = TypeVar("C", bound=Command)
 #: Carries out one command; returns the `ok` of its reply, or a coroutine or future of it.
 Handler = Callable[["Connection", C], object]
-TopicState = Callable[["AbstractBaseUser", Sequence[str]], Mapping[str, Mapping[str, object]]]
+#: Users → for each, by primary key, the topics to listen to.
+TopicList = Callable[[Sequence["AbstractBaseUser"]], Mapping[Any, Iterable[str]]]
+#: What an app has to say of topics: topic → further fields of its object in a reply.
+States = Mapping[str, Mapping[str, object]]
+#: Who asks, and for which topics.
+Asked = tuple["AbstractBaseUser", Sequence[str]]
+TopicState = Callable[[Sequence[Asked]], Sequence[States]]
 Visit = Callable[["Connection"], None]
 TopicRule = Callable[["AbstractBaseUser", str], bool]
 
@@ -49,7 +56,7 @@ _handlers: dict[type[Command], Handler[Any]] = {}
 _sends: set[type[Command | PlainMessage]] = {PlainMessage}
 # Functions in order of registration. Django calls `ready` again when INSTALLED_APPS changes under test, so that twice
 # has to be once here.
-_topics: dict[Callable[[AbstractBaseUser], Iterable[str]], None] = {}
+_topics: dict[TopicList, None] = {}
 _rules: dict[str, TopicRule] = {}
 _states: dict[str, TopicState] = {}
 _came: dict[Visit, None] = {}
@@ -79,11 +86,12 @@ def register_command(
     codec.cache_clear()
 
 
-def register_topics(function: Callable[[AbstractBaseUser], Iterable[str]]) -> None:
+def register_topics(function: TopicList) -> None:
     """Name topics that every connection of a user listens to from its `connect` on; twice is once.
 
     Args:
-        function: sync, user → topics.
+        function: sync; users → primary key → topics, who has none may be left out. Users who come together are asked
+            about together.
     """
     _topics[function] = None
 
@@ -103,7 +111,8 @@ def register_topic_state(prefix: str, function: TopicState) -> None:
 
     Args:
         prefix: what stands before the first dot.
-        function: sync, (user, topics) → topic → further fields of its object in the reply.
+        function: sync; takes (user, topics) of those who ask together, and returns for each of them topic → further
+            fields of its object in the reply.
     """
     _states[prefix] = function
 
@@ -140,9 +149,15 @@ def counts_as_send(frame: Command | PlainMessage) -> bool:
     return type(frame) in _sends
 
 
-def topics_of(user: AbstractBaseUser) -> list[str]:
-    """Return the topics that apps have named for a user. Talks to the database."""
-    return [topic for function in _topics for topic in function(user)]
+def names_topics() -> bool:
+    """Say whether any app names topics."""
+    return bool(_topics)
+
+
+def topics_of(users: Sequence[AbstractBaseUser]) -> list[list[str]]:
+    """Return the topics that apps have named for each of some users. Talks to the database."""
+    named = [function(users) for function in _topics]
+    return [[topic for topics in named for topic in topics.get(user.pk, ())] for user in users]
 
 
 def find_topic_rule(topic: str) -> TopicRule | None:
@@ -154,13 +169,17 @@ def find_topic_rule(topic: str) -> TopicRule | None:
     return import_string(path) if path else None
 
 
-def topic_states(user: AbstractBaseUser, topics: Sequence[str]) -> dict[str, Mapping[str, object]]:
-    """Return what apps have to say of topics. Talks to the database."""
-    found: dict[str, Mapping[str, object]] = {}
+def topic_states(asked: Sequence[Asked]) -> list[dict[str, Mapping[str, object]]]:
+    """Return what apps have to say of topics to each of those who ask. Talks to the database."""
+    found: list[dict[str, Mapping[str, object]]] = [{} for _ in asked]
     for prefix, function in _states.items():
-        named = [topic for topic in topics if topic.startswith(f"{prefix}.")]
-        if named:
-            found.update(function(user, named))
+        named = [
+            (user, [topic for topic in topics if topic.startswith(f"{prefix}.")])
+            for user, topics in asked
+        ]
+        if any(topics for _, topics in named):
+            for states, more in zip(found, function(named), strict=True):
+                states.update(more)
     return found
 
 

@@ -108,7 +108,10 @@ class Topics:
         if person is not None and topic not in self._leases:
             self._leases.add(topic)
             change = runtime.presence.acquire(topic, person)
-            runtime.announce([change] if change else [])
+            if (
+                change is not None and runtime.hub.count(topic) > 1
+            ):  # nobody needs to be told of oneself
+                runtime.announce([change])
 
     def _disappear(self, topic: str, *, after: float) -> None:
         """Give back the lease on a topic, now or when the person has had time to come back."""

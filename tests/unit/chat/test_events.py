@@ -108,7 +108,7 @@ class Device:
         for view in own_rooms(user):
             self.rooms[view["id"]] = self.load(Room(view))
         topics = [f"user.{user.pk}", *(f"room.{key}" for key in self.rooms)]
-        found = log().recover(dict.fromkeys(topics))
+        found = log().recover([dict.fromkeys(topics)])[0]
         for topic in topics:
             at = found.get(topic)
             self.cursors[topic] = (at.epoch, at.seq) if at else NOTHING
@@ -144,7 +144,7 @@ class Device:
     def state(self) -> list[Any]:
         """Return all that the device holds."""
         topics = [f"room.{key}" for key in self.rooms]
-        receipts = services.describe_topics(actor=self.user, topics=topics)
+        receipts = services.describe_topics(asked=[(self.user, topics)])[0]
         return [
             (
                 room.told(self.user.pk, own_read_seq(self.user, receipts[f"room.{key}"])),
@@ -163,7 +163,7 @@ def log() -> Any:
 
 def missed(topic: str, cursor: tuple[str, int]) -> Iterable[tuple[str, int, dict[str, Any]]]:
     """Yield the events of a topic after a cursor, and make sure that none is left out."""
-    recovery = log().recover({topic: cursor}).get(topic)
+    recovery = log().recover([{topic: cursor}])[0].get(topic)
     if recovery is None:
         assert cursor == NOTHING
         return

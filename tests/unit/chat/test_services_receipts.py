@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership
 from djwsbridge.chat.services import receipts
-from djwsbridge.chat.values import ReceiptMoved, ReceiptPush, RoomView
+from djwsbridge.chat.values import Receipt, ReceiptMoved, ReceiptPush, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
@@ -45,6 +45,11 @@ def read(actor: User, room: RoomView, seq: int) -> list[ReceiptPush]:
 
 def acknowledge(actor: User, room: RoomView, seq: int) -> list[ReceiptPush]:
     return services.acknowledge(actor=actor, seqs={f"room.{room.id}": seq})
+
+
+def receipts_of(reader: User, room: RoomView) -> dict[int, list[Receipt]]:
+    [told] = services.describe_topics(asked=[(reader, [f"room.{room.id}"])])
+    return {int(topic[5:]): cast("list[Receipt]", one["receipts"]) for topic, one in told.items()}
 
 
 def refusal(function: Any, **fields: Any) -> ErrorCode:
@@ -173,12 +178,12 @@ class TestPrivacy:
             ReceiptPush(f"room.{room.id}", ReceiptMoved(room.id, bob.pk, delivered_seq=3)),
             ReceiptPush(f"user.{bob.pk}", whole),
         ]
-        seen = services.list_receipts(actor=alice, room_ids=[room.id])[room.id]
+        seen = receipts_of(alice, room)[room.id]
         assert msgspec.to_builtins(seen) == [
             {"user": alice.pk, "delivered_seq": 0, "read_seq": 0},
             {"user": bob.pk, "delivered_seq": 3},
         ]
-        own = services.list_receipts(actor=bob, room_ids=[room.id])[room.id]
+        own = receipts_of(bob, room)[room.id]
         assert own[1].read_seq == 3
 
     def test_the_moment_of_reading_is_not_told_either(self, bob: User, room: RoomView) -> None:
@@ -198,30 +203,31 @@ class TestPrivacy:
 
 class TestListReceipts:
     def test_is_for_members(self, alice: User, carol: User, room: RoomView) -> None:
-        assert services.list_receipts(actor=carol, room_ids=[room.id]) == {}
-        topic = f"room.{room.id}"
-        assert services.describe_topics(actor=carol, topics=[topic]) == {}
-        described = services.describe_topics(actor=alice, topics=[topic, "user.1", "room.x"])
-        assert described.keys() == {topic}
-        assert [one.user for one in described[topic]["receipts"]] == [  # type: ignore[attr-defined]
+        topics = [f"room.{room.id}", "user.1", "room.x"]
+        his, theirs = services.describe_topics(asked=[(carol, topics), (alice, topics)])
+        assert his == {}
+        assert theirs.keys() == {f"room.{room.id}"}
+        assert [one.user for one in receipts_of(alice, room)[room.id]] == [
             row.user_id for row in Membership.objects.order_by("id")
         ]
 
-    def test_of_many_rooms_takes_one_query(
-        self, alice: User, room: RoomView, django_assert_num_queries: Any
+    def test_of_many_members_and_rooms_take_one_query(
+        self, alice: User, bob: User, room: RoomView, django_assert_num_queries: Any
     ) -> None:
         others = [services.create_room(actor=alice, title=str(number)) for number in range(3)]
-        ids = [room.id, *(other.id for other in others)]
+        topics = [f"room.{one.id}" for one in (room, *others)]
         with django_assert_num_queries(1):
-            assert services.list_receipts(actor=alice, room_ids=ids).keys() == set(ids)
+            ours, theirs = services.describe_topics(asked=[(alice, topics), (bob, topics[:2])])
+        assert ours.keys() == set(topics)
+        assert theirs.keys() == {topics[0]}
 
     def test_leaves_large_rooms_out(
         self, alice: User, bob: User, carol: User, room: RoomView, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(receipts, "LARGE_ROOM", 2)
-        assert room.id in services.list_receipts(actor=alice, room_ids=[room.id])
+        assert room.id in receipts_of(alice, room)
         services.join_room(actor=carol, room_id=room.id)
-        assert services.list_receipts(actor=alice, room_ids=[room.id]) == {}
+        assert receipts_of(alice, room) == {}
         assert acknowledge(bob, room, 3) == []
         assert [push.topic for push in read(bob, room, 3)] == [f"user.{bob.pk}"]
         assert pointers(bob, room) == (3, 3)

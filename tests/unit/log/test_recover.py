@@ -24,7 +24,7 @@ def append(topic: str, count: int = 1) -> None:
 
 
 def recover(epoch: str, seq: int, topic: str = "room.1") -> Recovery:
-    return Log().recover({topic: (epoch, seq)})[topic]
+    return Log().recover([{topic: (epoch, seq)}])[0][topic]
 
 
 def seqs(recovery: Recovery) -> list[int]:
@@ -59,9 +59,8 @@ def test_a_long_absence_comes_in_pages(epoch: str):
 
 
 def test_nothing_is_recovered_without_a_cursor(epoch: str):
-    assert Log().recover({"room.1": None})["room.1"] == Recovery(
-        epoch=epoch, seq=10, recovered=False
-    )
+    expected = Recovery(epoch=epoch, seq=10, recovered=False)
+    assert Log().recover([{"room.1": None}]) == [{"room.1": expected}]
 
 
 def test_a_cursor_of_another_epoch_or_ahead_of_the_log_means_nothing(epoch: str):
@@ -87,18 +86,30 @@ def test_a_cursor_older_than_what_is_kept_is_not_recovered(epoch: str):
 
 
 def test_a_topic_without_a_log_is_left_out():
-    assert Log().recover({"room.9": ("x", 3), "room.8": None}) == {}
+    assert Log().recover([{"room.9": ("x", 3), "room.8": None}]) == [{}]
 
 
-def test_recovery_reads_the_positions_once_and_each_topic_that_is_behind_once(
+def test_recovery_reads_the_positions_once_and_each_topic_once_for_all_who_are_equally_far(
     epoch: str, django_assert_num_queries: Any
 ):
     append("room.2", 3)
     append("room.3", 3)
     cursors = {topic.name: (topic.epoch, 3) for topic in Topic.objects.all()}
     with django_assert_num_queries(2):
-        recovered = Log().recover(cursors)
-    assert all(each.recovered for each in recovered.values())
+        recovered = Log().recover([cursors] * 5)
+    assert [seqs(each["room.1"]) for each in recovered] == [[4, 5, 6, 7, 8, 9, 10]] * 5
+    assert all(each.recovered for one in recovered for each in one.values())
+
+
+def test_each_of_those_who_come_together_gets_what_they_missed(epoch: str):
+    append("room.2", 2)
+    ahead, behind, other = Log().recover(
+        [{"room.1": (epoch, 9)}, {"room.1": (epoch, 7), "room.2": None}, {"room.9": None}]
+    )
+    assert seqs(ahead["room.1"]) == [10]
+    assert seqs(behind["room.1"]) == [8, 9, 10]
+    assert not behind["room.2"].recovered
+    assert other == {}
 
 
 def test_recent_tips_name_the_topics_that_are_alive(epoch: str):

@@ -21,7 +21,6 @@ from djwsbridge.chat.services.people import (
 from djwsbridge.chat.services.receipts import (
     acknowledge,
     describe_topics,
-    list_receipts,
     mark_read,
 )
 from djwsbridge.chat.services.rooms import (
@@ -51,7 +50,6 @@ __all__ = [
     "list_last_seen",
     "list_members",
     "list_messages",
-    "list_receipts",
     "list_rooms",
     "list_topics",
     "load_page",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
 from djwsbridge.chat.services.access import room_id_of, room_seq, room_topic, user_topic
-from djwsbridge.chat.values import Receipt, ReceiptMoved, ReceiptPush
+from djwsbridge.chat.values import ReceiptMoved, ReceiptPush
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = ["LARGE_ROOM", "acknowledge", "describe_topics", "list_receipts", "mark_read"]
+__all__ = ["LARGE_ROOM", "acknowledge", "describe_topics", "mark_read"]
 
 LARGE_ROOM = 100  # members; in a larger room a message would cost as many pushes as it has readers
 MAX_ACKS = 200  # topics of one `ack`, as many as a `connect` may have cursors
@@ -80,17 +80,22 @@ def mark_read(*, actor: AbstractBaseUser, room_id: int, seq: int) -> tuple[int, 
     return seq, _pushes(actor, room_id, pointers, delivered_seq=delivered_seq, read_seq=seq)
 
 
-def list_receipts(*, actor: AbstractBaseUser, room_ids: Iterable[int]) -> dict[int, list[Receipt]]:
-    """Return the receipts of all members by room, of those of the actor's rooms that are not large."""
-    return store.list_receipts(actor, room_ids, large=LARGE_ROOM)
-
-
 def describe_topics(
-    *, actor: AbstractBaseUser, topics: Sequence[str]
-) -> dict[str, dict[str, object]]:
-    """Return what a client that connects is told of its rooms besides what it has missed."""
-    found = list_receipts(actor=actor, room_ids=[room_id_of(topic) for topic in topics])
-    return {room_topic(room_id): {"receipts": receipts} for room_id, receipts in found.items()}
+    *, asked: Sequence[tuple[AbstractBaseUser, Sequence[str]]]
+) -> list[dict[str, dict[str, object]]]:
+    """Return what clients that connect are told of their rooms besides what they have missed.
+
+    Args:
+        asked: who connects, and the topics that they listen to.
+
+    Returns:
+        For each of them topic → the receipts of all members, of those of the actor's rooms that are not large.
+    """
+    wanted = [(actor, set(map(room_id_of, topics))) for actor, topics in asked]
+    return [
+        {room_topic(room_id): {"receipts": receipts} for room_id, receipts in found.items()}
+        for found in store.list_receipts(wanted, large=LARGE_ROOM)
+    ]
 
 
 def _pushes(

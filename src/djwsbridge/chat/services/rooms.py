@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 
@@ -137,9 +138,10 @@ def list_members(*, actor: AbstractBaseUser, room_id: int) -> Members:
     return Members(members=store.list_members(room_id, limit=MEMBERS_LISTED))
 
 
-def list_topics(*, actor: AbstractBaseUser) -> list[str]:
-    """Return the topics of the actor's rooms: what each of their connections listens to."""
-    return [room_topic(room_id) for room_id in store.list_room_ids(actor)]
+def list_topics(*, actors: Sequence[AbstractBaseUser]) -> dict[Any, list[str]]:
+    """Return the topics of the rooms of each actor, by key: what each of their connections listens to."""
+    found = store.list_room_ids(actors)
+    return {key: [room_topic(room_id) for room_id in room_ids] for key, room_ids in found.items()}
 
 
 def may_subscribe(*, actor: AbstractBaseUser, topic: str) -> bool:

@@ -100,6 +100,10 @@ def list_last_seen(room_id: int, *, limit: int) -> list[tuple[UserRef, datetime 
     return [(user_ref(row.user), row.last_seen) for row in found]
 
 
-def list_room_ids(actor: AbstractBaseUser) -> list[int]:
-    """Return the ids of the rooms that an actor is a member of."""
-    return list(Membership.objects.filter(user_id=actor.pk).values_list("room_id", flat=True))
+def list_room_ids(actors: Iterable[AbstractBaseUser]) -> dict[Any, list[int]]:
+    """Return the ids of the rooms that actors are members of, by the actor's key."""
+    found: dict[Any, list[int]] = {}
+    rows = Membership.objects.filter(user_id__in=[actor.pk for actor in actors])
+    for user_id, room_id in rows.values_list("user_id", "room_id"):
+        found.setdefault(user_id, []).append(room_id)
+    return found

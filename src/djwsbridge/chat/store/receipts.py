@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
@@ -75,21 +75,64 @@ def raise_read(membership_id: int, seq: int) -> None:
 
 
 def list_receipts(
-    actor: AbstractBaseUser, room_ids: Iterable[int], *, large: int
-) -> dict[int, list[Receipt]]:
-    """Return the receipts of the members of each of the actor's rooms that is not a large one."""
-    mine = Membership.objects.filter(user_id=actor.pk, room_id__in=set(room_ids))
-    rooms = _annotated(mine, large).filter(is_large=False).values("room_id")
-    found: dict[int, list[Receipt]] = {}
-    for row in _annotated(Membership.objects.filter(room_id__in=rooms), large).order_by("id"):
-        shows = row.user_id == actor.pk or not row.hides_read
-        read_seq = row.read_seq if shows else msgspec.UNSET
-        receipt = Receipt(wire_id(row.user_id), row.delivered_seq, read_seq)
-        found.setdefault(row.room_id, []).append(receipt)
-    return found
+    asked: Sequence[tuple[AbstractBaseUser, Collection[int]]], *, large: int
+) -> list[dict[int, list[Receipt]]]:
+    """Return the receipts of all members by room, of those rooms of each actor that are not large ones.
+
+    Args:
+        asked: actors, and the rooms that each wants to hear of.
+        large: a room with more members is a large one.
+    """
+    actors = {actor.pk for actor, _ in asked}
+    rooms = {room_id for _, room_ids in asked for room_id in room_ids if room_id <= MAX_INTEGER}
+    theirs = Membership.objects.filter(user_id__in=actors, room_id__in=rooms)
+    small = theirs.annotate(is_large=_is_large(large)).filter(is_large=False).values("room_id")
+    members = Membership.objects.filter(room_id__in=small).annotate(hides_read=_hides_read())
+    columns = ("room_id", "user_id", "delivered_seq", "read_seq", "hides_read")
+    found: dict[int, list[_Member]] = {}
+    for room_id, *member in members.order_by("id").values_list(*columns):
+        found.setdefault(room_id, []).append(_Member(*member))
+    return [
+        {
+            room_id: receipts
+            for room_id in room_ids
+            if (receipts := _receipts(found.get(room_id, ()), actor.pk))
+        }
+        for actor, room_ids in asked
+    ]
+
+
+class _Member(NamedTuple):
+    """How far a member is in a room."""
+
+    user_id: Any
+    delivered_seq: int
+    read_seq: int
+    hides_read: bool
+
+
+def _receipts(members: Sequence[_Member], reader: object) -> list[Receipt]:
+    """Return the receipts of a room as one of its members sees them; none for who is no member."""
+    if all(member.user_id != reader for member in members):
+        return []
+    return [
+        Receipt(
+            wire_id(member.user_id),
+            member.delivered_seq,
+            msgspec.UNSET if member.hides_read and member.user_id != reader else member.read_seq,
+        )
+        for member in members
+    ]
 
 
 def _annotated(rows: QuerySet[Membership], large: int) -> QuerySet[Any]:
+    return rows.annotate(is_large=_is_large(large), hides_read=_hides_read())
+
+
+def _is_large(large: int) -> Exists:
     others = Membership.objects.filter(room_id=OuterRef("room_id")).order_by("id")
-    hidden = Profile.objects.filter(user_id=OuterRef("user_id"), read_receipts=False)
-    return rows.annotate(is_large=Exists(others[large : large + 1]), hides_read=Exists(hidden))
+    return Exists(others[large : large + 1])
+
+
+def _hides_read() -> Exists:
+    return Exists(Profile.objects.filter(user_id=OuterRef("user_id"), read_receipts=False))

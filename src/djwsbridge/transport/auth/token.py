@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
@@ -21,7 +20,7 @@ from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.threads import run_service
 from djwsbridge.transport.auth.identity import Identity, Method, refusal
-from djwsbridge.transport.group_commit import GroupCommit
+from djwsbridge.transport.together import Together
 
 if TYPE_CHECKING:
     from django.db.models import Field
@@ -55,7 +54,7 @@ async def authenticate_token_here(raw: str) -> Identity:
     now, key = node.loop.time(), str(token.get(api_settings.USER_ID_CLAIM))
     user = node.people.get(key, now=now)
     if user is None:
-        user = await _lookups_of(node).submit(token)
+        user = await _look_up.ask(node, token)
         node.people.put(key, user, asked_at=now)
     return _identify(token, user)
 
@@ -132,13 +131,4 @@ def _find_or_refuse(token: Token) -> AbstractBaseUser | Exception:
         return reason
 
 
-_lookups: WeakKeyDictionary[runtime.Runtime, GroupCommit[Token, AbstractBaseUser]] = (
-    WeakKeyDictionary()
-)
-
-
-def _lookups_of(node: runtime.Runtime) -> GroupCommit[Token, AbstractBaseUser]:
-    lookups = _lookups.get(node)
-    if lookups is None:
-        lookups = _lookups[node] = GroupCommit(_find_users)
-    return lookups
+_look_up = Together(_find_users)

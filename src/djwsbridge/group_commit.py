@@ -32,10 +32,17 @@ class GroupCommit(Generic[T, R]):
     Args:
         service: sync; takes items in the order of their arrival and returns for each its result, or the exception that
             is raised where the item was submitted. What it raises itself meets every item of the group.
+        at_once: items of one group at most.
     """
 
-    def __init__(self, service: Callable[[Sequence[T]], Sequence[R | Exception]]) -> None:
+    def __init__(
+        self,
+        service: Callable[[Sequence[T]], Sequence[R | Exception]],
+        *,
+        at_once: int = MAX_GROUP,
+    ) -> None:
         self._service = service
+        self._at_once = at_once
         self._thread = ServiceThread()
         # In order of arrival.
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
@@ -60,7 +67,7 @@ class GroupCommit(Generic[T, R]):
 
     def _leave(self) -> None:
         """Carry out the next group."""
-        group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
+        group, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
         items = [item for item, _ in group]
         self._thread.call(partial(self._service, items), partial(self._settle, group))
 

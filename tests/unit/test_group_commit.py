@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from djwsbridge import group_commit
+from djwsbridge.group_commit import GroupCommit
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.transport import group_commit
-from djwsbridge.transport.group_commit import GroupCommit
 
 
 class Service:
