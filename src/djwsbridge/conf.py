@@ -28,14 +28,13 @@ class Setting(Generic[T]):
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = PREFIX + name
+        self.name = name
 
     def __get__(self, instance: Settings, owner: type[Settings] | None = None) -> T:
-        # Django searches for a setting that is not set each time, which costs more than to handle a whole frame.
-        known = vars(instance)
-        if self.name not in known:
-            known[self.name] = getattr(django_settings, self.name, self.default)
-        value: T = known[self.name]
+        # Django searches for a setting that is not set each time, which costs more than to handle a whole frame. Found
+        # once, it hides this descriptor.
+        value: T = getattr(django_settings, PREFIX + self.name, self.default)
+        vars(instance)[self.name] = value
         return value
 
 
@@ -117,6 +116,16 @@ class Settings:
             silence_timeout=self.SILENCE_TIMEOUT,
             frames=RateLimit(*self.FRAME_RATE),
         )
+
+    @functools.cached_property
+    def send_limit(self) -> RateLimit:
+        """Return how many messages a user may send."""
+        return RateLimit(*self.SEND_RATE)
+
+    @functools.cached_property
+    def recovery_limit(self) -> RateLimit:
+        """Return how many topics a user may recover one by one."""
+        return RateLimit(*self.RECOVERY_RATE)
 
 
 settings = Settings()

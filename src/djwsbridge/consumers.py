@@ -161,11 +161,12 @@ class UserConsumer:
     ) -> None:
         """Hand a message to the sender's and the recipient's devices."""
         sender = self.user.pk
+        topics = [self.connection.user_topic]
+        if recipient is not None and recipient.pk != sender:
+            topics.append(user_topic(recipient.pk))
         # What came in as JSON is written as JSON once, for all readers.
         data = msgspec.Raw(msgspec.json.encode({**message.frame, "sender": sender}))
-        publish(user_topic(sender), "user.message", data, now=now)
-        if recipient is not None and recipient.pk != sender:
-            publish(user_topic(recipient.pk), "user.message", data, now=now)
+        publish(topics, "user.message", data, now=now)
 
     def _find_recipient(self, message: PlainMessage) -> AbstractBaseUser:
         """Return who is to get a message. Talks to the database."""

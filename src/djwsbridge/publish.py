@@ -70,7 +70,7 @@ def encode(payload: object) -> msgspec.Raw:
 
 
 def publish(
-    topic: str,
+    topic: str | Sequence[str],
     type: str,
     payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw,
     *,
@@ -83,7 +83,7 @@ def publish(
     or without a running event loop, in any process.
 
     Args:
-        topic: such as `room.42`.
+        topic: such as `room.42`; or several, the same event on each.
         type: what happened, such as `message.sent`.
         payload: becomes `data`; may hold what Django REST framework can render. A `msgspec.Raw` is JSON that is ready.
         durable: number it and keep it in the log, in the current transaction or one of its own, so that whoever is away
@@ -96,13 +96,14 @@ def publish(
         ImproperlyConfigured: it is to be durable, and there is no log.
         ValueError: `durable` and `now` together.
     """
-    data = _data(topic, payload)
+    topics = (topic,) if isinstance(topic, str) else topic
+    data = _data(topics, payload)
     if not durable:
-        _hand_over(topic, encode_push(type, topic=topic, data=data), now=now)
+        _hand_over([(one, encode_push(type, topic=one, data=data)) for one in topics], now=now)
     elif now:
         raise ValueError("What is durable leaves after its commit, not now.")
     else:
-        publish_events([NewEvent(topic, type, lambda _seq, _moment: data)])
+        publish_events([NewEvent(one, type, lambda _seq, _moment: data) for one in topics])
 
 
 def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
@@ -149,13 +150,18 @@ async def apublish(
     if durable:
         await run_service(publish, topic, type, payload, durable=True)
     else:
-        await runtime.publish(topic, encode_push(type, topic=topic, data=_data(topic, payload)))
+        await runtime.publish(topic, encode_push(type, topic=topic, data=_data((topic,), payload)))
 
 
-def _data(topic: str, payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw) -> msgspec.Raw:
+def _data(
+    topics: Sequence[str], payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw
+) -> msgspec.Raw:
     """Check what is to be published while its publisher can still be told."""
-    if _TOPIC.search(topic) is None:
-        raise ValueError(f"{topic!r} cannot be a topic: 1 to 80 letters, digits, `.`, `_` or `-`.")
+    for topic in topics:
+        if _TOPIC.search(topic) is None:
+            raise ValueError(
+                f"{topic!r} cannot be a topic: 1 to 80 letters, digits, `.`, `_` or `-`."
+            )
     if isinstance(payload, msgspec.Raw):
         return payload
     if not isinstance(payload, msgspec.Struct):
@@ -187,16 +193,16 @@ def user_changed(user_id: object, *, session: str | None = None) -> None:
 
 
 def _tell(control: Control) -> None:
-    _hand_over(CONTROL_TOPIC, write_control(control))
+    _hand_over([(CONTROL_TOPIC, write_control(control))])
 
 
-def _hand_over(topic: str, text: str, *, now: bool = False) -> None:
+def _hand_over(pushes: Sequence[tuple[str, str]], *, now: bool = False) -> None:
     connection = None if now else _open_transaction()
     if connection is None:
-        runtime.hand_over_all([(topic, text)])
+        runtime.hand_over_all(pushes)
     else:
         # Robust: the transaction has committed by then; what follows it must not fail because of a push.
-        connection.on_commit(lambda: runtime.hand_over_all([(topic, text)]), robust=True)
+        connection.on_commit(lambda: runtime.hand_over_all(pushes), robust=True)
 
 
 def _open_transaction() -> BaseDatabaseWrapper | None:

@@ -47,7 +47,12 @@ def bob() -> User:
 
 def consumer_of(user: User, kind: type[UserConsumer] = UserConsumer) -> UserConsumer:
     node = SimpleNamespace(people=People(), loop=SimpleNamespace(time=time.monotonic))
-    connection: Any = SimpleNamespace(user=user, scope={"path": "/ws/bridge/"}, runtime=node)
+    connection: Any = SimpleNamespace(
+        user=user,
+        user_topic=f"user.{user.pk}",
+        scope={"path": "/ws/bridge/"},
+        runtime=node,
+    )
     return kind(connection)
 
 

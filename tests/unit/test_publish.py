@@ -95,6 +95,16 @@ def test_from_a_thread_without_a_loop(server: Server) -> None:
     assert json.loads(server.got[0]) == {"push": "signal", "topic": "user.7", "data": {"n": 1}}
 
 
+def test_on_several_topics_it_arrives_on_each(server: Server) -> None:
+    server.run(server.node.subscribe("room.1", server))
+    publish.publish(["user.7", "nobody.1", "room.1"], "signal", {"n": 1})
+    assert server.data(2) == [{"n": 1}, {"n": 1}]
+    assert [json.loads(text)["topic"] for text in server.got] == ["user.7", "room.1"]
+    with pytest.raises(ValueError, match="no topic"):
+        publish.publish(["user.7", "no topic"], "signal", {"n": 2})
+    assert len(server.data_so_far()) == 2
+
+
 def test_the_other_name_of_the_seed(server: Server) -> None:
     assert bridge.send_ws_message is send_ws_message
     assert bridge.asend_ws_message is asend_ws_message

@@ -66,12 +66,11 @@ class Admission:
 
     def sends_of(self, user_id: str) -> WindowCounter:
         """Return what counts the messages of a user on this node."""
-        return _counter(self._sends, user_id, RateLimit(*settings.SEND_RATE))
+        return _counter(self._sends, user_id, settings.send_limit)
 
     def count_recovery(self, user_id: str, *, now: float) -> float:
         """Count one recovery of a user; returns 0.0, or the seconds until the next one fits."""
-        limit = RateLimit(*settings.RECOVERY_RATE)
-        return _counter(self._recoveries, user_id, limit).add(now)
+        return _counter(self._recoveries, user_id, settings.recovery_limit).add(now)
 
     def count_guess(self, address: str, *, now: float) -> float:
         """Count one credential that was no good; returns 0.0, or the seconds to wait."""
@@ -156,7 +155,7 @@ def _leave(counts: Counter[str], key: str) -> None:
 
 def _counter(counters: dict[str, WindowCounter], key: str, limit: RateLimit) -> WindowCounter:
     counter = counters.get(key)
-    if counter is None or counter.limit != limit:
+    if counter is None or counter.limit is not limit:
         if len(counters) >= MAX_COUNTERS:
             del counters[next(iter(counters))]
         counter = counters[key] = WindowCounter(limit)

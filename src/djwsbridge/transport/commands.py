@@ -20,7 +20,7 @@ from djwsbridge.protocol.frames import (
     Unsubscribe,
 )
 from djwsbridge.threads import run_service
-from djwsbridge.transport.admission import admission_of, count_guess
+from djwsbridge.transport.admission import count_guess
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token_here
@@ -73,8 +73,7 @@ async def recover_topic(connection: Connection, command: RecoverTopic) -> Mappin
     if command.topic not in connection.topics:
         raise CommandError(ErrorCode.NOT_FOUND)
     now = connection.runtime.loop.time()
-    user_id = str(connection.user_id)
-    wait = admission_of(connection.runtime).count_recovery(user_id, now=now)
+    wait = connection.admission.count_recovery(connection.user_key, now=now)
     if wait:
         raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
     cursor = (command.epoch, command.seq)

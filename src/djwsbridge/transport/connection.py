@@ -99,6 +99,7 @@ class Connection:
         "_topics",
         "_wire",
         "address",
+        "admission",
         "connection_id",
         "consumer",
         "dialect",
@@ -109,10 +110,13 @@ class Connection:
         "queue",
         "runtime",
         "scope",
+        "user_key",
+        "user_topic",
     )
 
     def __init__(self, scope: Scope, *, dialect: Dialect) -> None:
         self.runtime = runtimes.current()
+        self.admission = admission_of(self.runtime)
         self.connection_id = uuid.uuid4().hex
         self.scope = scope
         self.address = address_of(scope)
@@ -129,8 +133,10 @@ class Connection:
         self.consumer: Consumer
         # Whom the handshake has named; None when it carried no credential.
         self.handshake_identity: Identity | None = None
-        # None until the actor is known.
+        # None until the actor is known; empty until then, the key in text and the topic of all the actor's devices.
         self.person: Person | None = None
+        self.user_key = ""
+        self.user_topic = ""
         self._credential = CredentialWatch()
         # Whether the consumer was told that the user is there.
         self._connected = False
@@ -200,8 +206,9 @@ class Connection:
         Raises:
             CloseConnection: too many connections, the engine cannot be reached, or the consumer refuses.
         """
-        admission = admission_of(self.runtime)
-        if not admission.admit_user(str(identity.user.pk)):
+        self.user_key = str(identity.user.pk)
+        self.user_topic = runtimes.user_topic(self.user_key)
+        if not self.admission.admit_user(self.user_key):
             error = CommandError(ErrorCode.TOO_MANY, "You have too many connections open.")
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
         self._accept(identity)
@@ -211,7 +218,7 @@ class Connection:
         except Exception:
             # As if nothing had been asked: the client may try again on this connection.
             await self._give_up_topics()
-            admission.leave_user(str(self.user_id))
+            self.admission.leave_user(self.user_key)
             self._credential.forget()
             self.person = None
             raise
@@ -231,7 +238,7 @@ class Connection:
 
     async def _subscribe_first(self) -> None:
         """Subscribe to the user's own topic and then, reachable for what changes there, to all others."""
-        await self._topics.join([runtimes.user_topic(self.user_id)])
+        await self._topics.join([self.user_topic])
         topics = await self.consumer.find_topics()
         await self._topics.join(topics[: settings.SUBSCRIPTIONS - 1])
 
@@ -286,10 +293,9 @@ class Connection:
         """End what the connection has here."""
         self.runtime.members.discard(self)
         self.runtime.deadlines.forget(self)
-        admission = admission_of(self.runtime)
-        admission.leave_address(self.address)
+        self.admission.leave_address(self.address)
         if self.identity is not None:
-            admission.leave_user(str(self.user_id))
+            self.admission.leave_user(self.user_key)
             await self._give_up_topics()
         if self._connected:
             registry.tell_left(self)

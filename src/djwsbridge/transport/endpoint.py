@@ -76,15 +76,14 @@ async def serve(
     connection = Connection(scope, dialect=dialect)
     connection.consumer = build(connection)
     connection.handshake_identity = identity
-    admission = admission_of(connection.runtime)
-    if not admission.admit_address(connection.address):
+    if not connection.admission.admit_address(connection.address):
         await deny(scope, receive, send, 429)
         return
     try:
         await receive()
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
     except BaseException:
-        admission.leave_address(connection.address)
+        connection.admission.leave_address(connection.address)
         raise
     if attach is None:
         await serve_asgi(connection, receive, send)

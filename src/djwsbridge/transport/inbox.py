@@ -12,7 +12,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.frames import Command, PlainMessage
 from djwsbridge.transport import registry
-from djwsbridge.transport.admission import admission_of, count_everywhere
+from djwsbridge.transport.admission import count_everywhere
 from djwsbridge.transport.failures import failure_of
 
 if TYPE_CHECKING:
@@ -135,10 +135,12 @@ class Inbox:
         except Exception as error:  # noqa: BLE001  told to the client, or logged
             self._fail(frame, error)
             return
-        if isinstance(result, Awaitable) and result is not DONE:
+        if result is DONE:
+            self._answer(frame, None)
+        elif isinstance(result, Awaitable):
             self._wait_for(frame, result)
         else:
-            self._answer(frame, None if result is DONE else result)
+            self._answer(frame, result)
 
     def _start(self, frame: Frame, now: float) -> object:
         """Begin to carry out a frame; returns the result, or what to wait for."""
@@ -152,7 +154,7 @@ class Inbox:
     async def _start_counted(self, frame: Frame, now: float) -> object:
         """Count a message over all nodes first."""
         connection = self._connection
-        wait = await count_everywhere(connection.runtime, str(connection.user_id), now=now)
+        wait = await count_everywhere(connection.runtime, connection.user_key, now=now)
         if wait:
             raise connection.protocol.breach(wait, now=now)
         result = _handle(connection, frame)
@@ -166,8 +168,7 @@ class Inbox:
             CloseConnection: 4429, for one who does not listen.
         """
         connection = self._connection
-        sends = admission_of(connection.runtime).sends_of(str(connection.user_id))
-        wait = sends.add(now)
+        wait = connection.admission.sends_of(connection.user_key).add(now)
         if wait:
             raise connection.protocol.breach(wait, now=now)
 
