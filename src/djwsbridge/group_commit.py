@@ -33,6 +33,8 @@ class GroupCommit(Generic[T, R]):
         service: sync; takes items in the order of their arrival and returns for each its result, or the exception that
             is raised where the item was submitted. What it raises itself meets every item of the group.
         at_once: items of one group at most.
+        interval: seconds between two groups at least, in which items come together where the service is quicker than
+            they come. Who asks when nobody has asked lately never waits.
     """
 
     def __init__(
@@ -40,9 +42,13 @@ class GroupCommit(Generic[T, R]):
         service: Callable[[Sequence[T]], Sequence[R | Exception]],
         *,
         at_once: int = MAX_GROUP,
+        interval: float = 0.0,
     ) -> None:
         self._service = service
         self._at_once = at_once
+        self._interval = interval
+        # When the next group may leave, in seconds of the loop's clock.
+        self._next = 0.0
         self._thread = ServiceThread()
         # In order of arrival.
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
@@ -62,11 +68,20 @@ class GroupCommit(Generic[T, R]):
         self._waiting.append((item, future))
         if not self._is_busy:
             self._is_busy = True
-            loop.call_soon(self._leave)  # with all that comes in the same turn of the loop
+            self._leave_soon(loop)
         return future
+
+    def _leave_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the next group leave with all that comes in this turn of the loop, or until it may."""
+        if self._interval and loop.time() < self._next:
+            loop.call_at(self._next, self._leave)
+        else:
+            loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         """Carry out the next group."""
+        loop = asyncio.get_running_loop()
+        self._next = loop.time() + self._interval
         group, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
         items = [item for item, _ in group]
         self._thread.call(partial(self._service, items), partial(self._settle, group))
@@ -77,8 +92,10 @@ class GroupCommit(Generic[T, R]):
         outcome: Sequence[R | Exception] | Exception,
     ) -> None:
         """Tell everybody of a group, and let the next one leave."""
-        if self._waiting:
+        if len(self._waiting) >= self._at_once or (self._waiting and not self._interval):
             self._leave()
+        elif self._waiting:
+            self._leave_soon(asyncio.get_running_loop())
         else:
             self._is_busy = False
         results = [outcome] * len(group) if isinstance(outcome, Exception) else outcome

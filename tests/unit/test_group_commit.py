@@ -91,3 +91,29 @@ async def test_too_many_waiting_are_told_that_the_server_is_busy(monkeypatch: py
     service.go.release(10)
     assert await asyncio.gather(*waiting) == [4, 8]
     await asyncio.gather(*late, return_exceptions=True)
+
+
+async def test_who_asks_often_is_gathered_and_who_asks_alone_does_not_wait():
+    service = Service()
+    commits = GroupCommit(service, interval=0.05)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    assert await commits.submit(0) == 0
+    first = commits.submit(2)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # a turn of the loop later: without the interval it would have left
+    assert await asyncio.gather(first, commits.submit(4)) == [4, 8]
+    assert loop.time() - begun >= 0.05
+    assert service.groups == [[0], [2, 4]]
+
+
+async def test_a_full_group_does_not_wait_for_its_time():
+    service = Service(waits=True)
+    commits = GroupCommit(service, at_once=2, interval=3_600.0)
+    first = commits.submit(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    others = [commits.submit(n) for n in (2, 4)]
+    service.go.release(2)
+    assert await asyncio.gather(first, *others) == [0, 4, 8]
+    assert service.groups == [[0], [2, 4]]

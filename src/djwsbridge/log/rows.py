@@ -78,6 +78,8 @@ def find_rows(model: Model, fields: Sequence[str], keys: Iterable[Row]) -> set[R
         keys: values of these fields.
     """
     wanted = list(keys)
+    if not wanted:
+        return set()
     connection = connections[router.db_for_write(model)]
     if not _is_known(model, tuple(fields), connection.vendor):
         return _find_portably(model, fields, wanted, connection.alias)
@@ -95,8 +97,6 @@ def find_rows(model: Model, fields: Sequence[str], keys: Iterable[Row]) -> set[R
 def _find_portably(
     model: Model, fields: Sequence[str], wanted: Sequence[Row], alias: str
 ) -> set[Row]:
-    if not wanted:
-        return set()
     columns = zip(fields, zip(*wanted, strict=True), strict=True)
     same = {f"{name}__in": set(values) for name, values in columns}
     return set(wanted) & set(_all(model, alias).filter(**same).values_list(*fields))

@@ -17,6 +17,7 @@ from djwsbridge.runtime import Runtime
 
 __all__ = ["Together"]
 
+INTERVAL = 0.01  # seconds in which queries are gathered while many come
 AT_ONCE = 64  # items of one query: enough to pay for the thread, and nobody waits long for the next
 
 T = TypeVar("T")
@@ -40,7 +41,9 @@ class Together(Generic[T, R]):
         """Return what will be the answer to one item; see `GroupCommit.submit`. Call it in the loop of the node."""
         group = self._groups.get(node)
         if group is None:
-            group = self._groups[node] = GroupCommit(self._answer, at_once=AT_ONCE)
+            group = self._groups[node] = GroupCommit(
+                self._answer, at_once=AT_ONCE, interval=INTERVAL
+            )
         return group.submit(item)
 
     def _answer(self, items: Sequence[T]) -> Sequence[R | Exception]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -52,7 +53,7 @@ def send_message(
     """Store a message, number it, and push it to the room's members after commit.
 
     A retry with the same `client_message_id` returns what the first try stored. The unique
-    constraint decides this, not a look-up: of two tries at once, one stores.
+    constraint decides what is one, not a look-up: of two tries at once, one stores.
 
     Raises:
         CommandError: `not_found` when the actor is no member, `bad_text`, `too_large` or
@@ -76,20 +77,35 @@ def send_messages(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
     """
     if not sends:
         return []
+    with contextlib.suppress(IntegrityError):
+        return _send_together(sends, may_be_retries=False)
     try:
-        return _send_together(sends)
-    except IntegrityError:
-        # Another process stored one of them a moment ago. It has committed by now.
-        if len(sends) > 1:
-            return [result for send in sends for result in send_messages([send])]
-        return _send_together(sends)
+        # One of them was stored before, by whoever it was: that has committed by now.
+        return _send_together(sends, may_be_retries=True)
+    except (
+        IntegrityError
+    ) as error:  # another one, a moment ago; or its sender's account was deleted
+        if len(sends) == 1:
+            return [error]
+        return [result for send in sends for result in send_messages([send])]
 
 
 @transaction.atomic
-def _send_together(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
-    """Check everything first, then lock, number and store what is new."""
+def _send_together(
+    sends: Sequence[Outgoing], *, may_be_retries: bool
+) -> list[MessageView | Exception]:
+    """Check everything first, then lock, number and store what is new.
+
+    Raises:
+        IntegrityError: a message was stored before; not when `may_be_retries`, unless that was a moment ago.
+    """
     members = store.find_members((send.room_id, send.actor.pk) for send in sends)
-    first_tries = store.find_sent((send.actor.pk, send.client_message_id) for send in sends)
+    # Who has left since the first try still gets its reply.
+    first_tries = store.find_sent(
+        (send.actor.pk, send.client_message_id)
+        for send in sends
+        if may_be_retries or (send.room_id, send.actor.pk) not in members
+    )
     results: list[MessageView | Exception | None] = [None] * len(sends)
     new: dict[tuple[object, uuid.UUID], int] = {}
     for index, send in enumerate(sends):
