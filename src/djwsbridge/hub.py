@@ -3,8 +3,8 @@
 One thread, one event loop: the hub is only touched from the loop that serves the connections, so it needs no lock.
 
 A push is written once for each dialect. Where the server lets us write frames ourselves (`protocol.wire`) it is framed
-once, too, and what is pushed on a topic within one turn of the loop leaves in one write per reader: the system call is
-what a delivery costs, and that saves all but one of them.
+once, too, and what is pushed on a topic within one turn of the loop leaves in one write per reader, together with what
+that reader is told alone (`write_soon`): the system call is what a delivery costs, and that saves all but one of them.
 """
 
 from __future__ import annotations
@@ -93,12 +93,17 @@ class _Group:
             self.frames.append(frame)
             self.size += len(frame)
 
-    def flush(self) -> None:
-        """Write what has come together, in one piece per writer."""
-        frames = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+    def flush(self, alone: dict[Write, list[bytes]]) -> None:
+        """Write what has come together, in one piece per writer.
+
+        Args:
+            alone: frames for one writer each, which go first; they are taken from it.
+        """
+        frames = _join(self.frames)
         self.frames, self.size = [], 0
         for write in list(self.writers.values()):
-            write(frames)
+            own = alone.pop(write, None) if alone else None
+            write(frames if own is None else b"".join((*own, frames)))
 
 
 class Hub:
@@ -107,8 +112,11 @@ class Hub:
     def __init__(self) -> None:
         # Topic → dialect → subscribers. No empty group, and no topic without one, is kept.
         self._topics: dict[str, dict[Dialect, _Group]] = {}
-        # Groups with frames to be written at the end of this turn of the loop.
+        # Groups with frames to be written at the end of this turn of the loop, and frames for one writer each.
         self._unwritten: dict[_Group, None] = {}
+        self._alone: dict[Write, list[bytes]] = {}
+        # Whether that end is planned.
+        self._is_planned = False
 
     def __contains__(self, topic: str) -> bool:
         return topic in self._topics
@@ -169,24 +177,49 @@ class Hub:
                 if group.size > JOINED_BYTES:
                     self._flush(group)
                 elif group.frames:
-                    self._flush_later(group)
+                    self._unwritten[group] = None
+                    self._plan()
 
-    def _flush_later(self, group: _Group) -> None:
-        if not self._unwritten:
+    def write_soon(self, write: Write, frame: bytes) -> None:
+        """Write a frame for one connection at the end of this turn of the loop, before what is pushed to it in it."""
+        if not self._alone and not self._is_planned:
+            # One step later than `_plan` alone: what was published before is delivered first, and comes along.
+            asyncio.get_running_loop().call_soon(self._plan)
+        self._alone.setdefault(write, []).append(frame)
+
+    def write_now(self, write: Write) -> None:
+        """Write what waits for one connection alone."""
+        frames = self._alone.pop(write, None)
+        if frames is not None:
+            write(_join(frames))
+
+    def forget(self, write: Write) -> None:
+        """Drop what waits for one connection alone: it is gone."""
+        self._alone.pop(write, None)
+
+    def _plan(self) -> None:
+        if not self._is_planned:
+            self._is_planned = True
             asyncio.get_running_loop().call_soon(self._flush_all)
-        self._unwritten[group] = None
 
     def _flush_all(self) -> None:
+        self._is_planned = False
         unwritten, self._unwritten = self._unwritten, {}
         for group in unwritten:
-            if group.frames:
-                group.flush()
+            self._flush(group)
+        alone, self._alone = self._alone, {}
+        for write, frames in alone.items():
+            write(_join(frames))
 
     def _flush(self, group: _Group) -> None:
-        """Write what waits before somebody comes or goes: it is for those who are there now."""
+        """Write what waits; before somebody comes or goes, too: it is for those who are there now."""
         if group.frames:
-            group.flush()
+            group.flush(self._alone)
 
     def _group(self, topic: str, subscriber: Subscriber) -> _Group | None:
         group = self._topics.get(topic, {}).get(subscriber.dialect)
         return group if group is not None and subscriber in group else None
+
+
+def _join(frames: list[bytes]) -> bytes:
+    return frames[0] if len(frames) == 1 else b"".join(frames)

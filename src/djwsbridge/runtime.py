@@ -152,6 +152,7 @@ class Runtime:
         # None without an installed log: nothing is durable then.
         self.reconciler = Reconciler(log, self.hub.deliver) if log is not None else None
         self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
         # Every connection from its accept to its end.
         self.members: set[Member] = set()
         self.deadlines = Deadlines(self.members)
@@ -413,7 +414,7 @@ def hand_over_all(pushes: Sequence[tuple[str, str]]) -> None:
     if runtime is None:
         for topic, text in pushes:
             _publish_and_wait(topic, text)
-    elif _running_loop() is runtime.loop:
+    elif threading.get_ident() == runtime.thread:
         runtime.hand_over_all(pushes)
     else:
         runtime.loop.call_soon_threadsafe(runtime.hand_over_all, pushes)
@@ -461,13 +462,6 @@ def run_on_node(function: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
 
 async def _on_node(function: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
     return await function(current())
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 @functools.cache

@@ -241,6 +241,36 @@ async def test_who_comes_gets_nothing_of_before_and_who_goes_nothing_of_after() 
     assert second.written == [text_frame(two), text_frame(three)]
 
 
+async def test_what_one_reader_is_told_alone_leaves_with_what_is_pushed_to_it_and_before_it() -> (
+    None
+):
+    hub, one, other = Hub(), FrameReader(), FrameReader()
+    hub.add("user.7", one)
+    hub.add("user.7", other)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(
+        hub.deliver, "user.7", SIGNAL
+    )  # as an engine does with what was published before the answer
+    hub.write_soon(one.write, b"answer ")
+    hub.write_soon(one.write, b"and another ")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert one.written == [b"answer and another " + text_frame(SIGNAL)]
+    assert other.written == [text_frame(SIGNAL)]
+
+
+async def test_what_one_reader_is_told_alone_is_not_overtaken_when_somebody_comes() -> None:
+    hub, one = Hub(), FrameReader()
+    hub.add("user.7", one)
+    hub.write_soon(one.write, b"answer ")
+    hub.deliver("user.7", SIGNAL)
+    hub.add("user.7", FrameReader())
+    assert one.written == [b"answer " + text_frame(SIGNAL)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(one.written) == 1
+
+
 async def test_very_much_is_not_kept_until_the_end_of_the_turn() -> None:
     hub, reader = Hub(), FrameReader()
     hub.add("user.7", reader)

@@ -72,7 +72,7 @@ async def _read(connection: Connection, receive: Receive) -> None:
 async def serve_attached(connection: Connection, attach: Attach) -> None:
     """Serve an accepted connection by ready frames; returns when it has begun, and leaves when the server says so."""
     wire = attach(connection, limit=settings.SEND_QUEUE_BYTES, max_size=settings.FRAME_BYTES)
-    queue = WireQueue(wire, on_changed=connection.on_queue_changed)
+    queue = WireQueue(wire, connection.runtime.hub, on_changed=connection.on_queue_changed)
     connection.enter(queue, queue.close, wire)
     await connection.begin()
 

@@ -1,10 +1,14 @@
-"""The send queue of a connection whose server takes ready frames: the transport's own buffer is the queue."""
+"""The send queue of a connection whose server takes ready frames: the transport's own buffer is the queue.
+
+What the connection is told alone leaves at the end of a turn of the loop, together with what is pushed to it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from djwsbridge.hub import Hub
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.wire import Wire, text_frame
 
@@ -16,12 +20,14 @@ class WireQueue:
 
     Args:
         wire: of the connection.
+        hub: of the node; writes at the end of a turn.
         on_changed: called when the reader becomes slow and when it is slow no more.
     """
 
     __slots__ = (
         "_closed",
         "_drained",
+        "_hub",
         "_left",
         "_loop",
         "_on_changed",
@@ -30,8 +36,9 @@ class WireQueue:
         "is_slow",
     )
 
-    def __init__(self, wire: Wire, *, on_changed: Callable[[], None]) -> None:
+    def __init__(self, wire: Wire, hub: Hub, *, on_changed: Callable[[], None]) -> None:
         self._wire = wire
+        self._hub = hub
         self._on_changed = on_changed
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -50,7 +57,7 @@ class WireQueue:
     def put(self, text: str) -> None:
         """Take a frame; after the queue is closed it is dropped."""
         if not self._closed:
-            self._wire.write(text_frame(text))
+            self._hub.write_soon(self._wire.write, text_frame(text))
 
     def offer(self, text: str) -> bool:
         """Take a push if the reader keeps up; says whether it was taken."""
@@ -99,9 +106,14 @@ class WireQueue:
     def seal(self) -> None:
         """Take nothing more; what waits is still written."""
         self._closed = True
+        self._hub.write_now(self._wire.write)
         self._on_changed()
 
-    drop = seal
+    def drop(self) -> None:
+        """Take nothing more and write nothing more: the peer is gone."""
+        self._closed = True
+        self._hub.forget(self._wire.write)
+        self._on_changed()
 
     async def close(self, reason: CloseConnection) -> None:
         """Close the connection."""

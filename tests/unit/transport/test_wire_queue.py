@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from djwsbridge.hub import Hub
 from djwsbridge.protocol.wire import text_frame
 from djwsbridge.transport.wire_queue import WireQueue
 from tests.servers import TIMEOUT
@@ -18,19 +19,43 @@ class Wire:
         self.write: Callable[[bytes], None] = self.written.append
         self.waiting = 0
         self.changes = 0
-        self.queue = WireQueue(self, on_changed=self.count)  # type: ignore[arg-type]
+        self.queue = WireQueue(self, Hub(), on_changed=self.count)  # type: ignore[arg-type]
 
     def count(self) -> None:
         self.changes += 1
 
 
-async def test_frames_are_written_at_once() -> None:
+async def turns_of_the_loop() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_what_one_turn_brings_is_written_at_its_end_in_one_piece() -> None:
     wire = Wire()
     wire.queue.put("a")
     assert wire.queue.offer("b")
-    assert wire.written == [text_frame("a"), text_frame("b")]
+    assert not wire.written
+    await turns_of_the_loop()
+    assert wire.written == [text_frame("a") + text_frame("b")]
     assert wire.queue.write is wire.write
     assert not wire.changes
+
+
+async def test_what_was_said_before_the_end_is_written_before_it() -> None:
+    wire = Wire()
+    wire.queue.put("a")
+    wire.queue.seal()
+    assert wire.written == [text_frame("a")]
+    await turns_of_the_loop()
+    assert len(wire.written) == 1
+
+
+async def test_nothing_is_written_to_a_peer_that_is_gone() -> None:
+    wire = Wire()
+    wire.queue.put("a")
+    wire.queue.drop()
+    await turns_of_the_loop()
+    assert not wire.written
 
 
 async def test_a_slow_reader_gets_answers_and_no_pushes() -> None:
@@ -39,6 +64,7 @@ async def test_a_slow_reader_gets_answers_and_no_pushes() -> None:
     assert wire.queue.write is None
     assert not wire.queue.offer("push")
     wire.queue.put("answer")
+    await turns_of_the_loop()
     assert wire.written == [text_frame("answer")]
     wire.queue.drain()
     assert wire.queue.offer("push")
