@@ -97,13 +97,23 @@ class _Group:
         """Write what has come together, in one piece per writer.
 
         Args:
-            alone: frames for one writer each, which go first; they are taken from it.
+            alone: frames for one writer each, which go first; what is pushed to such a writer is put behind them.
         """
         frames = _join(self.frames)
         self.frames, self.size = [], 0
+        if alone:
+            self._flush_behind(alone, frames)
+        else:
+            for write in list(self.writers.values()):
+                write(frames)
+
+    def _flush_behind(self, alone: dict[Write, list[bytes]], frames: bytes) -> None:
         for write in list(self.writers.values()):
-            own = alone.pop(write, None) if alone else None
-            write(frames if own is None else b"".join((*own, frames)))
+            own = alone.get(write)
+            if own is None:
+                write(frames)
+            else:
+                own.append(frames)
 
 
 class Hub:
