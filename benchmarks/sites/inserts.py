@@ -64,7 +64,7 @@ def measure_orm(seconds: float) -> dict[str, float]:
     }
 
 
-def ways() -> dict[str, Send]:
+async def ways() -> dict[str, Send]:
     """Return the two ways of the chat to send one message."""
     from channels.db import database_sync_to_async
 
@@ -72,7 +72,8 @@ def ways() -> dict[str, Send]:
     from djwsbridge.chat.models import Membership
     from djwsbridge.group_commit import GroupCommit
 
-    members = list(Membership.objects.select_related("user").order_by("pk"))
+    rows = Membership.objects.select_related("user").order_by("pk")
+    members = await asyncio.to_thread(list, rows)
     commits: Any = GroupCommit(services.send_messages)
 
     def outgoing(number: int) -> services.Outgoing:
@@ -103,7 +104,7 @@ async def run(seconds: float) -> list[dict[str, object]]:
     """Measure all ways."""
     rows: list[dict[str, object]] = []
     rows.append({"way": "orm", "senders": 1, **await asyncio.to_thread(measure_orm, seconds)})
-    for way, send in (await asyncio.to_thread(ways)).items():
+    for way, send in (await ways()).items():
         many, alone = await measure(send, 64, seconds), await measure(send, 1, seconds)
         rows += [{"way": way, "senders": 64, **many}, {"way": way, "senders": 1, **alone}]
     return rows

@@ -27,7 +27,7 @@ R = TypeVar("R")
 class GroupCommit(Generic[T, R]):
     """Carry out a service for groups of items.
 
-    Belongs to the event loop in which it is used.
+    Belongs to the event loop in which it is made.
 
     Args:
         service: sync; takes items in the order of their arrival and returns for each its result, or the exception that
@@ -44,6 +44,7 @@ class GroupCommit(Generic[T, R]):
         at_once: int = MAX_GROUP,
         interval: float = 0.0,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._service = service
         self._at_once = at_once
         self._interval = interval
@@ -60,28 +61,26 @@ class GroupCommit(Generic[T, R]):
 
         The future raises `CommandError` (`busy`) when too many are waiting; or what the service has for this item.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
+        future: asyncio.Future[R] = self._loop.create_future()
         if len(self._waiting) >= MAX_WAITING:
             future.set_exception(CommandError(ErrorCode.BUSY))
             return future
         self._waiting.append((item, future))
         if not self._is_busy:
             self._is_busy = True
-            self._leave_soon(loop)
+            self._leave_soon()
         return future
 
-    def _leave_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _leave_soon(self) -> None:
         """Let the next group leave with all that comes in this turn of the loop, or until it may."""
-        if self._interval and loop.time() < self._next:
-            loop.call_at(self._next, self._leave)
+        if self._interval and self._loop.time() < self._next:
+            self._loop.call_at(self._next, self._leave)
         else:
-            loop.call_soon(self._leave)
+            self._loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         """Carry out the next group."""
-        loop = asyncio.get_running_loop()
-        self._next = loop.time() + self._interval
+        self._next = self._loop.time() + self._interval
         group, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
         items = [item for item, _ in group]
         self._thread.call(partial(self._service, items), partial(self._settle, group))
@@ -95,7 +94,7 @@ class GroupCommit(Generic[T, R]):
         if len(self._waiting) >= self._at_once or (self._waiting and not self._interval):
             self._leave()
         elif self._waiting:
-            self._leave_soon(asyncio.get_running_loop())
+            self._leave_soon()
         else:
             self._is_busy = False
         results = [outcome] * len(group) if isinstance(outcome, Exception) else outcome
