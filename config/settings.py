@@ -107,6 +107,9 @@ POSTGRES_OPTIONS = {
     # DATABASE_URL: `?options=-c%20statement_timeout%3D0`.
     "options": "-c statement_timeout=15s -c lock_timeout=5s "
     "-c idle_in_transaction_session_timeout=15s",
+    # The few statements of every message are planned once per connection. Not behind a pooler that gives each
+    # transaction another connection, unless it knows prepared statements (PgBouncer does from 1.21 on).
+    "prepare_threshold": 5,
     # Threads share these connections; who finds none free waits three seconds and is told so. The pool doubles its
     # pauses while it cannot connect, for five minutes unless told otherwise, and lets nobody else try: after an outage
     # of half a minute it would be another half until the first message is stored.

@@ -52,6 +52,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "connect_timeout": 3,
         "options": "-c statement_timeout=15s -c lock_timeout=5s",
         "pool": {"min_size": 1, "max_size": 16, "timeout": 3},
+        "prepare_threshold": 5,
     },
 }
 _database: dict[str, Any] = dict(dj_database_url.parse(os.environ["DATABASE_URL"]))

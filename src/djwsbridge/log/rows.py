@@ -17,8 +17,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
-__all__ = ["find_rows", "insert_rows"]
+__all__ = ["cursor_of", "find_rows", "insert_rows"]
 
 ROWS_AT_ONCE = 1_000  # of one statement, so that no text gets out of hand
 
@@ -60,7 +61,7 @@ def insert_rows(model: Model, fields: Sequence[str], rows: Sequence[tuple[Any, .
         _all(model, connection.alias).bulk_create(made)
         return
     statement = _insert_statement(model, tuple(fields), connection.alias, connection.vendor)
-    with connection.cursor() as cursor:
+    with cursor_of(connection) as cursor:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows[start : start + ROWS_AT_ONCE]
             if connection.vendor == "sqlite":
@@ -89,9 +90,27 @@ def find_rows(model: Model, fields: Sequence[str], keys: Iterable[Row]) -> set[R
     else:
         names = [*fields, "position"]
         text = _as_text([dict(zip(names, (*key, n))) for n, key in enumerate(wanted)])  # noqa: B905
-    with connection.cursor() as cursor:
+    with cursor_of(connection) as cursor:
         cursor.execute(statement, [text])
         return {wanted[position] for (position,) in cursor.fetchall()}
+
+
+def cursor_of(connection: BaseDatabaseWrapper) -> CursorWrapper:
+    """Return a cursor for statements that are written once.
+
+    Django writes values into the text of a statement, and PostgreSQL plans each text anew: for one message that takes
+    longer than to carry it out. With this cursor they travel apart from it, so that the driver can prepare it; it does
+    where the project allows that (`prepare_threshold` in OPTIONS: a pooler in front may not bear it).
+    """
+    if connection.vendor != "postgresql":
+        return connection.cursor()
+    from psycopg import Cursor  # noqa: PLC0415  psycopg is optional
+
+    connection.ensure_connection()
+    cursor: Any = Cursor(connection.connection)
+    if connection.queries_logged:
+        return connection.make_debug_cursor(cursor)
+    return connection.make_cursor(cursor)
 
 
 def _find_portably(

@@ -17,7 +17,7 @@ from django.db.models import F, Max
 from django.db.models.functions import Now
 
 from djwsbridge.log.models import Event, Topic, new_epoch
-from djwsbridge.log.rows import insert_rows
+from djwsbridge.log.rows import cursor_of, insert_rows
 
 __all__ = [
     "Position",
@@ -85,7 +85,7 @@ def _advance(counts: Mapping[str, int]) -> dict[str, tuple[Position, object]]:
     """Advance those topics that exist; on PostgreSQL all or, if one is missing, none."""
     connection = connections[using()]
     wanted = msgspec.json.encode(list(counts.items())).decode()
-    with connection.cursor() as cursor:
+    with cursor_of(connection) as cursor:
         cursor.execute(_advance_statement(connection.alias, connection.vendor), [wanted])
         return {name: (Position(*position), at) for name, *position, at in cursor.fetchall()}
 
