@@ -59,8 +59,8 @@ class _Group:
         self.frames: list[bytes] = []
         self.size = 0
 
-    def __len__(self) -> int:
-        return len(self.readers) + len(self.writers)
+    def __bool__(self) -> bool:
+        return bool(self.readers or self.writers)
 
     def put(self, subscriber: Subscriber) -> None:
         """Add a subscriber, or move it to where it belongs now."""
@@ -155,10 +155,6 @@ class Hub:
         group = self._group(topic, subscriber)
         if group is not None:
             group.put(subscriber)
-
-    def count(self, topic: str) -> int:
-        """Return how many listen to a topic here."""
-        return sum(map(len, self._topics.get(topic, {}).values()))
 
     def topics(self) -> Collection[str]:
         """Return the topics that somebody here listens to."""

@@ -66,9 +66,7 @@ T = TypeVar("T")
 logger = logging.getLogger("djwsbridge.runtime")
 
 HAND_OVER_TIMEOUT = 10.0  # seconds in which a process without a server must have handed over a push
-GOSSIP_INTERVAL = (
-    0.25  # seconds in which changes of presence are gathered before the other nodes are told
-)
+GOSSIP_INTERVAL = 0.25  # seconds in which changes of presence are gathered before anybody is told
 
 
 class Member(Subscriber, Hashable, Protocol):
@@ -148,6 +146,8 @@ class Runtime:
         # Users by key, as some part of this node has seen them a moment ago.
         self.people: People[Any] = People()
         self.presence = Presence(self.node)
+        # What those who are here were not told yet, by topic and the text of the user's key.
+        self._news: dict[tuple[str, str], Change] = {}
         log = installed_log()
         # None without an installed log: nothing is durable then.
         self.reconciler = Reconciler(log, self.hub.deliver) if log is not None else None
@@ -335,8 +335,18 @@ class Runtime:
     # -- presence --------------------------------------------------------------------------------------------------
 
     def announce(self, changes: Iterable[Change]) -> None:
-        """Tell the connections of this node who came or went, except in a crowd; every node tells its own."""
+        """Tell the connections of this node who came or went, soon; every node tells its own."""
         for change in changes:
+            key = (change.topic, str(change.person.id))
+            if key in self._news:
+                del self._news[key]  # came and went, or the reverse: nothing that anybody has seen
+            else:
+                self._news[key] = change
+
+    def _tell_news(self) -> None:
+        """Tell what was announced, except in a crowd: whoever listens hears of all who came or went in one write."""
+        news, self._news = self._news, {}
+        for change in news.values():
             if self.presence.count(change.topic) > settings.PRESENCE_LIMIT:
                 continue
             data = {"user": change.person, "state": "online" if change.online else "offline"}
@@ -347,10 +357,11 @@ class Runtime:
         self.hand_over(CONTROL_TOPIC, write_control(control))
 
     async def _gossip(self) -> None:
-        """Tell the other nodes what changed here, and that this one lives."""
+        """Tell those who are here and the other nodes what changed, and the latter that this one lives."""
         next_beat = self.loop.time() + BEAT_INTERVAL
         while True:
             await asyncio.sleep(GOSSIP_INTERVAL)
+            self._tell_news()
             delta = self.presence.take_delta()
             if delta is not None:
                 self._tell(delta)

@@ -108,9 +108,8 @@ class Topics:
         if person is not None and topic not in self._leases:
             self._leases.add(topic)
             change = runtime.presence.acquire(topic, person)
-            if (
-                change is not None and runtime.hub.count(topic) > 1
-            ):  # nobody needs to be told of oneself
+            # Of the user's own topic only their own devices hear, and they know.
+            if change is not None and topic != self._connection.user_topic:
                 runtime.announce([change])
 
     def _disappear(self, topic: str, *, after: float) -> None:
@@ -122,7 +121,8 @@ class Topics:
 
         def release() -> None:
             change = runtime.presence.release(topic, person)
-            runtime.announce([change] if change else [])
+            if change is not None:
+                runtime.announce([change])
 
         if after:
             runtime.loop.call_later(after, release)

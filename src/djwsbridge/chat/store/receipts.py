@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
@@ -89,40 +90,47 @@ def list_receipts(
     small = theirs.annotate(is_large=_is_large(large)).filter(is_large=False).values("room_id")
     members = Membership.objects.filter(room_id__in=small).annotate(hides_read=_hides_read())
     columns = ("room_id", "user_id", "delivered_seq", "read_seq", "hides_read")
-    found: dict[int, list[_Member]] = {}
+    found: defaultdict[int, _RoomReceipts] = defaultdict(_RoomReceipts)
     for room_id, *member in members.order_by("id").values_list(*columns):
-        found.setdefault(room_id, []).append(_Member(*member))
+        found[room_id].add(*member)
     return [
         {
-            room_id: receipts
+            room_id: found[room_id].seen_by(actor.pk)
             for room_id in room_ids
-            if (receipts := _receipts(found.get(room_id, ()), actor.pk))
+            if room_id in found and actor.pk in found[room_id]
         }
         for actor, room_ids in asked
     ]
 
 
-class _Member(NamedTuple):
-    """How far a member is in a room."""
+class _RoomReceipts:
+    """The receipts of a room's members, of which not everybody sees the same."""
 
-    user_id: Any
-    delivered_seq: int
-    read_seq: int
-    hides_read: bool
+    def __init__(self) -> None:
+        # As those see them who may see all; and the place of each member's, by key.
+        self._receipts: list[Receipt] = []
+        self._places: dict[Any, int] = {}
+        # Keys of those who do not want others to see how far they have read.
+        self._hiding: set[Any] = set()
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
 
-def _receipts(members: Sequence[_Member], reader: object) -> list[Receipt]:
-    """Return the receipts of a room as one of its members sees them; none for who is no member."""
-    if all(member.user_id != reader for member in members):
-        return []
-    return [
-        Receipt(
-            wire_id(member.user_id),
-            member.delivered_seq,
-            msgspec.UNSET if member.hides_read and member.user_id != reader else member.read_seq,
-        )
-        for member in members
-    ]
+    def add(self, key: Any, delivered_seq: int, read_seq: int, hides_read: bool) -> None:  # noqa: FBT001
+        self._places[key] = len(self._receipts)
+        self._receipts.append(Receipt(wire_id(key), delivered_seq, read_seq))
+        if hides_read:
+            self._hiding.add(key)
+
+    def seen_by(self, reader: object) -> list[Receipt]:
+        """Return them as a member sees them: nearly always everybody the same list."""
+        hidden = self._hiding - {reader}
+        if not hidden:
+            return self._receipts
+        receipts = list(self._receipts)
+        for place in map(self._places.__getitem__, hidden):
+            receipts[place] = Receipt(receipts[place].user, receipts[place].delivered_seq)
+        return receipts
 
 
 def _annotated(rows: QuerySet[Membership], large: int) -> QuerySet[Any]:
