@@ -18,6 +18,7 @@ from djwsbridge.threads import ServiceThread
 __all__ = ["GroupCommit"]
 
 MAX_GROUP = 500  # items of one transaction: about 10 ms of database work, so that nobody waits long for the next
+MAX_REST = 0.1  # seconds
 MAX_WAITING = 10_000  # items; beyond it the database is too slow for what comes in, and senders are told `busy`
 
 T = TypeVar("T")
@@ -33,8 +34,9 @@ class GroupCommit(Generic[T, R]):
         service: sync; takes items in the order of their arrival and returns for each its result, or the exception that
             is raised where the item was submitted. What it raises itself meets every item of the group.
         at_once: items of one group at most.
-        interval: seconds between two groups at least, in which items come together where the service is quicker than
-            they come. Who asks when nobody has asked lately never waits.
+        rest: after a group, for how many times as long as it took items are gathered (0.1 s at most). A service that
+            is quicker than its items come would see groups of one or two, and each costs a thread. Who asks when
+            nobody has asked lately never waits.
     """
 
     def __init__(
@@ -42,14 +44,14 @@ class GroupCommit(Generic[T, R]):
         service: Callable[[Sequence[T]], Sequence[R | Exception]],
         *,
         at_once: int = MAX_GROUP,
-        interval: float = 0.0,
+        rest: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._service = service
         self._at_once = at_once
-        self._interval = interval
-        # When the next group may leave, in seconds of the loop's clock.
-        self._next = 0.0
+        self._rest = rest
+        # When the last group has left and when the next one may, in seconds of the loop's clock.
+        self._left = self._next = 0.0
         self._thread = ServiceThread()
         # In order of arrival.
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
@@ -73,14 +75,14 @@ class GroupCommit(Generic[T, R]):
 
     def _leave_soon(self) -> None:
         """Let the next group leave with all that comes in this turn of the loop, or until it may."""
-        if self._interval and self._loop.time() < self._next:
+        if self._rest and self._loop.time() < self._next:
             self._loop.call_at(self._next, self._leave)
         else:
             self._loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         """Carry out the next group."""
-        self._next = self._loop.time() + self._interval
+        self._left = self._loop.time()
         group, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
         items = [item for item, _ in group]
         self._thread.call(partial(self._service, items), partial(self._settle, group))
@@ -91,7 +93,10 @@ class GroupCommit(Generic[T, R]):
         outcome: Sequence[R | Exception] | Exception,
     ) -> None:
         """Tell everybody of a group, and let the next one leave."""
-        if len(self._waiting) >= self._at_once or (self._waiting and not self._interval):
+        if self._rest:
+            now = self._loop.time()
+            self._next = now + min(MAX_REST, self._rest * (now - self._left))
+        if len(self._waiting) >= self._at_once or (self._waiting and not self._rest):
             self._leave()
         elif self._waiting:
             self._leave_soon()

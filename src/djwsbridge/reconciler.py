@@ -46,7 +46,7 @@ class Reconciler:
         # Whether the next look is at every topic, not only at those that have lately changed.
         self._look_at_all = False
         # Finds out where the logs of topics stand, of many at once.
-        self._tips: GroupCommit[str, int] = GroupCommit(self._read_tips)
+        self._tips: GroupCommit[str, int] = GroupCommit(self._read_tips, rest=3.0)
         # Whether the durability of the database was looked at.
         self._inspected = False
 

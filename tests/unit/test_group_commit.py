@@ -95,21 +95,21 @@ async def test_too_many_waiting_are_told_that_the_server_is_busy(monkeypatch: py
 
 async def test_who_asks_often_is_gathered_and_who_asks_alone_does_not_wait():
     service = Service()
-    commits = GroupCommit(service, interval=0.05)
+    commits = GroupCommit(service, rest=1e9)  # however short the group: 0.1 s
     loop = asyncio.get_running_loop()
-    begun = loop.time()
     assert await commits.submit(0) == 0
+    begun = loop.time()
     first = commits.submit(2)
     await asyncio.sleep(0)
-    await asyncio.sleep(0)  # a turn of the loop later: without the interval it would have left
+    await asyncio.sleep(0)  # two turns of the loop later: without a rest it would have left
     assert await asyncio.gather(first, commits.submit(4)) == [4, 8]
-    assert loop.time() - begun >= 0.05
+    assert loop.time() - begun >= 0.09
     assert service.groups == [[0], [2, 4]]
 
 
 async def test_a_full_group_does_not_wait_for_its_time():
     service = Service(waits=True)
-    commits = GroupCommit(service, at_once=2, interval=3_600.0)
+    commits = GroupCommit(service, at_once=2, rest=1e9)
     first = commits.submit(0)
     await asyncio.sleep(0)
     await asyncio.sleep(0)

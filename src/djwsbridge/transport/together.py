@@ -17,7 +17,7 @@ from djwsbridge.runtime import Runtime
 
 __all__ = ["Together"]
 
-INTERVAL = 0.01  # seconds in which queries are gathered while many come
+REST = 3.0  # a query is under way for a quarter of the time at most, however many come
 AT_ONCE = 64  # items of one query: enough to pay for the thread, and nobody waits long for the next
 
 T = TypeVar("T")
@@ -41,9 +41,7 @@ class Together(Generic[T, R]):
         """Return what will be the answer to one item; see `GroupCommit.submit`. Call it in the loop of the node."""
         group = self._groups.get(node)
         if group is None:
-            group = self._groups[node] = GroupCommit(
-                self._answer, at_once=AT_ONCE, interval=INTERVAL
-            )
+            group = self._groups[node] = GroupCommit(self._answer, at_once=AT_ONCE, rest=REST)
         return group.submit(item)
 
     def _answer(self, items: Sequence[T]) -> Sequence[R | Exception]:
