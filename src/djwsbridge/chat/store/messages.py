@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.contrib.auth import get_user_model
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from djwsbridge.chat.models import Message, Room
-from djwsbridge.chat.store.users import user_ref
-from djwsbridge.chat.values import MessageView
+from djwsbridge.chat.store.users import DELETED_USER, wire_id
+from djwsbridge.chat.values import MessageView, UserRef
 from djwsbridge.log.rows import find_rows, insert_rows
 
 __all__ = [
@@ -52,22 +53,19 @@ def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUI
         return {}
     senders, ids = zip(*found, strict=True)
     rows = Message.objects.filter(sender_id__in=set(senders), client_message_id__in=set(ids))
-    return {
-        (row.sender_id, row.client_message_id): _message_view(row)
-        for row in rows.select_related("sender")
-    }
+    return {(key, view.client_message_id): view for key, view in _keyed_views(rows)}
 
 
 def list_messages(
     room_id: int, *, before: int | None, after: int | None, limit: int
 ) -> list[MessageView]:
     """Return up to `limit` messages, ascending: the newest, those before, or those after a seq."""
-    rows = Message.objects.filter(room_id=room_id).select_related("sender")
+    rows = Message.objects.filter(room_id=room_id)
     if after is not None:
-        return [_message_view(row) for row in rows.filter(seq__gt=after).order_by("seq")[:limit]]
+        return _views(rows.filter(seq__gt=after).order_by("seq")[:limit])
     if before is not None:
         rows = rows.filter(seq__lt=before)
-    return [_message_view(row) for row in reversed(rows.order_by("-seq")[:limit])]
+    return _views(rows.order_by("-seq")[:limit])[::-1]
 
 
 def newest_messages(room_ids: Iterable[int]) -> list[MessageView]:
@@ -75,15 +73,18 @@ def newest_messages(room_ids: Iterable[int]) -> list[MessageView]:
     newest = Message.objects.filter(room_id=OuterRef("pk")).order_by("-seq").values("pk")[:1]
     rooms = Room.objects.filter(pk__in=list(room_ids)).order_by()
     rows = Message.objects.filter(pk__in=rooms.values_list(Subquery(newest), flat=True))
-    return [_message_view(row) for row in rows.select_related("sender")]
+    return _views(rows)
 
 
-def _message_view(row: Message) -> MessageView:
-    return MessageView(
-        room=row.room_id,
-        seq=row.seq,
-        sender=user_ref(row.sender),
-        body=row.body,
-        created=row.created,
-        client_message_id=row.client_message_id,
-    )
+def _views(rows: QuerySet[Message]) -> list[MessageView]:
+    return [view for _, view in _keyed_views(rows)]
+
+
+def _keyed_views(rows: QuerySet[Message]) -> Iterator[tuple[Any, MessageView]]:
+    """Yield messages, each with its sender's key; without the objects, of which a page would need a hundred."""
+    names = ("room", "seq", "body", "created", "client_message_id")
+    username = f"sender__{get_user_model().USERNAME_FIELD}"
+    columns = ("sender_id", username, "room_id", *names[1:])
+    for sender_id, name, *values in rows.values_list(*columns):
+        sender = DELETED_USER if sender_id is None else UserRef(wire_id(sender_id), name)
+        yield sender_id, MessageView(sender=sender, **dict(zip(names, values, strict=True)))
