@@ -25,7 +25,7 @@ run: $(VENV)/site.stamp ## Serve the chat with demo data at http://127.0.0.1:800
 test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
 	@scripts/need $(TEST_PROGRAMS)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
-	$(BIN)/python -m pytest --database postgresql -m database
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --database postgresql -m database
 	$(NODE_TEST) $(wildcard tests/js/*.test.js)
 
 test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a time (40 minutes, as root)

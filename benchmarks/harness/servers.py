@@ -75,8 +75,9 @@ def children_of(pid: int) -> list[int]:
     """Return the ids of a process's children and theirs."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *children_of(child)]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *children_of(child)]
     return found
 
 
@@ -90,9 +91,10 @@ def cpu_of(pids: Sequence[int]) -> float:
     """Return the seconds of processor time that processes have used, and those children of theirs that have ended."""
     ticks = 0
     for pid in pids:
-        # After the name, which stands in brackets and may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended: its parent has its time
+            # After the name, which stands in brackets and may hold anything.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
