@@ -199,7 +199,7 @@ class SmallDevice:
         if seq == self._cursors[room] + 1 and not self._reading[room].locked():
             self._cursors[room] = seq
             if frame["push"] == "message.sent":
-                self._show(room, frame["data"])
+                self._journal.shown(room, frame["data"])
         elif seq > self._cursors[room]:
             task = asyncio.ensure_future(self._quietly_repair(room, seq))
             self._repairs.add(task)
@@ -220,18 +220,9 @@ class SmallDevice:
                 found = await self._ask("message.list", room=room, after=after, limit=PAGE)
                 page = found["messages"]
                 for message in found["messages"]:
-                    self._show(room, message)
+                    self._journal.shown(room, message)
                     self._cursors[room] = message["seq"]
             self._cursors[room] = max(self._cursors[room], up_to)
-
-    def _show(self, room: int, message: dict[str, Any]) -> None:
-        self._journal.shown(
-            room,
-            seq=message["seq"],
-            id=message["client_message_id"],
-            sender=message["sender"]["id"],
-            body=message["body"],
-        )
 
 
 class CarelessDevice(SmallDevice):

@@ -85,7 +85,7 @@ def test_costs_come_from_the_results_of_the_questions(tmp_path: Path) -> None:
             {"case": "1,000 members", "cpu_us": 0.4},
         ],
         "workers": [
-            {"case": "50 x 100", "workers": 1, "cpu_us": 7.0},
+            {"case": "heard from Redis", "cpu_us": 25.0},
             {"case": "50 x 100", "workers": 2, "cpu_us": 7.5, "redis_us": 12.0},
         ],
         "persist": [{"case": "64 senders, postgresql", "per_core": 10_000, "database_us": 40.0}],

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection
 
 from djwsbridge.client import (
     RESET,
@@ -99,7 +98,7 @@ class ClientDevice:
 
     async def _take(self, room: int, push: Push) -> None:
         if push.type == "message.sent":
-            self._show(room, push.data)
+            self._journal.shown(room, push.data)
         elif push.type == RESET:
             if push.data["reason"] == EPOCH_CHANGED:  # the list is of another history: begin again
                 self._journal.opened(room, after=0)
@@ -132,14 +131,5 @@ class ClientDevice:
                 continue
             for message in page["messages"]:
                 if message["seq"] <= seq:
-                    self._show(room, message)
+                    self._journal.shown(room, message)
             more = page["more"] and self._journal.newest[room] < seq
-
-    def _show(self, room: int, message: Mapping[str, Any]) -> None:
-        self._journal.shown(
-            room,
-            seq=message["seq"],
-            id=message["client_message_id"],
-            sender=message["sender"]["id"],
-            body=message["body"],
-        )

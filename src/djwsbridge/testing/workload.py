@@ -9,9 +9,9 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.testing.history import (
@@ -73,17 +73,18 @@ class Journal:
             Opened(device=self.device, user=self.user, room=room, after=after, at=time.monotonic())
         )
 
-    def shown(self, room: int, *, seq: int, id: object, sender: UserId | None, body: str) -> None:
-        """Append a message to the list of a room."""
+    def shown(self, room: int, message: Mapping[str, Any]) -> None:
+        """Append a message, as it comes over the wire, to the list of a room."""
+        seq: int = message["seq"]
         self.newest[room] = max(self.newest.get(room, 0), seq)
         self._history.add(
             Shown(
                 device=self.device,
                 room=room,
                 seq=seq,
-                id=str(id),
-                sender=sender,
-                body=digest(body),
+                id=str(message["client_message_id"]),
+                sender=message["sender"]["id"],
+                body=digest(message["body"]),
                 at=time.monotonic(),
             )
         )
