@@ -246,10 +246,8 @@ def read_costs(directory: Path = RESULTS) -> Costs:
     """
     scattered = _row(directory, "fanout", "50 x 100")
     pair = _row(directory, "workers", "50 x 100", workers=2)
-    alone = _row(directory, "workers", "50 x 100", workers=1)
     stored = _row(directory, "persist", "64 senders, postgresql")
     connect = _row(directory, "connect")
-    members = 100  # of the room: each message costs so many deliveries, and reaches two processes
     stored_us = 1e6 / stored["per_core"] - 4 * scattered["cpu_us"]
     return Costs(
         delivery_us=scattered["cpu_us"],
@@ -258,7 +256,7 @@ def read_costs(directory: Path = RESULTS) -> Costs:
         stored_us=max(stored_us, 0.0),
         handshake_us=1e6 / connect["per_core"],
         connection_kb=connect["kilobytes"],
-        hop_us=max((pair["cpu_us"] - alone["cpu_us"]) * members / 2, 0.0),
+        hop_us=_row(directory, "workers", "heard from Redis")["cpu_us"],
         redis_us=pair["redis_us"],
         database_us=stored["database_us"],
         lease_bytes=_row(directory, "presence")["lease_bytes"],

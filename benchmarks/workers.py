@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
+import time
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -13,6 +16,9 @@ from benchmarks.harness.rounds import Options, connection_lines
 from benchmarks.harness.servers import cpu_of, private_redis
 from benchmarks.harness.world import World, Worlds
 from benchmarks.sites.ours import Ours, choose_ours
+from djwsbridge.engine.redis import RedisEngine
+from djwsbridge.protocol.codec import encode_push
+from tests.servers import RedisServer
 
 __all__ = ["run"]
 
@@ -30,8 +36,12 @@ COLUMNS = (
 NOTES = (
     "The members of each room are spread over the workers, so that every message reaches every worker through Redis "
     '(`DJWSBRIDGE_ENGINE = "redis"`). CPU is that of all workers together. Where the machine has too few cores, the '
-    "workers share one: then the total rate cannot grow, and the cost of a delivery is what counts."
+    "workers share one: then the total rate cannot grow, and the cost of a delivery is what counts. "
+    "`heard from Redis`: what it takes a process to read a message of 300 bytes, without writing it to anybody."
 )
+HEARD = "heard from Redis"
+HEARD_MESSAGES = 20_000
+PATIENCE = 60.0  # seconds
 HOT: Lines = [("publishers", 1), ("in-flight", 16)]
 SCATTERED: Lines = [("publishers", 1), ("in-flight", 1)]
 
@@ -46,6 +56,38 @@ def once(system: Ours, world: World, count: int, lines: Lines) -> dict[str, Any]
         counted = run_load([*connection_lines(world, serving), *system.client("fanout"), *lines])
         redis_cpu = cpu_of([redis.pid]) - before if redis else 0.0
     return reduce(counted, redis_cpu)
+
+
+def hear(world: World, messages: int) -> dict[str, Any]:
+    """Measure what it takes this process to hear messages from Redis."""
+
+    async def run(redis: RedisServer) -> float:
+        heard, all_heard = 0, asyncio.Event()
+
+        def count(_topic: str, _text: str) -> None:
+            nonlocal heard
+            heard += 1
+            if heard == messages:
+                all_heard.set()
+
+        engine = RedisEngine(redis.url, prefix="bench:")
+        await engine.start(count)
+        await engine.subscribe("room.1")
+        push = encode_push("message", topic="room.1", data={"content": "x" * 200})
+        commands = f"PUBLISH bench:room.1 '{push}'\n" * messages
+        before = time.process_time()
+        port = str(redis.port)
+        publisher = await asyncio.create_subprocess_exec(
+            *("redis-cli", "-p", port), stdin=PIPE, stdout=DEVNULL
+        )
+        await publisher.communicate(commands.encode())
+        await asyncio.wait_for(all_heard.wait(), PATIENCE)
+        used = time.process_time() - before
+        await engine.stop()
+        return used
+
+    with private_redis(world.directory) as redis:
+        return {"cpu_us": round(asyncio.run(run(redis)) / messages * 1e6, 1)}
 
 
 def reduce(counted: Mapping[str, Any], redis_cpu: float) -> dict[str, Any]:
@@ -86,5 +128,10 @@ def run(options: Options, worlds: Worlds) -> Result:
                 names = {"system": system.name, "title": system.title, "workers": count}
                 row = result.add(found[system.name, count], case=case, **names)
                 row["ratio"] = round(row["cpu_us"] / alone, 2) if alone else None
+    messages = 100 if options.smoke else HEARD_MESSAGES
+    for system in ours[:1]:
+        say(f"  {messages:,} messages {HEARD}")
+        names = {"system": system.name, "title": "in one process"}
+        result.add([hear(world, messages) for _ in range(options.rounds)], case=HEARD, **names)
     result.write(options.output)
     return result

@@ -91,7 +91,9 @@ def cpu_of(pids: Sequence[int]) -> float:
     """Return the seconds of processor time that processes have used, and those children of theirs that have ended."""
     ticks = 0
     for pid in pids:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended: its parent has its time
+        with contextlib.suppress(
+            FileNotFoundError, ProcessLookupError
+        ):  # it has ended: its parent has its time
             # After the name, which stands in brackets and may hold anything.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:15]))

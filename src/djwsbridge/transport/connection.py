@@ -458,7 +458,7 @@ class Connection:
         Args:
             ended_session: digest of a session that has just ended; None to look at everything.
         """
-        reason = await self._credential.revalidate(ended_session=ended_session)
+        reason = await self._credential.revalidate(self.runtime, ended_session=ended_session)
         if reason is not None:
             self.close(reason)
 

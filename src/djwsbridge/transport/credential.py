@@ -8,15 +8,19 @@ import random
 
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
-from djwsbridge.protocol.errors import CloseConnection
-from djwsbridge.threads import run_service
+from djwsbridge.protocol.errors import CloseConnection, CommandError
+from djwsbridge.runtime import Runtime
 from djwsbridge.transport.auth.identity import Identity, refusal
-from djwsbridge.transport.auth.revocation import check_still_valid
+from djwsbridge.transport.auth.revocation import still_valid
 from djwsbridge.transport.failures import DATABASE_DOWN
+from djwsbridge.transport.together import Together
 
 __all__ = ["CredentialWatch"]
 
 logger = logging.getLogger("djwsbridge.connection")
+
+# Fifty thousand connections are a thousand looks a second.
+_look = Together(still_valid)
 
 
 class CredentialWatch:
@@ -79,10 +83,13 @@ class CredentialWatch:
             quiet = min(quiet, event - now)
         return max(0.0, quiet)
 
-    async def revalidate(self, *, ended_session: str | None) -> CloseConnection | None:
+    async def revalidate(
+        self, node: Runtime, *, ended_session: str | None
+    ) -> CloseConnection | None:
         """Look at the credential again and return the reason to close if it is not good any more.
 
         Args:
+            node: of the connection; those who look at the same time share a query.
             ended_session: digest of a session that has just ended; None to look at everything.
         """
         identity = self.identity
@@ -93,12 +100,11 @@ class CredentialWatch:
                 return refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
             return None
         try:
-            await run_service(check_still_valid, identity)
-        except CloseConnection as reason:
-            return reason
-        except DATABASE_DOWN as error:
+            is_valid = await _look.ask(node, identity)
+        except (*DATABASE_DOWN, CommandError) as error:
             logger.warning("The credentials of a connection could not be checked: %r", error)
-        return None
+            return None
+        return None if is_valid else refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
 
     def _plan_next_look(self, now: float) -> None:
         # Spread, so that connections which came together do not ask the database together.

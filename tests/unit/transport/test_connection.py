@@ -23,6 +23,7 @@ from djwsbridge.transport import credential as credentials
 from djwsbridge.transport import failures, registry
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.connection import Connection
+from djwsbridge.transport.together import Together
 from tests.servers import TIMEOUT
 from tests.unit.transport.conftest import NewClient, QuietConsumer
 
@@ -506,15 +507,17 @@ async def test_in_a_crowd_nobody_is_told_who_comes_and_goes(
     alice, bob = new_client(7), new_client(8)
     await alice.join()
     await alice.ask("subscribe", id=2, topic="shop.1")
+    await until(lambda: not node._news)
     told = Told()
     node.hub.add("shop.1", told)
     await bob.join()
     await bob.ask("subscribe", id=2, topic="shop.1")
+    await until(lambda: not node._news)
     assert told.got == []
     reply = await bob.ask("presence.list", id=3, topic="shop.1")
     assert reply["ok"] == {"users": [{"id": 7, "name": "user7"}], "count": 2}
     await bob.ask("unsubscribe", id=4, topic="shop.1")
-    assert len(told.got) == 1  # few enough again
+    await until(lambda: len(told.got) == 1)  # few enough again
     node.hub.remove("shop.1", told)
 
 
@@ -766,10 +769,10 @@ async def test_a_look_at_the_credential_that_fails_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(identity: object) -> None:
+    def fail(identities: object) -> list[bool]:
         raise OperationalError("server closed the connection")
 
-    monkeypatch.setattr(credentials, "check_still_valid", fail)
+    monkeypatch.setattr(credentials, "_look", Together(fail))
     client = new_client()
     await client.join()
     await only_member(node).revalidate(ended_session=None)

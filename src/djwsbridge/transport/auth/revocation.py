@@ -7,6 +7,7 @@ every connection takes once a minute anyway.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps import apps
@@ -18,30 +19,33 @@ from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 
 from djwsbridge import publish
-from djwsbridge.protocol.codes import CloseCode, ErrorCode
-from djwsbridge.transport.auth.identity import Identity, refusal, session_digest
+from djwsbridge.transport.auth.identity import Identity, session_digest
 from djwsbridge.transport.auth.session import authenticate_session
 
-__all__ = ["check_still_valid", "connect_signals"]
+__all__ = ["connect_signals", "still_valid"]
 
 
 _BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
 
-def check_still_valid(identity: Identity) -> None:
-    """Look at a credential again. Talks to the database.
+def still_valid(identities: Sequence[Identity]) -> list[bool]:
+    """Look at credentials again: say of each whether it is still good. Talks to the database."""
+    keys = {identity.user.pk for identity in identities}
+    users = get_user_model()._default_manager.in_bulk(keys)
+    blacklisted = _blacklisted(identities)
+    return [
+        identity.token_id not in blacklisted and _fits(identity, users.get(identity.user.pk))
+        for identity in identities
+    ]
 
-    Raises:
-        CloseConnection: 4410; it is not good any more.
-    """
-    user = get_user_model().objects.filter(pk=identity.user.pk).first()
+
+def _fits(identity: Identity, user: AbstractBaseUser | None) -> bool:
+    """Say whether a credential is that of a user as the database has them now."""
     if user is None or not user.is_active:
-        raise refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+        return False
     if identity.session_key is not None:
-        if authenticate_session(identity.session_key) is None:
-            raise refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
-    elif user.get_session_auth_hash() != identity.fingerprint or _is_blacklisted(identity):
-        raise refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+        return authenticate_session(identity.session_key) is not None
+    return user.get_session_auth_hash() == identity.fingerprint
 
 
 def connect_signals() -> None:
@@ -56,10 +60,13 @@ def connect_signals() -> None:
         )
 
 
-def _is_blacklisted(identity: Identity) -> bool:
-    if identity.token_id is None or not apps.is_installed(_BLACKLIST):
-        return False
-    return bool(BlacklistedToken._default_manager.filter(token__jti=identity.token_id).exists())
+def _blacklisted(identities: Sequence[Identity]) -> set[str]:
+    """Return the `jti` of those tokens that are on simplejwt's blacklist."""
+    wanted = {identity.token_id for identity in identities if identity.token_id is not None}
+    if not wanted or not apps.is_installed(_BLACKLIST):
+        return set()
+    rows = BlacklistedToken._default_manager.filter(token__jti__in=wanted)
+    return set(rows.values_list("token__jti", flat=True))
 
 
 def _on_user_saved(

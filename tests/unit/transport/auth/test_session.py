@@ -10,10 +10,9 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 
-from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.transport.auth.handshake import HandshakeRefused, authenticate_handshake
-from djwsbridge.transport.auth.identity import Method
-from djwsbridge.transport.auth.revocation import check_still_valid
+from djwsbridge.transport.auth.identity import Identity, Method
+from djwsbridge.transport.auth.revocation import still_valid
 from djwsbridge.transport.auth.session import authenticate_session, is_allowed_origin
 
 
@@ -109,7 +108,22 @@ def test_a_session_names_its_user(alice: User, client: Client) -> None:
     assert identity is not None
     assert (identity.user, identity.method, identity.session_key) == (alice, Method.SESSION, key)
     assert key not in repr(identity)
-    check_still_valid(identity)
+    assert still_valid([identity]) == [True]
+
+
+@pytest.mark.database
+def test_tokens_are_looked_at_together(alice: User, django_assert_num_queries: Any) -> None:
+    gone, away, changed = (User.objects.create_user(name) for name in ("gone", "away", "changed"))
+    users = [alice, gone, away, changed, alice]
+    identities = [
+        Identity(user, Method.TOKEN, user.get_session_auth_hash(), token_id=f"jti {number}")
+        for number, user in enumerate(users)
+    ]
+    User.objects.filter(pk=gone.pk).delete()
+    User.objects.filter(pk=away.pk).update(is_active=False)
+    User.objects.filter(pk=changed.pk).update(password="another")
+    with django_assert_num_queries(1):
+        assert still_valid(identities) == [True, False, False, False, True]
 
 
 @pytest.mark.database
@@ -129,8 +143,7 @@ def test_a_session_ends_with_the_password(alice: User, client: Client) -> None:
     alice.save()
     assert authenticate_session(key) is None
     assert identity is not None
-    with pytest.raises(CloseConnection, match="4410"):
-        check_still_valid(identity)
+    assert still_valid([identity]) == [False]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -142,6 +155,6 @@ async def test_a_user_known_by_other_means_is_not_taken_for_a_session() -> None:
     assert identity is not None
     assert (identity.session_key, identity.session) == (None, None)
 
-    await sync_to_async(check_still_valid)(identity)
+    assert await sync_to_async(still_valid)([identity]) == [True]
     with pytest.raises(HandshakeRefused):
         await authenticate_handshake({**scope, "headers": [(b"origin", b"http://evil.com")]})
