@@ -104,9 +104,10 @@ class WindowCounter:
         times.append(now)
         return 0.0
 
-    def recent(self, now: float) -> int:
-        """Return how many things were counted within the window."""
-        return sum(1 for time in self._times if time > now - self.limit.seconds)
+    def exceeds(self, count: int, now: float) -> bool:
+        """Say whether more than `count` things were counted within the window."""
+        times = self._times
+        return len(times) > count and times[-count - 1] > now - self.limit.seconds
 
 
 class ServerProtocol:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ __all__ = [
     "count_everywhere",
     "count_guess",
     "count_send",
+    "count_soon",
+    "is_over_share",
 ]
 
 GUESSES = RateLimit(20, 60.0)  # credentials that were no good, per address
@@ -37,6 +40,8 @@ class Admission:
         self._sends: dict[str, WindowCounter] = {}
         self._recoveries: dict[str, WindowCounter] = {}
         self._guesses: dict[str, WindowCounter] = {}
+        # Users whose messages are being counted over all nodes, without anybody waiting for it.
+        self.counting: dict[str, set[asyncio.Task[int | None]]] = {}
         self._handshakes = WindowCounter(RateLimit(*settings.HANDSHAKE_RATE))
 
     def admit_handshake(self, *, now: float) -> bool:
@@ -86,14 +91,39 @@ async def count_send(runtime: Runtime, user_id: str) -> float:
 
 async def count_everywhere(runtime: Runtime, user_id: str, *, now: float) -> float:
     """Count one message of a user, counted here already, over all nodes; returns 0.0, or the seconds to wait."""
-    here = admission_of(runtime).sends_of(user_id)
+    admission = admission_of(runtime)
+    here = admission.sends_of(user_id)
     limit = here.limit
+    if under_way := admission.counting.get(user_id):
+        await asyncio.wait(under_way)
     total = await runtime.engine.count(f"sends:{user_id}", seconds=limit.seconds)
     if total is None and runtime.engine.counts:
-        # It cannot be reached: nobody gets more than this node's share, so that all nodes together keep the limit.
-        share = max(1, limit.count // runtime.presence.nodes)
-        return limit.seconds if here.recent(now) > share else 0.0
+        return limit.seconds if is_over_share(runtime, user_id, now=now) else 0.0
     return limit.seconds if total is not None and total > limit.count else 0.0
+
+
+def is_over_share(runtime: Runtime, user_id: str, *, now: float) -> bool:
+    """Say whether a user has sent more here than this node's share of the limit.
+
+    While nobody gets more than their share on any node, all nodes together keep the limit, and none has to ask.
+    """
+    here = admission_of(runtime).sends_of(user_id)
+    return here.exceeds(max(1, here.limit.count // runtime.presence.nodes), now)
+
+
+def count_soon(runtime: Runtime, user_id: str) -> None:
+    """Count one message of a user, counted here already, over all nodes, and do not wait for it."""
+    counting = admission_of(runtime).counting
+    limit = settings.send_limit
+    task = runtime.loop.create_task(runtime.engine.count(f"sends:{user_id}", seconds=limit.seconds))
+    counting.setdefault(user_id, set()).add(task)
+
+    def forget(task: asyncio.Task[int | None]) -> None:
+        counting[user_id].discard(task)
+        if not counting[user_id]:
+            del counting[user_id]
+
+    task.add_done_callback(forget)
 
 
 def count_guess(runtime: Runtime, address: str, reason: CloseConnection) -> float:

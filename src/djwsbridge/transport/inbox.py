@@ -12,7 +12,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.frames import Command, PlainMessage
 from djwsbridge.transport import registry
-from djwsbridge.transport.admission import count_everywhere
+from djwsbridge.transport.admission import count_everywhere, count_soon, is_over_share
 from djwsbridge.transport.failures import failure_of
 
 if TYPE_CHECKING:
@@ -147,12 +147,15 @@ class Inbox:
         connection = self._connection
         if registry.counts_as_send(frame):
             self._count_here(now)
-            if connection.runtime.engine.counts:
-                return self._start_counted(frame, now)
+            runtime, user = connection.runtime, connection.user_key
+            if runtime.engine.counts:
+                if is_over_share(runtime, user, now=now):
+                    return self._start_counted(frame, now)
+                count_soon(runtime, user)
         return _handle(connection, frame)
 
     async def _start_counted(self, frame: Frame, now: float) -> object:
-        """Count a message over all nodes first."""
+        """Count a message over all nodes first: other nodes may have had more than their share as well."""
         connection = self._connection
         wait = await count_everywhere(connection.runtime, connection.user_key, now=now)
         if wait:

@@ -18,6 +18,8 @@ from djwsbridge.transport.admission import (
     count_everywhere,
     count_guess,
     count_send,
+    count_soon,
+    is_over_share,
 )
 from djwsbridge.transport.auth.identity import refusal
 
@@ -161,6 +163,24 @@ async def test_a_limit_is_shared_by_all_nodes_where_the_engine_counts():
     engine.total = 18  # sent on other nodes
     assert [await count_everywhere(node, "7", now=0.0) for _ in range(2)] == [0.0, 0.0]
     assert await count_everywhere(node, "7", now=0.0) == 10.0
+
+
+async def test_who_keeps_to_the_share_of_a_node_waits_for_no_count_and_is_counted_all_the_same():
+    engine = SharedEngine()
+    node = Runtime(engine)
+    node.presence.hear_snapshot(Snapshot("other", 1, []), now=0.0)  # two nodes: ten messages each
+    sends = admission_of(node).sends_of("7")
+    for number in range(10):
+        sends.add(float(number) / 10)
+        assert not is_over_share(node, "7", now=1.0)
+        count_soon(node, "7")
+    assert engine.total == 0
+    sends.add(1.0)
+    assert is_over_share(node, "7", now=1.0)
+    assert await count_everywhere(node, "7", now=1.0) == 0.0
+    assert engine.total == 11  # those on their way came first
+    assert not admission_of(node).counting
+    assert not is_over_share(node, "7", now=10.5)  # the window has moved on
 
 
 async def test_without_the_engine_every_node_keeps_to_its_share():
