@@ -27,6 +27,9 @@ export class ChatTimelineElement extends HTMLElement {
   #lastSeq = 0;
   /** Messages of others that arrived below what is in sight. */
   #newBelow = 0;
+  /** Whether the list moves to its end by itself; what comes meanwhile must not stop it. And where it was last. */
+  #isOnTheWay = false;
+  #scrollTop = 0;
   /** Whether there are older messages: "more", "none", "loading" or "failed". */
   #older = "none";
 
@@ -90,7 +93,8 @@ export class ChatTimelineElement extends HTMLElement {
   scrollToEnd({ smooth = false } = {}) {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.#atBottom = true;
-    this.#log.scrollTo({ top: this.#log.scrollHeight, behavior: smooth && !calm ? "smooth" : "instant" });
+    this.#isOnTheWay = smooth && !calm;
+    this.#log.scrollTo({ top: this.#log.scrollHeight, behavior: this.#isOnTheWay ? "smooth" : "instant" });
   }
 
   get #log() {
@@ -107,8 +111,12 @@ export class ChatTimelineElement extends HTMLElement {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.#log;
-    this.#atBottom = scrollHeight - scrollTop - clientHeight < AT_BOTTOM;
-    if (this.#atBottom) {
+    const isThere = scrollHeight - scrollTop - clientHeight < AT_BOTTOM;
+    // Who scrolls back on the way down wants to stay.
+    if (isThere || scrollTop < this.#scrollTop) this.#isOnTheWay = false;
+    this.#scrollTop = scrollTop;
+    this.#atBottom = isThere || this.#isOnTheWay;
+    if (isThere) {
       this.#newBelow = 0;
       this.#showPill();
       this.dispatchEvent(new CustomEvent("chat-seen", { bubbles: true }));
