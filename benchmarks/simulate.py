@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.build import ROOT
-from benchmarks.harness.results import RESULTS, table
+from benchmarks.harness.results import RESULTS, table, three_digits
 
 __all__ = ["Costs", "Plan", "Site", "hot_room", "nodes_reached", "plan", "read_costs", "render"]
 
@@ -302,7 +302,7 @@ _COST_NAMES = {
 def render(costs: Costs) -> dict[str, str]:
     """Return the tables of the page by name."""
     cost_rows = [
-        {"what": what, "cost": f"{value:,.3g} {unit}", "source": source}
+        {"what": what, "cost": f"{three_digits(value)} {unit}", "source": source}
         for key, value in asdict(costs).items()
         for what, unit, source in [_COST_NAMES[key]]
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.results import RESULTS, table
+from benchmarks.harness.results import RESULTS, table, three_digits
 
 __all__ = ["TARGETS", "Results", "Target", "judge", "write"]
 
@@ -203,7 +203,7 @@ def judge(results: Results) -> list[dict[str, object]]:
             rows.append({**row, "found": "", "reached": "not measured"})
             continue
         enough = found >= target.bound if target.at_least else found <= target.bound
-        rows.append({**row, "found": f"{found:.3g}", "reached": "yes" if enough else "no"})
+        rows.append({**row, "found": three_digits(found), "reached": "yes" if enough else "no"})
     return rows
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from benchmarks.harness.build import HERE
 from benchmarks.harness.machine import machine, versions
 
-__all__ = ["RESULTS", "Column", "Result", "median", "say", "table"]
+__all__ = ["RESULTS", "Column", "Result", "median", "say", "table", "three_digits"]
 
 RESULTS = HERE / "results"
+WHOLE = 100  # from here on a figure needs no point
 
 #: A column of the table: its heading, and the key of a row.
 Column = tuple[str, str]
@@ -99,6 +100,11 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
     ]
     lines += ["| " + " | ".join(_cell(row.get(key)) for _, key in columns) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def three_digits(value: float) -> str:
+    """Write a figure as people read it: three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"
 
 
 def say(text: str) -> None:
