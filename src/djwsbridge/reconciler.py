@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from djwsbridge.durable import DurableLog
-from djwsbridge.group_commit import GroupCommit
+from djwsbridge.group_commit import READS_REST, GroupCommit
 from djwsbridge.sequencer import Sequencer, seq_of
 from djwsbridge.threads import run_service
 
@@ -46,7 +46,7 @@ class Reconciler:
         # Whether the next look is at every topic, not only at those that have lately changed.
         self._look_at_all = False
         # Finds out where the logs of topics stand, of many at once.
-        self._tips: GroupCommit[str, int] = GroupCommit(self._read_tips, rest=3.0)
+        self._tips: GroupCommit[str, int] = GroupCommit(self._read_tips, rest=READS_REST)
         # Whether the durability of the database was looked at.
         self._inspected = False
 

@@ -152,6 +152,7 @@ class Runtime:
         # None without an installed log: nothing is durable then.
         self.reconciler = Reconciler(log, self.hub.deliver) if log is not None else None
         self.loop = asyncio.get_running_loop()
+        # The thread of that loop. To ask for the running loop is a system call, and every push would.
         self.thread = threading.get_ident()
         # Every connection from its accept to its end.
         self.members: set[Member] = set()
@@ -338,10 +339,11 @@ class Runtime:
         """Tell the connections of this node who came or went, soon; every node tells its own."""
         for change in changes:
             key = (change.topic, str(change.person.id))
-            if key in self._news:
-                del self._news[key]  # came and went, or the reverse: nothing that anybody has seen
-            else:
-                self._news[key] = change
+            before = self._news.pop(key, None)
+            if before is None or before.online == change.online:
+                self._news[key] = (
+                    change  # else came and went, or the reverse: nothing that anybody has seen
+                )
 
     def _tell_news(self) -> None:
         """Tell what was announced, except in a crowd: whoever listens hears of all who came or went in one write."""

@@ -16,7 +16,7 @@ from djwsbridge.engine.base import Deliver, Engine, OnBack
 from djwsbridge.engine.channel_layer import ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.engine.outbox import Outbox
-from djwsbridge.presence import Person
+from djwsbridge.presence import Change, Person
 from djwsbridge.protocol.codec import Codec, encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.protocol.frames import Heartbeat
@@ -568,3 +568,17 @@ async def test_a_thread_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(EngineUnavailable):
         await asyncio.to_thread(runtime.run_on_node, hang)
+
+
+async def test_who_came_and_went_at_once_is_not_told_and_who_stays_is_told_once() -> None:
+    node = Runtime(MemoryEngine(MemoryBus()))
+    told: list[tuple[str, str]] = []
+    node.hub.deliver = lambda topic, text: told.append((topic, text))  # type: ignore[method-assign]
+    ann, ben = Person(1, "ann"), Person(2, "ben")
+    node.announce([Change("room.1", ann, online=True), Change("room.1", ben, online=True)])
+    node.announce([Change("room.1", ann, online=False), Change("room.1", ben, online=True)])
+    node._tell_news()
+    node._tell_news()
+    [(topic, text)] = told
+    assert topic == "room.1"
+    assert json.loads(text)["data"] == {"user": {"id": 2, "name": "ben"}, "state": "online"}

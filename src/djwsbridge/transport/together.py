@@ -12,12 +12,11 @@ from weakref import WeakKeyDictionary
 
 from django.db import Error as DatabaseError
 
-from djwsbridge.group_commit import GroupCommit
+from djwsbridge.group_commit import READS_REST, GroupCommit
 from djwsbridge.runtime import Runtime
 
 __all__ = ["Together"]
 
-REST = 3.0  # a query is under way for a quarter of the time at most, however many come
 AT_ONCE = 64  # items of one query: enough to pay for the thread, and nobody waits long for the next
 
 T = TypeVar("T")
@@ -41,7 +40,7 @@ class Together(Generic[T, R]):
         """Return what will be the answer to one item; see `GroupCommit.submit`. Call it in the loop of the node."""
         group = self._groups.get(node)
         if group is None:
-            group = self._groups[node] = GroupCommit(self._answer, at_once=AT_ONCE, rest=REST)
+            group = self._groups[node] = GroupCommit(self._answer, at_once=AT_ONCE, rest=READS_REST)
         return group.submit(item)
 
     def _answer(self, items: Sequence[T]) -> Sequence[R | Exception]:

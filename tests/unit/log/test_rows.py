@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from djwsbridge.chat.models import Message, Room
@@ -96,3 +96,16 @@ def test_a_field_of_unknown_type_is_left_to_the_orm(monkeypatch: pytest.MonkeyPa
     assert not rows_module._is_known(Message, ("nobody", "knows"), "mysql")
     assert rows_module._is_known(Session, ("session_key", "expire_date"), "sqlite")
     assert not rows_module._is_known(get_user_model(), ("is_active",), "postgresql")
+
+
+def test_postgresql_plans_a_statement_once_where_the_project_allows_it() -> None:
+    known = rows_module._is_known(Room, ("id",), connection.vendor)
+    if connection.vendor != "postgresql" or not known:
+        return  # SQLite's driver does that by itself, and the ORM's statements are not ours
+    for number in range(10):  # the reference project's `prepare_threshold` is 5
+        find_rows(Room, ("id",), [(number,)])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%wanted%'"
+        )
+        assert cursor.fetchone()[0] > 0

@@ -79,12 +79,11 @@ def send_messages(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
         return []
     with contextlib.suppress(IntegrityError):
         return _send_together(sends, may_be_retries=False)
+    # One of them was stored before, by whoever it was: that has committed by now.
     try:
-        # One of them was stored before, by whoever it was: that has committed by now.
         return _send_together(sends, may_be_retries=True)
-    except (
-        IntegrityError
-    ) as error:  # another one, a moment ago; or its sender's account was deleted
+    except IntegrityError as error:
+        # Another one was stored a moment ago, or its sender's account is gone: each for itself.
         if len(sends) == 1:
             return [error]
         return [result for send in sends for result in send_messages([send])]
