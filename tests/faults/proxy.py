@@ -247,8 +247,9 @@ class Link:
                 one.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        first = self._count  # others come while this one tries
         for turn in range(len(self.targets)):
-            target = self.targets[(self._count + turn) % len(self.targets)]
+            target = self.targets[(first + turn) % len(self.targets)]
             try:
                 return await asyncio.open_connection("127.0.0.1", target)
             except OSError:
