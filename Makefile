@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 IMAGE ?= djwsbridge
 # Node.js 18 has CustomEvent behind this flag; newer ones ignore it.
 NODE_TEST := node --experimental-global-customevent --test
-TEST_PROGRAMS := chromium,chromium-browser,google-chrome:chromium redis-server:redis-server \
+TEST_PROGRAMS := chromium-headless-shell,chromium,chromium-browser,google-chrome:chromium redis-server:redis-server \
 	postgres:postgresql nginx:nginx-light node:nodejs wget:wget
 
 .DEFAULT_GOAL := help
