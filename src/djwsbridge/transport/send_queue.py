@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from typing import Any
 
 __all__ = ["SendQueue"]
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# Whose `send` neither asks for the task it runs in nor for anything else of its caller's.
+_SERVERS = frozenset({"daphne", "uvicorn"})
 
 
 class SendQueue:
@@ -31,7 +35,9 @@ class SendQueue:
     """
 
     __slots__ = (
+        "_begin",
         "_closed",
+        "_is_writing",
         "_limit",
         "_loop",
         "_on_changed",
@@ -75,8 +81,11 @@ class SendQueue:
         self._progress = 0.0
         # Set when there is room again; None while nobody waits for it.
         self._room: asyncio.Event | None = None
-        # Runs while something waits, else None or done: an idle connection has no task.
+        # Whether something is being written; and the task that does it, once it had to wait, else None or done: an idle
+        # connection has none.
+        self._is_writing = False
         self._task: asyncio.Task[None] | None = None
+        self._begin = _begin_at_once if _is_servers_own(send) else self._loop.create_task
 
     def put(self, text: str) -> None:
         """Take a frame; after the queue is closed it is dropped."""
@@ -85,8 +94,9 @@ class SendQueue:
         self._waiting.append(text)
         self._size += len(text)
         self._sent += len(text)
-        if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._drain())
+        if not self._is_writing:
+            self._is_writing = True
+            self._task = self._begin(self._drain())
 
     def offer(self, text: str) -> bool:
         """Take a push if the reader keeps up; says whether it was taken."""
@@ -162,15 +172,16 @@ class SendQueue:
                 self._task.cancel()
 
     async def _drain(self) -> None:
-        while self._waiting:
-            text = self._waiting.popleft()
-            try:
+        try:
+            while self._waiting:
+                text = self._waiting.popleft()
                 await self._send({"type": "websocket.send", "text": text})
-            except Exception as error:  # noqa: BLE001  each server has its own for a peer that is gone
-                self.drop()
-                self._on_failed(error)
-                return
-            self._note_written(len(text))
+                self._note_written(len(text))
+        except Exception as error:  # noqa: BLE001  each server has its own for a peer that is gone
+            self.drop()
+            self._on_failed(error)
+        finally:
+            self._is_writing = False
 
     def _note_written(self, length: int) -> None:
         self._size = max(0, self._size - length)
@@ -181,6 +192,35 @@ class SendQueue:
             self._progress = self._loop.time()
             if not self._waiting:
                 self.drain()
+
+
+def _is_servers_own(send: Send) -> bool:
+    """Say whether nobody has wrapped `send`: what a middleware does in there may need a task of its own."""
+    function = getattr(send, "func", send)  # Daphne's is a partial
+    return str(getattr(function, "__module__", "")).partition(".")[0] in _SERVERS
+
+
+def _begin_at_once(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+    """Carry a coroutine out now; returns the task that goes on when it has to wait, None if it has not.
+
+    Nearly no `send` ever waits, and a task for each frame costs more than the frame.
+    """
+    try:
+        waited = coroutine.send(None)
+    except StopIteration:
+        return None
+    return asyncio.get_running_loop().create_task(_go_on(coroutine, waited))
+
+
+@types.coroutine
+def _go_on(coroutine: Coroutine[Any, Any, None], waited: Any) -> Generator[Any, None, None]:
+    """Carry on with a coroutine that waits for a future, as its `await` would."""
+    try:
+        yield waited
+    except BaseException as error:  # noqa: BLE001  `send` failed or was cancelled, and no server waits again then
+        coroutine.throw(error)
+    else:
+        yield from coroutine
 
 
 def _nothing() -> None:

@@ -44,9 +44,19 @@ class Transport:
         )
 
 
-@pytest.fixture
-async def transport() -> Transport:
-    return Transport()
+class ServersTransport(Transport):
+    """One whose `send` says that it is the server's own, so that it may be called without a task."""
+
+    async def send(self, event: MutableMapping[str, Any]) -> None:
+        await super().send(event)
+
+    send.__module__ = "uvicorn.protocols"
+
+
+@pytest.fixture(params=[Transport, ServersTransport])
+async def transport(request: pytest.FixtureRequest) -> Transport:
+    made: Transport = request.param()
+    return made
 
 
 async def turns() -> None:
@@ -71,6 +81,48 @@ async def test_frames_that_come_while_others_are_written_come_after_them(
         await asyncio.sleep(0)
     await queue.finish(1.0)
     assert transport.written == [str(number) for number in range(10)]
+
+
+async def test_a_servers_own_send_is_called_at_once() -> None:
+    transport = ServersTransport()
+    transport.queue().put("a")
+    assert transport.written == ["a"]
+
+
+async def test_what_comes_while_a_server_sends_comes_after_it() -> None:
+    class Echoing(ServersTransport):
+        async def send(self, event: MutableMapping[str, Any]) -> None:
+            if event["text"] == "a":
+                queue.put("b")
+                queue.put("c")
+            await super().send(event)
+
+        send.__module__ = "uvicorn.protocols"
+
+    transport = Echoing()
+    queue = transport.queue()
+    queue.put("a")
+    assert transport.written == ["a", "b", "c"]
+
+
+async def test_a_middleware_around_send_has_a_task_of_its_own() -> None:
+    transport = ServersTransport()
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def middleware(event: MutableMapping[str, Any]) -> None:
+        tasks.append(asyncio.current_task())
+        await transport.send(event)
+
+    queue = SendQueue(
+        middleware,
+        limit=1_000,
+        on_changed=transport.count_change,
+        on_failed=transport.failures.append,
+    )
+    queue.put("a")
+    await queue.finish(1.0)
+    assert transport.written == ["a"]
+    assert tasks[0] not in {None, asyncio.current_task()}
 
 
 async def test_a_producer_never_waits(transport: Transport) -> None:
@@ -262,11 +314,15 @@ async def test_to_finish_what_never_began(transport: Transport) -> None:
 
 
 async def test_a_dropped_queue_writes_nothing_more(transport: Transport) -> None:
+    transport.gate.clear()
     queue = transport.queue()
     queue.put("a")
-    queue.drop()
+    queue.put("b")
     await turns()
-    assert transport.written == []
+    queue.drop()
+    transport.gate.set()
+    await turns()
+    assert transport.written == ["a"]  # which the server had by then
 
 
 async def test_a_peer_that_is_gone_ends_the_writing(transport: Transport) -> None:
