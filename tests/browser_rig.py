@@ -31,12 +31,22 @@ CHROMIUM_NAMES = (
     "google-chrome-stable",
 )
 
-# The browser must not try to reach anything but the site under test, nor draw the menus of windows that nobody sees.
+# What the browser would fetch from elsewhere, show in menus that nobody sees, or do with a page before it is drawn.
+UNWANTED_FEATURES = [
+    "AimEnabled",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "OptimizationHints",
+    "PaintHolding",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxPopup",
+]
+# The browser must not try to reach anything but the site under test.
 CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
-    "--disable-features=AimEnabled,HttpsUpgrades,LensOverlay,MediaRouter,OptimizationHints,PaintHolding,"
-    "WebUIOmniboxAimPopup,WebUIOmniboxPopup",
+    f"--disable-features={','.join(UNWANTED_FEATURES)}",
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
