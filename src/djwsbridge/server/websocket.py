@@ -97,7 +97,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._deadline = None
             if self.handshake_complete and not self.close_sent:
                 # In the next turn: an application that attaches does so at once, and takes it itself.
-                self.loop.call_soon(self._read_early)
+                self.loop.call_soon(self._begin_reading)
+
+    def start_keepalive(self) -> None:
+        """Do nothing yet: the pings of one that attaches are its own; see `_begin_reading`."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
@@ -105,7 +108,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._deadline.cancel()
         super().connection_lost(exc)
 
-    def _read_early(self) -> None:
+    def _begin_reading(self) -> None:
+        """Go on as uvicorn does, unless the application has attached."""
+        if self._is_attached:
+            return
+        if not (self.close_sent or self.disconnected):
+            super().start_keepalive()
         while self._early:
             super().data_received(self._early.popleft())
 
