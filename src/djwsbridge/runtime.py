@@ -389,12 +389,13 @@ _served: Runtime | None = None
 def current() -> Runtime:
     """Return the runtime of the running event loop, built when it is first asked for."""
     loop = asyncio.get_running_loop()
-    with _lock:
-        for other in [other for other in _runtimes if other.is_closed()]:
-            del _runtimes[other]
-        if loop not in _runtimes:
-            _runtimes[loop] = Runtime()
-        return _runtimes[loop]
+    known = _runtimes.get(loop)
+    if known is None:  # and nobody else asks for it: a loop has one thread
+        with _lock:
+            for other in [other for other in _runtimes if other.is_closed()]:
+                del _runtimes[other]
+            known = _runtimes[loop] = Runtime()
+    return known
 
 
 def _serving() -> Runtime | None:

@@ -153,11 +153,13 @@ def address_of(scope: Mapping[str, Any]) -> str:
     `X-Forwarded-For` is read from the right, past the proxies of DJWSBRIDGE_TRUSTED_PROXIES, and not at all when the
     peer is none of them: anybody can write that header.
     """
-    peer = (scope.get("client") or ("", 0))[0]
+    peer = str((scope.get("client") or ("", 0))[0])
+    if not settings.TRUSTED_PROXIES:
+        return peer
     forwarded = [part.strip() for part in (header(scope, b"x-forwarded-for") or "").split(",")]
     while _is_trusted(peer) and forwarded and forwarded[-1]:
         peer = forwarded.pop()
-    return str(peer)
+    return peer
 
 
 def _is_trusted(address: str) -> bool:
