@@ -335,11 +335,10 @@ class Connection:
         self.queue.drain()
 
     def on_lost(self, code: int) -> None:
-        """Leave when what is being carried out has ended."""
+        """Leave when everything is carried out that came before the end: a page that is closed has said it."""
         self.note_end(code)
         self.queue.drop()
-        self.inbox.drop()
-        self.inbox.call_when_idle(self._leave_soon)
+        self.inbox.call_when_empty(self._leave_soon)
 
     def _leave_soon(self) -> None:
         self.runtime.loop.create_task(self.leave())

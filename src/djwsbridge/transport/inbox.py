@@ -45,7 +45,7 @@ class Inbox:
         on_changed: called when something begins to wait here, and when nothing does any more.
     """
 
-    __slots__ = ("_on_changed", "_on_idle", "_under_way", "_waiting", "_weak")
+    __slots__ = ("_on_changed", "_on_empty", "_on_idle", "_under_way", "_waiting", "_weak")
 
     def __init__(self, connection: Connection, *, on_changed: Callable[[], None]) -> None:
         # Weak, or the two would keep each other.
@@ -55,8 +55,9 @@ class Inbox:
         self._waiting: deque[str | None] | None = None
         # Whether something is being carried out; True until `go_on` is called for the first time.
         self._under_way = True
-        # What to call when it is not.
+        # What to call when it is not; and when nothing waits any more either.
         self._on_idle: list[Callable[[], object]] = []
+        self._on_empty: Callable[[], object] | None = None
 
     @property
     def _connection(self) -> Connection:
@@ -92,6 +93,13 @@ class Inbox:
         else:
             callback()
 
+    def call_when_empty(self, callback: Callable[[], object]) -> None:
+        """Call back, once, when everything that has come in is carried out: now, or later."""
+        if self._under_way:
+            self._on_empty = callback
+        else:
+            callback()
+
     async def wait_until_idle(self) -> None:
         """Return when nothing is being carried out."""
         if self._under_way:
@@ -99,13 +107,8 @@ class Inbox:
             self.call_when_idle(idle.set)
             await idle.wait()
 
-    def drop(self) -> None:
-        """Forget what waits: the connection ends."""
-        self._waiting = None
-
     def let_go(self) -> None:
         """Break the circle with the connection, which is over."""
-        self.drop()
         self._on_changed = _nothing
 
     def go_on(self) -> None:
@@ -119,6 +122,9 @@ class Inbox:
                 self._waiting = None
                 self._on_changed()
             self._carry_out(text)
+        if self._on_empty is not None and not self._under_way:
+            call, self._on_empty = self._on_empty, None
+            call()
 
     def _carry_out(self, text: str | None) -> None:
         connection = self._connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from tests.servers import TIMEOUT, ServerName, Site
 SignUp = Callable[[Site, str], Person]
 
 
-@pytest.fixture(params=["uvicorn", "daphne"])
+@pytest.fixture(params=["fast", "daphne"])
 def site(request: pytest.FixtureRequest, start_site: StartSite, sqlite_url: str) -> Site:
     server: ServerName = request.param
     return start_site(server, env={"DATABASE_URL": sqlite_url})
@@ -64,6 +65,23 @@ def test_three_people_talk_as_the_seeds_page_does(site: Site, sign_up: SignUp) -
 
     c.close()
     assert a.receive() == b.receive() == {"type": "user_leave", "user": "carol"}
+
+
+def test_who_says_something_and_goes_has_said_it(site: Site, sign_up: SignUp) -> None:
+    alice, bob = sign_up(site, "alice"), sign_up(site, "bob")
+    alice.make_room("General")
+    a, b = alice.enter("general"), bob.enter("general")
+    bodies = [f"last words {number}" for number in range(5)]
+    # In one piece, as a page does that is closed: messages, and behind them the close frame.
+    protocol = a.connection.protocol
+    for body in bodies:
+        protocol.send_text(json.dumps({"message": body}).encode())
+    protocol.send_close(1001)
+    a.connection.socket.sendall(b"".join(protocol.data_to_send()))
+    for body in bodies:
+        said = {"type": "chat_message", "user": "alice", "message": body}
+        assert b.wait_for(type="chat_message") == said
+    b.wait_for(type="user_leave", user="alice")
 
 
 def alice_id(history: dict[str, list[dict[str, dict[str, int]]]]) -> int:
