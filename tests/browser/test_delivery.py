@@ -145,6 +145,7 @@ def test_a_room_opens_at_the_first_unread_message(
     expect(ben.message("While it moves")).to_be_in_viewport()
     expect(rooms.get_by_role("link", name="Harbour", exact=True)).to_be_visible()
     expect(ben.page).to_have_title(re.compile("^Harbour"))
+    ann.expect_mark("While it moves", "Read")  # a page says how far it is read every two seconds
     ben.page.reload()
     ben.expect_message("While it moves")
     expect(mark).to_have_count(0)
