@@ -146,7 +146,7 @@ class Subscriptions:
                 self._on_forgotten(topic)
 
     async def _join(self, topic: str) -> None:
-        if self._needs_engine:
+        if self._needs_engine or not self._engine.waits:
             await self._engine.subscribe(topic)
         elif self._without_engine or not await self._is_joined_soon(topic):
             # It is down: nobody else waits for it, `run` keeps trying.

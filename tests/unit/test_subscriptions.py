@@ -19,6 +19,8 @@ from tests.contract.rig import eventually
 class Moody(MemoryEngine):
     """Fails, or hangs, as long as it is told to."""
 
+    waits = True
+
     def __init__(self) -> None:
         super().__init__(MemoryBus())
         self.mood = "well"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import abc
+import logging
 from collections.abc import Callable, Sequence
+from typing import ParamSpec
 
 from djwsbridge.protocol.errors import EngineUnavailable
 
-__all__ = ["Deliver", "Engine", "OnBack"]
+__all__ = ["Deliver", "Engine", "OnBack", "attempt"]
+
+logger = logging.getLogger("djwsbridge.engine")
+
+P = ParamSpec("P")
 
 #: Called by an engine in its event loop for every push on a topic that the node is subscribed to: (topic, text).
 Deliver = Callable[[str, str], None]
@@ -26,6 +32,8 @@ class Engine(abc.ABC):
 
     # Whether `count` counts, as long as the engine can be reached.
     counts = False
+    # Whether its methods wait for something outside of the process, which may hang.
+    waits = True
 
     @abc.abstractmethod
     async def start(self, deliver: Deliver, on_back: OnBack = lambda: None) -> None:
@@ -103,3 +111,14 @@ class Engine(abc.ABC):
             else:
                 outcomes.append(None)
         return outcomes
+
+
+def attempt(handle: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call what handles one message or one event of an engine.
+
+    When it fails, that is logged and nothing else: who receives for a node goes on, or the node would be deaf.
+    """
+    try:
+        handle(*args, **kwargs)
+    except Exception:
+        logger.exception("An engine goes on without what could not be handled.")

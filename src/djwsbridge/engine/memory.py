@@ -48,6 +48,8 @@ class MemoryEngine(Engine):
         bus: shared by all engines that are to hear each other.
     """
 
+    waits = False
+
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus
         # Both are None until `start`.

@@ -12,7 +12,7 @@ import itertools
 
 __all__ = ["note_connection"]
 
-FREEZE_EVERY = 1_000  # connections; what has come together by then is put aside
+FREEZE_EVERY = 250  # connections; what has come together by then is put aside
 
 _connections = itertools.count(1)
 

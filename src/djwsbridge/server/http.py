@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from djwsbridge.server.websocket import WebSocketProtocol
+
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as _Base
 else:
@@ -45,9 +47,17 @@ class HTTPProtocol(_Base):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, *arguments: Any) -> None:
-        """Hand over to the WebSocket protocol."""
+        """Hand over to the WebSocket protocol: ours takes the request as it was read."""
         self._stop_waiting()
-        super().handle_websocket_upgrade(*arguments)
+        kind = self.ws_protocol_class
+        if arguments or kind is None or not issubclass(kind, WebSocketProtocol):
+            super().handle_websocket_upgrade(*arguments)  # another class, or read by h11
+            return
+        self.connections.discard(self)
+        protocol = kind(self.config, self.server_state, self.app_state)
+        self.transport.set_protocol(protocol)
+        protocol.take_over(self)
+        del self.parser  # or the two would keep each other, for the garbage collector to find
 
     def _is_between_requests(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

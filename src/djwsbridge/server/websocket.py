@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.utils import (
+    ClientDisconnected,
+    get_client_addr,
+    get_path_with_query_string,
+)
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from djwsbridge.protocol.wire import WIRE_EXTENSION, Receiver
 from djwsbridge.server.garbage import note_connection
+from djwsbridge.server.handshake import (
+    HandshakeFailed,
+    key_of,
+    refusal,
+    subprotocols_of,
+    switching_protocols,
+)
 from djwsbridge.server.keepalive import keepalive_of
 from djwsbridge.server.open_socket import OpenSocket
+
+if TYPE_CHECKING:
+    from uvicorn._types import WebSocketScope
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 __all__ = ["WebSocketProtocol"]
 
@@ -43,11 +62,56 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         config.ws_per_message_deflate = False
         config.ws_max_size = min(config.ws_max_size, MAX_SIZE)
         super().__init__(config, server_state, app_state, _loop)
+        # The client's, when the request was read by the HTTP protocol and the handshake is ours to make.
+        self._key: bytes | None = None
         # What has come in after the request and before the answer to it.
         self._early: deque[bytes] = deque()
         self._is_attached = False
         # Runs until the application has answered, else None.
         self._deadline: asyncio.TimerHandle | None = None
+
+    # -- from the HTTP protocol ------------------------------------------------------------------------------------
+
+    def take_over(self, http: HttpToolsProtocol) -> None:
+        """Go on with a request for an upgrade to WebSocket that the HTTP protocol has read."""
+        self.transport = http.transport
+        self.connections.add(self)
+        self.server, self.client = http.server, http.client
+        self.scheme = "wss" if http.scheme == "https" else "ws"
+        method, version = http.scope["method"], http.scope["http_version"]
+        self.handshake_initiated = True
+        try:
+            self._key = key_of(method, version, http.url, http.headers)
+        except HandshakeFailed as failure:
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(refusal(failure))
+            self.transport.close()
+            return
+        self.scope = self._scope_of(http.url, http.headers)
+        self.queue.put_nowait({"type": "websocket.connect"})
+        task = self.loop.create_task(self.run_asgi())
+        task.add_done_callback(self.on_task_complete)
+        self.tasks.add(task)
+        self._wait_for_answer()
+
+    def _scope_of(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> WebSocketScope:
+        path, _, query_string = target.partition(b"?")
+        return {
+            "type": "websocket",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": self.scheme,
+            "server": self.server,
+            "client": self.client,
+            "root_path": self.root_path,
+            "path": self.root_path + unquote(path.decode("ascii")),
+            "raw_path": self.root_path.encode("ascii") + path,
+            "query_string": query_string,
+            "headers": headers,
+            "subprotocols": subprotocols_of(headers),
+            "state": self.app_state.copy(),
+            "extensions": {"websocket.http.response": {}},
+        }
 
     # -- from uvicorn ----------------------------------------------------------------------------------------------
 
@@ -68,7 +132,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Begin to wait for the application's answer."""
         super().handle_connect(event)
         if not self.handshake_complete:
-            self._deadline = self.loop.call_later(ANSWER_TIMEOUT, self.transport.abort)
+            self._wait_for_answer()
 
     async def run_asgi(self) -> None:
         """Call the application; what it logs and what we log holds no query string, where secrets may be."""
@@ -91,13 +155,40 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send what the application says; with its answer, take what came in meanwhile."""
-        await super().send(message)
+        if self._key is not None and message["type"] == "websocket.accept":
+            self._accept(self._key, message)
+        else:
+            await super().send(message)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
             if self.handshake_complete and not self.close_sent:
                 # In the next turn: an application that attaches does so at once, and takes it itself.
                 self.loop.call_soon(self._begin_reading)
+
+    def _wait_for_answer(self) -> None:
+        self._deadline = self.loop.call_later(ANSWER_TIMEOUT, self.transport.abort)
+
+    def _accept(self, key: bytes, message: dict[str, Any]) -> None:
+        """Answer the handshake; from here on uvicorn's class and the library go on as if they had.
+
+        Raises:
+            ClientDisconnected: the client is gone.
+            RuntimeError: the application has given an answer before.
+        """
+        if self.disconnected or self.transport.is_closing():
+            raise ClientDisconnected
+        if self.handshake_complete or self.initial_response is not None:
+            raise RuntimeError("The application has answered the handshake twice.")
+        if self.logger.isEnabledFor(logging.INFO):
+            address, path = get_client_addr(self.scope), get_path_with_query_string(self.scope)
+            self.logger.info('%s - "WebSocket %s" [accepted]', address, path)
+        headers = [*self.default_headers, *message.get("headers", ())]
+        self.conn = ServerProtocol(
+            state=State.OPEN, max_size=self.config.ws_max_size, logger=self.logger
+        )
+        self.handshake_complete = True
+        self.transport.write(switching_protocols(key, message.get("subprotocol"), headers))
 
     def start_keepalive(self) -> None:
         """Do nothing yet: the pings of one that attaches are its own; see `_begin_reading`."""
