@@ -291,6 +291,20 @@ test("what the connection itself acts on is no push for the application", async 
   assert.deepEqual(seen, []);
 });
 
+test("on a topic, events of the same names are the application's own", async () => {
+  await connect({ credential: () => ({ token: "t" }) });
+  const seen = [];
+  connection.addEventListener("push", ({ detail: { type, topic } }) => seen.push([type, topic]));
+  const names = ["error", "reconnect", "auth.expiring", "tips"];
+  for (const name of names) await server.push(name, { data: { code: "busy", message: "No.", after_ms: 0 } });
+  await clock.advance(1);
+  assert.deepEqual(seen, names.map((name) => [name, "room.42"]));
+  assert.equal(connection.state, "online", "it has not moved to another node");
+  assert.deepEqual(server.received("auth.refresh"), []);
+  await server.close(1006);
+  assert.deepEqual([last().message, last().delayMs], [undefined, 250]);
+});
+
 test("a topic that the application subscribed to is subscribed again on the next connection, and recovered", async () => {
   const report = { epoch: "e", seq: 4, recovered: false };
   server.script.subscribe = { ok: report };

@@ -5,10 +5,11 @@ export class FakeBrowser {
   #channels = new Set();
   /** Who waits for the lock; the first has it. */
   #queue = [];
-  #hasLocks;
+  #locks;
 
-  constructor({ hasLocks = true } = {}) {
-    this.#hasLocks = hasLocks;
+  /** @param {{locks?: "granted" | "none" | "denied"}} [options]  `none` as without TLS, `denied` as in a sandboxed frame. */
+  constructor({ locks = "granted" } = {}) {
+    this.#locks = locks;
   }
 
   tab() {
@@ -27,8 +28,8 @@ export class FakeBrowser {
         browser.#channels.delete(this);
       }
     };
-    const locks = { request: (_, run) => browser.#request(owner, run) };
-    return Object.assign(new Tabs({ name: "test", locks: this.#hasLocks ? locks : null, Channel }), { owner });
+    const locks = { request: (_, run) => (this.#locks === "denied" ? deny() : browser.#request(owner, run)) };
+    return Object.assign(new Tabs({ name: "test", locks: this.#locks === "none" ? null : locks, Channel }), { owner });
   }
 
   /** Close a tab as a crash does: it says nothing more, and its lock is free. */
@@ -40,8 +41,8 @@ export class FakeBrowser {
   }
 
   #request(owner, run) {
-    return new Promise((resolve) => {
-      this.#queue.push({ owner, run, resolve });
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ owner, run, resolve, reject });
       if (this.#queue.length === 1) this.#next();
     });
   }
@@ -49,10 +50,13 @@ export class FakeBrowser {
   async #next() {
     const [waiting] = this.#queue;
     if (!waiting) return;
-    await waiting.run();
-    waiting.resolve();
+    await waiting.run().then(waiting.resolve, waiting.reject);
     if (this.#queue[0] !== waiting) return;
     this.#queue.shift();
     this.#next();
   }
+}
+
+async function deny() {
+  throw new DOMException("Access to the Locks API is denied in this context.", "SecurityError");
 }

@@ -283,17 +283,50 @@ test("two tabs: when the sending one is closed, the other goes on with the same 
   assert.deepEqual([calls, view(other)], [["a", "a", "b"], []]);
 });
 
-test("two tabs without locks: at worst the same id goes out twice, and is confirmed once", async () => {
-  const store = new MemoryStore();
-  const browser = new FakeBrowser({ hasLocks: false });
-  outbox = open({ store, tabs: browser.tab() });
-  const other = open({ store, tabs: browser.tab() });
-  await add("a");
+for (const locks of ["none", "denied"]) {
+  test(`two tabs, locks ${locks}: at worst the same id goes out twice, and is confirmed once`, async () => {
+    const store = new MemoryStore();
+    const browser = new FakeBrowser({ locks });
+    outbox = open({ store, tabs: browser.tab() });
+    const other = open({ store, tabs: browser.tab() });
+    await add("a");
+    await setOnline(true);
+    other.setOnline(true);
+    await settle();
+    await answer({});
+    assert.deepEqual([view(), view(other)], [[], []]);
+  });
+}
+
+test("where locks are denied, each message ends in a confirmation or a failure", async () => {
+  outbox = open({ tabs: new FakeBrowser({ locks: "denied" }).tab() });
+  const failed = [];
+  outbox.addEventListener("failed", ({ detail }) => failed.push(detail.entry.client_message_id));
   await setOnline(true);
-  other.setOnline(true);
-  await settle();
+  await add("a", "b", "c");
   await answer({});
-  assert.deepEqual([view(), view(other)], [[], []]);
+  await answer(refusal("forbidden"));
+  await setOnline(false);
+  await answer(new ConnectionLostError());
+  await setOnline(true);
+  await answer({});
+  assert.deepEqual([calls, failed, view()], [["a", "b", "c", "c"], ["b"], ["b failed"]]);
+});
+
+test("a store that throws at once loses nothing that the page has", async () => {
+  const deny = () => {
+    throw new DOMException("The operation is insecure.", "SecurityError");
+  };
+  outbox = open({ store: { isLasting: true, load: deny, put: deny, remove: deny, clear: deny } });
+  await setOnline(true);
+  await add("a", "b");
+  assert.equal(outbox.isSafe, false, "the person is warned before the page goes");
+  await answer({});
+  await answer({});
+  assert.deepEqual([calls, view(), outbox.isSafe], [["a", "b"], [], true]);
+  await add("c");
+  await outbox.clear();
+  assert.deepEqual(view(), []);
 });
 
 test("an unexpected exception counts as retryable", async () => {

@@ -226,11 +226,11 @@ export class Connection extends EventTarget {
     else if (this.#commands.settle(frame)) this.#heartbeat.touch();
   }
 
-  /** @param {Push} push */
+  /** Act on what the server says to the connection itself; on a topic, an event of the same name is the application's. @param {Push} push */
   #pushed(push) {
-    if (push.type === "error") this.#lastError = push.data;
-    else if (push.type === "reconnect") this.#moveAfter(push.data.after_ms ?? 0);
-    else if (push.type === "auth.expiring") this.#renew();
+    if (push.type === "error" && push.topic === null) this.#lastError = push.data;
+    else if (push.type === "reconnect" && push.topic === null) this.#moveAfter(push.data.after_ms ?? 0);
+    else if (push.type === "auth.expiring" && push.topic === null) this.#renew();
     else this.#recovery.accept(push);
   }
 

@@ -147,8 +147,7 @@ export class Outbox extends EventTarget {
     }
     this.#entries = [];
     this.#changed();
-    await this.#store.clear().catch(() => {}); // a store that is closed by now keeps nothing that this page could reach
-    this.#tabs.tell({ type: "changed" });
+    await this.#keep(async () => this.#store.clear()); // a store that is closed by now keeps nothing that this page could reach
     this.#pump();
   }
 
@@ -164,8 +163,7 @@ export class Outbox extends EventTarget {
   async #takeTurn() {
     this.#isElecting = true;
     await this.#tabs.alone(async () => {
-      await this.#refresh(); // another tab may have sent some of it
-      this.#isElecting = false;
+      await this.#refresh().finally(() => (this.#isElecting = false)); // another tab may have sent some of it
       await new Promise((resolve) => {
         this.#endTurn = () => resolve(undefined);
         this.#pump();
@@ -239,7 +237,8 @@ export class Outbox extends EventTarget {
   /** Take what the store has, but for what this tab is about to save or has in flight. */
   async #refresh() {
     const before = this.#saveCount;
-    const stored = await this.#store.load().catch(() => null);
+    const load = async () => this.#store.load(); // async, here and for `#keep`: a store that is blocked may throw at once
+    const stored = await load().catch(() => null);
     if (!stored) return;
     const known = new Map(this.#entries.map((entry) => [entry.client_message_id, entry]));
     const isOurs = (/** @type {OutboxEntry} */ { state, client_message_id: id }) => {
@@ -259,13 +258,8 @@ export class Outbox extends EventTarget {
   async #save({ attempts: _, ...entry }) {
     const save = { number: (this.#saveCount += 1), isDone: false };
     this.#saves.set(entry.client_message_id, save);
-    try {
-      await this.#store.put({ ...entry, state: entry.state === "failed" ? "failed" : "queued" });
-      save.isDone = true;
-      this.#tabs.tell({ type: "changed" });
-    } catch {
-      // It stays in memory, and `isSafe` says so.
-    }
+    const state = entry.state === "failed" ? "failed" : "queued";
+    save.isDone = await this.#keep(async () => this.#store.put({ ...entry, state })); // else it stays in memory, and `isSafe` says so
   }
 
   /** @param {string} clientMessageId */
@@ -273,8 +267,13 @@ export class Outbox extends EventTarget {
     this.#gone.add(clientMessageId);
     this.#saves.delete(clientMessageId);
     this.#entries = this.#entries.filter((each) => each.client_message_id !== clientMessageId);
-    this.#store.remove(clientMessageId).then(() => this.#tabs.tell({ type: "changed" }), () => {});
+    this.#keep(async () => this.#store.remove(clientMessageId));
     this.#changed();
+  }
+
+  /** Change the store, and tell the other tabs. @param {() => Promise<void>} change @returns {Promise<boolean>} whether it took the change. */
+  #keep(change) {
+    return change().then(() => this.#tabs.tell({ type: "changed" })).then(() => true, () => false);
   }
 
   /** @param {string} clientMessageId */

@@ -50,7 +50,7 @@ export class LastingStore {
   #memory = new MemoryStore();
 
   /** @param {{name: string, factory?: IDBFactory}} options  Another person needs another name. */
-  constructor({ name, factory = globalThis.indexedDB }) {
+  constructor({ name, factory }) {
     this.#opening = openDatabase(name, factory).catch(() => {
       this.isLasting = false;
       return null;
@@ -91,8 +91,8 @@ function change(database, run) {
   });
 }
 
-/** @param {string} name @param {IDBFactory} factory @returns {Promise<IDBDatabase>} */
-async function openDatabase(name, factory) {
+/** @param {string} name @param {IDBFactory} [factory] @returns {Promise<IDBDatabase>} */
+async function openDatabase(name, factory = globalThis.indexedDB) { // a mere look at it throws where storage is blocked
   const request = factory.open(name, VERSION);
   request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "client_message_id" });
   const database = await promise(request);

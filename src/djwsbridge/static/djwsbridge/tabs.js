@@ -7,7 +7,7 @@
 export class Tabs extends EventTarget {
   #name;
   #locks;
-  /** Null where the browser has none. @type {BroadcastChannel | null} */
+  /** Null where the browser has or allows none. @type {BroadcastChannel | null} */
   #channel = null;
 
   /**
@@ -20,8 +20,8 @@ export class Tabs extends EventTarget {
     super();
     this.#name = name;
     this.#locks = locks;
-    if (!Channel) return;
-    this.#channel = new Channel(name);
+    this.#channel = Channel && openChannel(name, Channel);
+    if (!this.#channel) return;
     this.#channel.onmessage = ({ data }) => this.dispatchEvent(new CustomEvent("message", { detail: data }));
   }
 
@@ -30,10 +30,19 @@ export class Tabs extends EventTarget {
     return new Tabs({ name: "", locks: null, Channel: null });
   }
 
-  /** Do something while no other tab does it. @param {() => Promise<void>} run */
+  /** Do something while no other tab does it; where there is no lock to be had, do it all the same. @param {() => Promise<void>} run */
   async alone(run) {
-    if (this.#locks) await this.#locks.request(this.#name, run);
-    else await run();
+    let hasBegun = false;
+    const begin = () => {
+      hasBegun = true;
+      return run();
+    };
+    try {
+      await this.#locks?.request(this.#name, begin);
+    } catch (error) {
+      if (hasBegun) throw error; // else the lock was denied, as in a sandboxed frame
+    }
+    if (!hasBegun) await begin();
   }
 
   /** Tell the other tabs. @param {object} message */
@@ -44,5 +53,14 @@ export class Tabs extends EventTarget {
   close() {
     this.#channel?.close();
     this.#channel = null;
+  }
+}
+
+/** @param {string} name @param {typeof globalThis.BroadcastChannel} Channel */
+function openChannel(name, Channel) {
+  try {
+    return new Channel(name);
+  } catch {
+    return null; // Firefox throws a SecurityError where cookies are blocked
   }
 }
