@@ -146,7 +146,7 @@ class UserConsumer:
         runtime = self.connection.runtime
         asked_at = runtime.loop.time()
         recipient = await run_service(self._find_recipient, message)
-        runtime.people.put(str(message.recipient), recipient, asked_at=asked_at)
+        runtime.people.put(str(recipient.pk), recipient, asked_at=asked_at)
         self._push(message, recipient, now=True)
 
     def _store_and_push(self, message: PlainMessage) -> None:

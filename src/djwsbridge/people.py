@@ -5,6 +5,7 @@ What is known is young, and forgotten as soon as a node hears that a user has ch
 
 from __future__ import annotations
 
+import math
 from typing import Generic, TypeVar
 
 __all__ = ["FRESH", "People"]
@@ -23,7 +24,7 @@ class People(Generic[U]):
         self._known: dict[str, tuple[float, U]] = {}
         # Key → when it changed: an answer to an older question is worthless.
         self._changed: dict[str, float] = {}
-        self._all_changed = 0.0
+        self._all_changed = -math.inf
 
     def get(self, key: str, *, now: float) -> U | None:
         """Return a user who was looked up a moment ago."""
@@ -38,6 +39,10 @@ class People(Generic[U]):
         self._known[key] = (asked_at, user)
         if len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
+
+    def has_changed(self, key: str, *, since: float) -> bool:
+        """Say whether a user may have changed since a moment."""
+        return self._changed.get(key, self._all_changed) >= since
 
     def forget(self, key: str, *, now: float) -> None:
         """Learn that a user has changed."""

@@ -7,6 +7,7 @@ import math
 import random
 
 from djwsbridge.conf import settings
+from djwsbridge.people import FRESH
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.runtime import Runtime
@@ -42,7 +43,7 @@ class CredentialWatch:
         self.identity = identity
         self._warned = False
         self._ends = None if identity.expires_in is None else now + identity.expires_in
-        self._plan_next_look(now)
+        self._plan_next_look(now - FRESH)  # the user may have been looked up so long ago
 
     def forget(self) -> None:
         """Go back to an unknown actor."""
@@ -105,6 +106,23 @@ class CredentialWatch:
             logger.warning("The credentials of a connection could not be checked: %r", error)
             return None
         return None if is_valid else refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+
+    async def confirm(self, node: Runtime, *, since: float) -> None:
+        """Look at the credential again if the user may have changed meanwhile: nobody could tell this connection.
+
+        Args:
+            node: of the connection.
+            since: when the connection was opened; its user had been looked up by then, a moment ago at most.
+
+        Raises:
+            CloseConnection: it is not good any more.
+        """
+        if self.identity is None:
+            return
+        if node.people.has_changed(str(self.identity.user.pk), since=since - FRESH):
+            reason = await self.revalidate(node, ended_session=None)
+            if reason is not None:
+                raise reason
 
     def _plan_next_look(self, now: float) -> None:
         # Spread, so that connections which came together do not ask the database together.

@@ -51,11 +51,13 @@ async def authenticate_token_here(raw: str) -> Identity:
     if not _needs_no_io():
         return await run_service(authenticate_token, raw)
     node, token = runtime.current(), _validate(raw)
-    now, key = node.loop.time(), str(token.get(api_settings.USER_ID_CLAIM))
-    user = node.people.get(key, now=now)
+    now = node.loop.time()
+    user: AbstractBaseUser | None = None
+    if _names_the_key():
+        user = node.people.get(str(token.get(api_settings.USER_ID_CLAIM)), now=now)
     if user is None:
         user = await _look_up.ask(node, token)
-        node.people.put(key, user, asked_at=now)
+        node.people.put(str(user.pk), user, asked_at=now)
     return _identify(token, user)
 
 
@@ -66,6 +68,12 @@ def _needs_no_io() -> bool:
         and not api_settings.JWK_URL
         and not api_settings.CHECK_REVOKE_TOKEN
     )
+
+
+def _names_the_key() -> bool:
+    """Say whether tokens name the primary key, by which users are remembered, and not a name that somebody may take."""
+    key = get_user_model()._meta.pk
+    return api_settings.USER_ID_FIELD in {"pk", key.name, key.attname}
 
 
 def _identify(token: Token, user: AbstractBaseUser) -> Identity:
@@ -113,7 +121,9 @@ def _find_users(tokens: Sequence[Token]) -> list[AbstractBaseUser | Exception]:
     """Return for each token its user, or why there is none; in one query, where all of them could be users."""
     model, field = get_user_model(), api_settings.USER_ID_FIELD
     try:
-        column = cast("Field[Any, Any]", model._meta.get_field(field))
+        column = cast(
+            "Field[Any, Any]", model._meta.pk if field == "pk" else model._meta.get_field(field)
+        )
         keys = [column.to_python(token[api_settings.USER_ID_CLAIM]) for token in tokens]
         found = {
             getattr(user, field): user
