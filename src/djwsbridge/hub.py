@@ -151,9 +151,10 @@ class Hub:
                 del self._topics[topic]
 
     def refresh(self, topic: str, subscriber: Subscriber) -> None:
-        """Learn that a subscriber's `write` has changed."""
+        """Learn that a subscriber's `write` has changed; what waits for the end of the turn is for the one before."""
         group = self._group(topic, subscriber)
         if group is not None:
+            self._flush(group)
             group.put(subscriber)
 
     def topics(self) -> Collection[str]:

@@ -310,6 +310,31 @@ async def test_a_reader_that_becomes_slow_within_a_write_is_offered_texts_from_t
     assert "user.8" not in hub
 
 
+async def test_a_reader_that_becomes_slow_gets_what_waits_on_its_other_topics() -> None:
+    hub, topics = Hub(), ("user.7", "room.5")
+
+    class Slow(FrameReader):
+        def fill(self, frames: bytes) -> None:
+            self.written.append(frames)
+            if self.write is not None:
+                self.write = None
+                for topic in topics:
+                    hub.refresh(topic, self)
+
+    slow, quick = Slow(), FrameReader()
+    slow.write = slow.fill
+    for topic in topics:
+        hub.add(topic, slow)
+        hub.add(topic, quick)
+    one, two = pushes(2)
+    hub.deliver("user.7", one)
+    hub.deliver("room.5", two)
+    await asyncio.sleep(0)
+    assert slow.written == [text_frame(one), text_frame(two)]
+    assert sorted(quick.written) == sorted(slow.written)  # topics have no order among them
+    assert not slow.got
+
+
 async def test_each_dialect_has_its_own_frames() -> None:
     hub, modern, seed, texts = Hub(), FrameReader(V1), FrameReader(PLAIN), Reader(V1)
     for reader in (modern, seed, texts):

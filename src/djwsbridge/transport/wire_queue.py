@@ -106,8 +106,8 @@ class WireQueue:
     def seal(self) -> None:
         """Take nothing more; what waits is still written."""
         self._closed = True
+        self._on_changed()  # with it comes what was pushed in this turn of the loop
         self._hub.write_now(self._wire.write)
-        self._on_changed()
 
     def drop(self) -> None:
         """Take nothing more and write nothing more: the peer is gone."""

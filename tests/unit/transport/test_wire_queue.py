@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 from djwsbridge.hub import Hub
+from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.wire import text_frame
+from djwsbridge.transport import registry
 from djwsbridge.transport.wire_queue import WireQueue
 from tests.servers import TIMEOUT
+
+V1 = registry.codec()
 
 
 class Wire:
@@ -46,6 +50,33 @@ async def test_what_was_said_before_the_end_is_written_before_it() -> None:
     wire.queue.put("a")
     wire.queue.seal()
     assert wire.written == [text_frame("a")]
+    await turns_of_the_loop()
+    assert len(wire.written) == 1
+
+
+async def test_what_was_pushed_before_the_end_is_written_before_it() -> None:
+    class Subscriber:
+        dialect = V1
+
+        @property
+        def write(self) -> Callable[[bytes], None] | None:
+            return wire.queue.write
+
+        def push(self, text: str) -> None:
+            raise AssertionError("It was written before the end.")
+
+    wire, hub, subscriber = Wire(), Hub(), Subscriber()
+    wire.queue = WireQueue(
+        wire,  # type: ignore[arg-type]
+        hub,
+        on_changed=lambda: hub.refresh("user.7", subscriber),
+    )
+    hub.add("user.7", subscriber)
+    push = encode_push("signal", topic="user.7", data={})
+    hub.deliver("user.7", push)
+    wire.queue.put("farewell")
+    wire.queue.seal()
+    assert wire.written == [text_frame("farewell") + text_frame(push)]
     await turns_of_the_loop()
     assert len(wire.written) == 1
 
