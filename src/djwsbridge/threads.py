@@ -264,8 +264,12 @@ class ServiceThread:
             self._stuck = [thread for thread in self._stuck if thread.is_alive()]
             if len(self._stuck) >= STUCK_THREADS:
                 raise PoolBusy("The threads do not come back.")
-            calls = self._calls = _Calls()
-            calls.thread.start()
+            calls = _Calls()
+            try:
+                calls.thread.start()
+            except RuntimeError as error:  # the system has none left, for now
+                raise PoolBusy("No thread can be started.") from error
+            self._calls = calls
         return calls
 
     def _abandon(self, job: _Job) -> None:

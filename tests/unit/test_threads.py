@@ -254,6 +254,20 @@ async def test_a_service_thread_is_one_thread_in_which_one_call_follows_the_othe
     assert found[0] is not threading.current_thread()
 
 
+async def test_a_service_thread_that_cannot_be_started_is_started_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    service_thread = ServiceThread()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(PoolBusy):
+            await through(service_thread, lambda: 1)
+    assert await through(service_thread, lambda: 2) == 2
+
+
 async def test_a_service_thread_says_what_went_wrong_and_goes_on() -> None:
     service_thread = ServiceThread()
     with pytest.raises(ZeroDivisionError):
