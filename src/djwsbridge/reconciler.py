@@ -122,6 +122,8 @@ class Reconciler:
                 await self._look()
             except Exception as error:  # noqa: BLE001  the database may be down; the next look comes
                 logger.warning("The log could not be read: %r", error)
+                # By the time it can, what happened meanwhile may not be recent any more.
+                self._look_at_all = True
 
     async def _look(self) -> None:
         topics = self.sequencer.topics()
@@ -129,8 +131,8 @@ class Reconciler:
             return
         missing = dict(self.sequencer.gaps())
         if self._look_at_all:
-            tips: Mapping[str, int] = await run_service(self._log.tips, topics)
             self._look_at_all = False
+            tips: Mapping[str, int] = await run_service(self._log.tips, topics)
         else:
             tips = await run_service(self._log.recent_tips)
         missing |= self.sequencer.behind(tips)

@@ -136,6 +136,21 @@ async def test_a_database_that_is_down_is_asked_again(rig: Rig):
     await rig.until_delivered(1)
 
 
+async def test_what_happened_before_a_long_outage_is_found_after_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def nothing_is_recent() -> dict[str, int]:
+        rig.log._check()
+        return {}
+
+    monkeypatch.setattr(rig.log, "recent_tips", nothing_is_recent)
+    rig.log.append(1)
+    rig.log.is_down = True
+    await eventually(lambda: "could not be read" in caplog.text)
+    rig.log.is_down = False
+    await rig.until_delivered(1)
+
+
 async def test_a_reader_who_is_ahead_shows_that_this_node_is_behind(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ):
