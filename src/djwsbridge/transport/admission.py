@@ -14,7 +14,6 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime
-from djwsbridge.transport.auth.handshake import header
 
 __all__ = [
     "Admission",
@@ -156,7 +155,13 @@ def address_of(scope: Mapping[str, Any]) -> str:
     peer = str((scope.get("client") or ("", 0))[0])
     if not settings.TRUSTED_PROXIES:
         return peer
-    forwarded = [part.strip() for part in (header(scope, b"x-forwarded-for") or "").split(",")]
+    # A proxy may write a line of its own below the client's: all of them are one list (RFC 9110, section 5.3).
+    lines = [
+        value.decode("latin-1")
+        for name, value in scope.get("headers", ())
+        if name == b"x-forwarded-for"
+    ]
+    forwarded = [part.strip() for part in ",".join(lines).split(",")]
     while _is_trusted(peer) and forwarded and forwarded[-1]:
         peer = forwarded.pop()
     return peer

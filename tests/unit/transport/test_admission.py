@@ -123,6 +123,12 @@ def test_h24_the_address_is_as_far_as_the_proxies_are_known(
     assert address_of({"client": (peer, 1), "headers": headers}) == expected
 
 
+def test_h24_lines_of_the_header_are_one_list(settings: Any) -> None:
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.1"]
+    headers = [(b"x-forwarded-for", line) for line in (b"6.6.6.6", b"203.0.113.9")]
+    assert address_of({"client": ("10.0.0.1", 1), "headers": headers}) == "203.0.113.9"
+
+
 def test_a_network_may_be_named_by_any_of_its_addresses(settings: Any) -> None:
     settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.7/8"]
     scope = {"client": ("10.1.2.3", 1), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}
