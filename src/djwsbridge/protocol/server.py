@@ -124,11 +124,11 @@ class ServerProtocol:
         "_breach_ends",
         "_breaches",
         "_frames",
-        "_opened",
         "_rejected",
         "dialect",
         "last_seen",
         "limits",
+        "opened",
         "state",
     )
 
@@ -139,7 +139,7 @@ class ServerProtocol:
         # When the last frame came in; silence is measured from here.
         self.last_seen = now
         # When the connection was accepted.
-        self._opened = now
+        self.opened = now
         self._frames = WindowCounter(limits.frames)
         # Made when there is something to count: most connections never need them.
         self._bad_frames: WindowCounter | None = None
@@ -178,7 +178,7 @@ class ServerProtocol:
 
     def check(self, *, now: float) -> CloseConnection | None:
         """Return the reason to close a connection that has been silent for too long, if there is one."""
-        if self.state is State.CONNECTING and now - self._opened >= self.limits.connect_timeout:
+        if self.state is State.CONNECTING and now - self.opened >= self.limits.connect_timeout:
             return CloseConnection(CloseCode.CONNECT_TIMEOUT, CommandError(ErrorCode.AUTH_REQUIRED))
         if (
             self.state is State.OPEN
@@ -192,7 +192,7 @@ class ServerProtocol:
     def quiet_for(self, *, now: float) -> float:
         """Return the seconds in which `check` has nothing to say, if nothing comes in."""
         if self.state is State.CONNECTING:
-            return max(0.0, self._opened + self.limits.connect_timeout - now)
+            return max(0.0, self.opened + self.limits.connect_timeout - now)
         if self.state is State.OPEN and self.dialect.name is not None:
             return max(0.0, self.last_seen + self.limits.silence_timeout - now)
         return math.inf

@@ -222,7 +222,7 @@ class Connection:
             self._credential.forget()
             self.person = None
             raise
-        if self._closing is not None:
+        if self.protocol.state is State.CLOSED:
             return  # it took too long
         self.protocol.move(State.OPEN)
         self._connected = True
@@ -239,8 +239,12 @@ class Connection:
     async def _subscribe_first(self) -> None:
         """Subscribe to the user's own topic and then, reachable for what changes there, to all others."""
         await self._topics.join([self.user_topic])
-        topics = await self.consumer.find_topics()
-        await self._topics.join(topics[: settings.SUBSCRIPTIONS - 1])
+        await self._credential.confirm(self.runtime, since=self.protocol.opened)
+        topics = await self._topics.find(self.consumer.find_topics())
+        limit = settings.SUBSCRIPTIONS - 1
+        if len(topics) > limit:
+            logger.warning("User %s listens to %d of %d topics.", self.user_key, limit, len(topics))
+        await self._topics.join(topics[:limit])
 
     @property
     def is_closing(self) -> bool:
@@ -291,6 +295,7 @@ class Connection:
 
     async def leave(self) -> None:
         """End what the connection has here."""
+        self.protocol.move(State.CLOSED)
         self.runtime.members.discard(self)
         self.runtime.deadlines.forget(self)
         self.admission.leave_address(self.address)
@@ -422,7 +427,7 @@ class Connection:
         Raises:
             CommandError: `not_found`, `too_many`, or `busy` when the engine cannot be reached.
         """
-        if self._closing is None:
+        if self.protocol.state is not State.CLOSED:
             await self._topics.subscribe(topic, is_allowed=is_allowed)
 
     async def unsubscribe(self, topic: str) -> None:

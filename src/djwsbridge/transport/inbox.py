@@ -138,15 +138,14 @@ class Inbox:
         try:
             frame = connection.protocol.receive_text(text, now=now)
             result = self._start(frame, now)
+            if result is DONE:
+                self._answer(frame, None)
+            elif isinstance(result, Awaitable):
+                self._wait_for(frame, result)
+            else:
+                self._answer(frame, result)
         except Exception as error:  # noqa: BLE001  told to the client, or logged
             self._fail(frame, error)
-            return
-        if result is DONE:
-            self._answer(frame, None)
-        elif isinstance(result, Awaitable):
-            self._wait_for(frame, result)
-        else:
-            self._answer(frame, result)
 
     def _start(self, frame: Frame, now: float) -> object:
         """Begin to carry out a frame; returns the result, or what to wait for."""
@@ -186,13 +185,14 @@ class Inbox:
         future = asyncio.ensure_future(result)
 
         def settle(future: asyncio.Future[object]) -> None:
-            if future.cancelled():
-                self._fail(frame, CommandError(ErrorCode.INTERNAL))
-            elif (error := future.exception()) is not None:
-                self._fail(frame, error)
-            else:
+            try:
                 self._answer(frame, future.result())
-            self.go_on()
+            except asyncio.CancelledError:
+                self._fail(frame, CommandError(ErrorCode.INTERNAL))
+            except BaseException as error:  # noqa: BLE001  the handler's, or of an answer that is not JSON
+                self._fail(frame, error)
+            finally:
+                self.go_on()
 
         future.add_done_callback(settle)
 

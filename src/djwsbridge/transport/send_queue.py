@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
@@ -218,7 +219,8 @@ def _go_on(coroutine: Coroutine[Any, Any, None], waited: Any) -> Generator[Any, 
     try:
         yield waited
     except BaseException as error:  # noqa: BLE001  `send` failed or was cancelled, and no server waits again then
-        coroutine.throw(error)
+        with contextlib.suppress(StopIteration):
+            coroutine.throw(error)
     else:
         yield from coroutine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from djwsbridge.conf import settings
@@ -25,13 +25,17 @@ class Topics:
         connection: whose; its `person` is known before anything is subscribed to.
     """
 
-    __slots__ = ("_leases", "_weak", "names")
+    __slots__ = ("_asked", "_leases", "_lost", "_weak", "names")
 
     def __init__(self, connection: Connection) -> None:
         # Weak, or the two would keep each other.
         self._weak = weakref.ref(connection)
         # What it is subscribed to, or about to be: whoever loses access meanwhile is taken off this set.
         self.names: set[str] = set()
+        # Of these, those whose rule is being asked: whoever is let in meanwhile is not put out by an older "no".
+        self._asked: frozenset[str] = frozenset()
+        # Topics to which access was lost since it was asked what to listen to; None while nobody asks.
+        self._lost: set[str] | None = None
         # The topics on which it holds a lease of presence.
         self._leases: set[str] = set()
 
@@ -41,6 +45,14 @@ class Topics:
         if connection is None:
             raise RuntimeError("The connection is gone.")
         return connection
+
+    async def find(self, query: Awaitable[Iterable[str]]) -> list[str]:
+        """Return the topics that a query finds, without those to which access was lost since it was asked."""
+        self._lost = lost = set[str]()
+        try:
+            return [topic for topic in await query if topic not in lost]
+        finally:
+            self._lost = None
 
     async def join(self, topics: list[str]) -> None:
         """Subscribe to topics and appear on them.
@@ -58,6 +70,10 @@ class Topics:
 
     async def subscribe(self, topic: str, *, is_allowed: Callable[[], bool] | None) -> None:
         """Listen to a topic and appear on it; see `Connection.subscribe`."""
+        if is_allowed is None:
+            self._asked -= {topic}
+            if self._lost is not None:
+                self._lost.discard(topic)
         if topic in self.names:
             return
         if len(self.names) >= settings.SUBSCRIPTIONS:
@@ -72,6 +88,8 @@ class Topics:
 
     async def unsubscribe(self, topic: str) -> None:
         """Stop listening to a topic and disappear from it."""
+        if self._lost is not None:
+            self._lost.add(topic)
         if topic in self.names:
             self.names.discard(topic)
             self._disappear(topic, after=0.0)
@@ -84,17 +102,28 @@ class Topics:
             linger: seconds for which the actor still seems to be here.
         """
         topics, self.names = self.names, set()
+        connection = self._connection
+        for topic in topics:  # at once: what happens from here on is not for this connection
+            connection.runtime.hub.remove(topic, connection)
         for topic in topics:
             self._disappear(topic, after=linger)
-            await self._connection.runtime.unsubscribe(topic, self._connection)
+            await connection.runtime.unsubscribe(topic, connection)
 
     async def _reach(self, topic: str, is_allowed: Callable[[], bool] | None) -> None:
-        if is_allowed is not None and not await run_service(is_allowed):
+        if is_allowed is not None and not await self._may_listen(topic, is_allowed):
             raise CommandError(ErrorCode.NOT_FOUND)
         try:
             await self._connection.runtime.subscribe(topic, self._connection)
         except EngineUnavailable:
             raise CommandError(ErrorCode.BUSY) from None
+
+    async def _may_listen(self, topic: str, is_allowed: Callable[[], bool]) -> bool:
+        """Ask a rule; the answer does not count when the user was let in since it was asked."""
+        self._asked |= {topic}
+        try:
+            return await run_service(is_allowed) or topic not in self._asked
+        finally:
+            self._asked -= {topic}
 
     async def _settle(self, topic: str) -> None:
         """Appear on a topic just subscribed to, or leave it if access or the connection was lost meanwhile."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from djwsbridge.control import SubscribeUser, UnsubscribeUser, UserChanged, write_control
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
@@ -22,6 +24,7 @@ from djwsbridge.transport import connection as connections
 from djwsbridge.transport import credential as credentials
 from djwsbridge.transport import failures, registry
 from djwsbridge.transport.admission import admission_of
+from djwsbridge.transport.auth.identity import session_digest
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.together import Together
 from tests.servers import TIMEOUT
@@ -626,6 +629,80 @@ async def test_access_lost_while_connecting_is_lost(
     assert "room.1" not in node.hub
 
 
+async def test_access_lost_after_it_was_asked_for_topics_is_lost(
+    new_client: NewClient, node: Runtime
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    class Member(QuietConsumer):
+        async def find_topics(self) -> list[str]:
+            asked.set()
+            await answer.wait()
+            return ["room.1", "room.2", "room.3"]  # as the database said before
+
+    client = await new_client(consumer=Member).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    await asked.wait()
+    for topic in ("room.1", "room.2"):
+        node._hear(write_control(UnsubscribeUser("7", topic)))
+    node._hear(write_control(SubscribeUser("7", "room.2")))  # and came back
+    await until(lambda: "room.2" in node.hub)
+    answer.set()
+    reply = await client.hear()
+    assert set(reply["ok"]["topics"]) == {"user.7", "room.2", "room.3"}
+    assert "room.1" not in node.hub
+
+
+async def test_access_given_while_a_rule_is_asked_is_kept(
+    new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def rule(user: object, topic: str) -> bool:
+        asked.set()
+        return not answer.wait(TIMEOUT)  # "no", as it was before
+
+    monkeypatch.setattr(registry, "_rules", {"room": rule})
+    client = new_client()
+    await client.join()
+    client.say({"id": 2, "cmd": "subscribe", "topic": "room.5"})
+    await until(asked.is_set)
+    await only_member(node).subscribe("room.5")  # as a node does that hears of a new member
+    answer.set()
+    assert await client.hear() == {"id": 2, "ok": {}}
+    assert only_member(node).topics == {"user.7", "room.5"}
+
+
+async def test_nothing_is_subscribed_to_by_one_who_is_leaving(
+    new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Member(QuietConsumer):
+        def topics(self) -> list[str]:
+            return ["room.1", "room.2"]
+
+    client = new_client(consumer=Member)
+    await client.join()
+    leaving, go_on = asyncio.Event(), asyncio.Event()
+    unsubscribe = node.engine.unsubscribe
+
+    async def unsubscribe_slowly(topic: str) -> None:
+        leaving.set()
+        await go_on.wait()
+        await unsubscribe(topic)
+
+    monkeypatch.setattr(node.engine, "unsubscribe", unsubscribe_slowly)
+    member = only_member(node)
+    left = asyncio.create_task(client.leave())
+    await leaving.wait()
+    assert not list(node.hub.topics())
+    await member.subscribe("room.99")
+    go_on.set()
+    await left
+    assert not list(node.hub.topics())
+    assert node.presence.online("room.99") == []
+
+
 async def test_a_connection_that_ends_while_subscribing_leaves_nothing(
     new_client: NewClient, node: Runtime, gated: GatedEngine
 ) -> None:
@@ -763,6 +840,20 @@ async def test_only_the_connections_of_an_ended_session_are_closed(
     assert await other.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
 
 
+@pytest.mark.parametrize("ended", [None, session_digest("k")])
+async def test_a_credential_that_ends_before_connect_is_noticed_then(
+    new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch, ended: str | None
+) -> None:
+    monkeypatch.setattr(credentials, "_look", Together(lambda asked: [False] * len(asked)))
+    known = {"session_key": "k", "session": session_digest("k")}
+    client = await new_client(identity=known).open()
+    await client.assert_accepted()
+    node._hear(write_control(UserChanged("7", ended)))
+    client.say({"id": 1, "cmd": "connect"})
+    await client.assert_told_and_closed(4410, "revoked")
+    assert "user.7" not in node.hub
+
+
 async def test_a_look_at_the_credential_that_fails_changes_nothing(
     new_client: NewClient,
     node: Runtime,
@@ -811,6 +902,26 @@ async def test_three_breaches_of_the_rate_end_the_connection(
     assert client.closes == [4429]
     assert refused >= 3
     await client.leave()
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_an_answer_that_is_not_json_fails_one_command(
+    new_client: NewClient, script: Script, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(connection: Connection, command: Ask) -> object:
+        return {"unwritable": object()}
+
+    async def answer_later() -> object:
+        return {"unwritable": object()}
+
+    script.steps = [answer_later]
+    if when == "at once":
+        registry._handlers[Ask] = answer
+    client = new_client()
+    await client.join()
+    client.say({"id": 2, "cmd": "test.ask"})
+    assert (await client.assert_failed("internal", id=2))["reference"] in caplog.text
+    assert await client.ask("heartbeat", id=3) == {"id": 3, "ok": {}}
 
 
 async def test_an_application_that_serves_ends_with_its_connection(

@@ -125,6 +125,25 @@ async def test_a_middleware_around_send_has_a_task_of_its_own() -> None:
     assert tasks[0] not in {None, asyncio.current_task()}
 
 
+async def test_a_send_that_fails_after_a_wait_ends_the_writing() -> None:
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    class Failing(ServersTransport):
+        async def send(self, event: MutableMapping[str, Any]) -> None:
+            await gone
+
+        send.__module__ = "uvicorn.protocols"
+
+    transport = Failing()
+    queue = transport.queue()
+    queue.put("a")
+    gone.set_exception(OSError("gone"))
+    await queue.finish(1.0)
+    assert [str(failure) for failure in transport.failures] == ["gone"]
+    assert queue._task is not None
+    assert queue._task.exception() is None
+
+
 async def test_a_producer_never_waits(transport: Transport) -> None:
     transport.gate.clear()
     queue = transport.queue()
