@@ -12,7 +12,7 @@ from redis import Redis, RedisError
 
 from tests.servers import Process, RedisServer, find_binary, free_port, wait_until
 
-__all__ = ["SentinelSite", "redis_cluster", "redis_with_sentinel"]
+__all__ = ["SentinelSite", "bring_back", "redis_cluster", "redis_with_sentinel"]
 
 SERVICE = "mymaster"
 SLOTS = 16_384  # of a cluster
@@ -127,6 +127,13 @@ def redis_cluster(directory: Path) -> Iterator[list[RedisServer]]:
         yield servers
 
 
+def bring_back(servers: list[RedisServer]) -> None:
+    """Start all servers of a cluster that were killed, and return when they are one again."""
+    for server in servers:
+        server.start()
+    _wait_until_whole(servers)
+
+
 def _join(servers: list[RedisServer]) -> None:
     """Let servers meet and share the slots."""
     share = -(-SLOTS // len(servers))
@@ -136,6 +143,10 @@ def _join(servers: list[RedisServer]) -> None:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+    _wait_until_whole(servers)
+
+
+def _wait_until_whole(servers: list[RedisServer]) -> None:
     wait_until(lambda: all(_is_whole(server.port) for server in servers), "the cluster")
 
 

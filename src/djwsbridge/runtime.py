@@ -183,12 +183,12 @@ class Runtime:
 
     async def start(self) -> None:
         """Begin to deliver; every caller returns when the node is ready."""
-        if self._starting is None:
-            self._starting = self.loop.create_task(self._start(), name="djwsbridge start")
-        starting = self._starting
+        if self._tasks:
+            return  # as nearly always
+        starting = self._starting = self._starting or self.loop.create_task(self._start())
         try:
             await asyncio.shield(starting)
-        except EngineUnavailable:
+        except Exception:
             if self._starting is starting:
                 self._starting = None
             raise

@@ -22,9 +22,13 @@ class Node:
         self.engine = engine
         # (topic, text) in order of delivery.
         self.got: list[tuple[str, str]] = []
+        # Texts at which its delivery fails.
+        self.broken: set[str] = set()
         self._arrived = asyncio.Event()
 
     def deliver(self, topic: str, text: str) -> None:
+        if text in self.broken:
+            raise ValueError("This one cannot be delivered.")
         self.got.append((topic, text))
         self._arrived.set()
 

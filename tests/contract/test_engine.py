@@ -205,6 +205,20 @@ async def test_large_pushes_of_any_script_arrive_as_they_are(
     await node.assert_delivered(("room.1", text))
 
 
+async def test_a_push_whose_delivery_fails_does_not_make_a_node_deaf(
+    kind: Kind, start_node: StartNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    node, publisher = await start_node(kind), kind.build()
+    node.broken = {"bad"}
+    for topic in ("room.1", "user.7"):
+        await node.engine.subscribe(topic)
+        await publisher.publish(topic, "bad")
+        await publisher.publish(topic, "good")
+    await node.settle(publisher)
+    assert sorted(node.got) == [("room.1", "good"), ("user.7", "good")]
+    assert "ValueError: This one cannot be delivered." in caplog.text
+
+
 # -- channel layers --------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +259,39 @@ async def test_events_that_are_none_of_ours_are_ignored(
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 5
     # None of them was taken for a failure of the layer, after which a node pauses.
     assert asyncio.get_running_loop().time() - begin < 1.0
+
+
+async def test_an_event_that_nobody_foresaw_does_not_make_a_node_deaf(
+    layered: Kind, start_node: StartNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert layered.layer is not None
+    node, layer = await start_node(layered), layered.layer()
+    await node.engine.subscribe("user.7")
+    await layer.group_send("user_7", {"type": ["send_message"], "data": {}})
+    await layer.group_send("user_7", {"type": "send_message", "data": {"last": 1}})
+    await node.wait_for(1)
+    assert [json.loads(text)["data"] for _, text in node.got] == [{"last": 1}]
+    assert "unhashable" in caplog.text
+
+
+async def test_a_node_that_fails_to_look_for_what_was_lost_goes_on(
+    layered: Kind, quick_echo: None
+) -> None:
+    """The engine tells it to when its link has come back; it must not lose the link by that."""
+    node, told = Node(layered.build()), []
+
+    def on_back() -> None:
+        told.append(None)
+        raise ValueError("It cannot be found out.")
+
+    await node.engine.start(node.deliver, on_back)
+    await node.engine.subscribe("user.7")
+    assert isinstance(node.engine, ChannelLayerEngine)
+    await node.engine._after_failure(ConnectionError("as a layer that was restarted raises it"))
+    assert told
+    await node.engine.publish("user.7", "a")
+    await node.assert_delivered(("user.7", "a"))
+    await node.engine.stop()
 
 
 async def test_a_user_without_a_connection_here_is_in_no_group_of_the_seed(

@@ -30,6 +30,7 @@ class RecordingEngine(Engine):
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.broken: set[str] = set()
+        self.failure: type[Exception] = EngineUnavailable
         self.gates: dict[str, asyncio.Event] = {}
         self.joined: set[str] = set()
 
@@ -56,7 +57,7 @@ class RecordingEngine(Engine):
         if topic in self.gates:
             await self.gates[topic].wait()
         if topic in self.broken:
-            raise EngineUnavailable("broken")
+            raise self.failure("broken")
 
 
 class Reader:
@@ -177,13 +178,14 @@ async def test_many_connections_start_a_node_once(engine: RecordingEngine) -> No
     await node.stop()
 
 
+@pytest.mark.parametrize("failure", [EngineUnavailable, RuntimeError])
 async def test_a_start_that_failed_is_tried_again_from_where_it_was(
-    engine: RecordingEngine,
+    engine: RecordingEngine, failure: type[Exception]
 ) -> None:
-    engine.broken = {CONTROL_TOPIC}
+    engine.broken, engine.failure = {CONTROL_TOPIC}, failure
     node = Runtime(engine)
     results = await asyncio.gather(*(node.start() for _ in range(3)), return_exceptions=True)
-    assert [type(result) for result in results] == [EngineUnavailable] * 3
+    assert [type(result) for result in results] == [failure] * 3
     assert not node.started
     engine.broken = set()
     await asyncio.gather(*(node.start() for _ in range(3)))
@@ -422,6 +424,28 @@ async def test_what_waits_is_given_to_the_engine_together(
     assert groups == [4]
     assert refused == [("user.8", "2"), ("user.8", "3")]
     assert "did not take 2 pushes" in caplog.text
+
+
+async def test_an_engine_that_fails_as_nobody_foresaw_is_given_the_next_push(
+    engine: RecordingEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: list[str] = []
+
+    def on_refused(topic: str, text: str) -> None:
+        refused.append(text)
+        raise ValueError("Not even here it can be delivered.")
+
+    outbox = Outbox(engine, on_refused=on_refused)
+    run = asyncio.create_task(outbox.run())
+    engine.broken, engine.failure = {"user.7"}, RuntimeError
+    outbox.put("user.7", "1")
+    with pytest.raises(EngineUnavailable, match="RuntimeError"):
+        await asyncio.wait_for(outbox.deliver("user.7", "2"), TIMEOUT)
+    assert refused == ["1", "2"]
+    assert "RuntimeError: broken" in caplog.text  # with its traceback
+    engine.broken = set()
+    await asyncio.wait_for(outbox.deliver("user.7", "3"), TIMEOUT)
+    run.cancel()
 
 
 async def test_a_thread_hands_over_many_pushes_in_order(

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from djwsbridge.engine.base import Deliver, Engine, OnBack
+from djwsbridge.engine.base import Deliver, Engine, OnBack, attempt
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
 
@@ -209,7 +209,7 @@ class ChannelLayerEngine(Engine):
             except Exception as error:  # noqa: BLE001  each layer has exceptions of its own
                 await self._after_failure(error)
             else:
-                handle(message)
+                attempt(handle, message)
 
     async def _drain_all(self) -> None:
         """Receive on all channels of this node at once."""
@@ -223,10 +223,7 @@ class ChannelLayerEngine(Engine):
                 await self._after_failure(error)
                 continue
             for channel in channels if isinstance(channels, list) else [channels]:
-                if channel == self._channel:
-                    self._handle_push(message)
-                else:
-                    self._handle_seed_event(channel[len(node) :], message)
+                attempt(self._handle_any, channel, message)
 
     async def _after_failure(self, error: Exception) -> None:
         """Go on receiving: at once after a time-out, else when the layer's server may be back."""
@@ -235,7 +232,13 @@ class ChannelLayerEngine(Engine):
         logger.warning("The channel layer failed to receive: %r", error)
         await asyncio.sleep(RETRY_DELAY)
         await self._join_again()
-        self._on_back()
+        attempt(self._on_back)
+
+    def _handle_any(self, channel: str, message: Mapping[str, Any]) -> None:
+        if channel == self._channel:
+            self._handle_push(message)
+        else:
+            self._handle_seed_event(channel.partition("!")[2], message)
 
     def _handle_push(self, message: Mapping[str, Any]) -> None:
         topic, text = message.get("topic"), message.get("text")
@@ -280,7 +283,7 @@ class ChannelLayerEngine(Engine):
             if unheard >= (ECHO_PATIENCE if self._heard_anything else 1):
                 logger.warning("This node does not hear itself: it joins its groups again.")
                 renewed = RENEW_INTERVAL
-                self._on_back()
+                attempt(self._on_back)
             if renewed >= RENEW_INTERVAL:
                 unheard, renewed = 0, 0.0
                 await self._join_again()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from djwsbridge.crash import CrashPoint, crash_now, is_armed, is_due
-from djwsbridge.engine.base import Engine
+from djwsbridge.engine.base import Engine, attempt
 from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.sequencer import seq_of
 
@@ -95,9 +95,17 @@ class Outbox:
             if not self._waiting:
                 self._filled.clear()
             await self._crash_if_due(batch)
-            self._settle(batch, await self._engine.publish_all([push[:2] for push in batch]))
+            self._settle(batch, await self._give(batch))
             if not self._waiting:
                 self._idle.set()
+
+    async def _give(self, batch: Sequence[_Push]) -> Sequence[EngineUnavailable | None]:
+        """Have the engine take pushes; whatever goes wrong there refuses them, and those behind them get their turn."""
+        try:
+            return await self._engine.publish_all([push[:2] for push in batch])
+        except Exception as error:
+            logger.exception("The engine failed in a way that no engine should.")
+            return [EngineUnavailable(f"The engine failed: {error!r}")] * len(batch)
 
     async def _crash_if_due(self, batch: Sequence[_Push]) -> None:
         if any(is_due(CRASH) and seq_of(push.text) is not None for push in batch):
@@ -108,7 +116,7 @@ class Outbox:
         refused = []
         for push, error in zip(batch, outcomes, strict=True):
             if error is not None:
-                self._on_refused(push.topic, push.text)
+                attempt(self._on_refused, push.topic, push.text)
             if push.taken is None:
                 refused += [(push.topic, error)] if error is not None else []
             elif push.taken.done():

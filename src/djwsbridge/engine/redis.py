@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from djwsbridge.engine.base import Deliver, Engine, OnBack
+from djwsbridge.engine.base import Deliver, Engine, OnBack, attempt
 from djwsbridge.engine.redis_link import FAILURES, Link, let_go
 from djwsbridge.protocol.errors import EngineUnavailable
 
@@ -193,7 +193,7 @@ class RedisEngine(Engine):
                         await self._link(before).unsubscribe(topic)
                         await self.subscribe(topic)
             if moved and self._on_back is not None:
-                self._on_back()
+                attempt(self._on_back)
 
 
 def _refusal(error: Exception) -> EngineUnavailable:

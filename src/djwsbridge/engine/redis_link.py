@@ -11,9 +11,9 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
-from djwsbridge.engine.base import Deliver, OnBack
+from djwsbridge.engine.base import Deliver, OnBack, attempt
 
 __all__ = ["FAILURES", "Link", "let_go"]
 
@@ -23,8 +23,8 @@ PING_INTERVAL = 2.0  # seconds of silence after which the link is asked whether 
 SUBSCRIBE_TIMEOUT = 2.0  # seconds
 RETRY_DELAYS = (0.1, 1.0)  # seconds before a link is made again: the first time, and at most
 
-#: What a Redis that is down, hangs, fails over or is full can raise.
-FAILURES = (RedisError, OSError, asyncio.TimeoutError)
+#: What a Redis that is down, hangs, fails over or is full can raise; what fails as a cluster is no `RedisError`.
+FAILURES = (RedisError, RedisClusterException, OSError, asyncio.TimeoutError)
 
 
 class Link:
@@ -100,8 +100,8 @@ class Link:
         await asyncio.wait_for(call(*(self._prefix + topic for topic in topics)), SUBSCRIBE_TIMEOUT)
 
     async def _run(self) -> None:
-        """Make the link, read it until it breaks, and again."""
-        tries = 0
+        """Make the link, read it until it breaks, and again, whatever broke it: who asks for it waits for this task."""
+        delay = RETRY_DELAYS[0]
         while not self._closed:
             pubsub = self._client.pubsub()
             try:
@@ -112,21 +112,23 @@ class Link:
                 self._up.set()
                 if self._failed:
                     logger.warning("The link to Redis is back.")
-                    self._on_back()
-                tries, self._failed = 0, False
+                    attempt(self._on_back)
+                delay, self._failed = RETRY_DELAYS[0], False
                 await self._read(pubsub)
-            except FAILURES as error:
-                tries, self._failed = tries + 1, True
-                if tries == 1:
+            except Exception as error:
+                if not isinstance(error, FAILURES):
+                    logger.exception("The link to Redis broke in a way that was not foreseen.")
+                elif not self._failed:
                     logger.warning("The link to Redis is down: %r", error)
+                self._failed = True
             finally:
                 self._pubsub = None
                 self._up.clear()
                 self._confirmed.clear()
-                with contextlib.suppress(*FAILURES):
+                with contextlib.suppress(Exception):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
-            delay = min(RETRY_DELAYS[0] * 2 ** (tries - 1), RETRY_DELAYS[1])
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
+            delay = min(delay * 2, RETRY_DELAYS[1])
 
     async def _read(self, pubsub: Any) -> None:
         """Deliver until the link breaks; one that stays silent when it is asked is broken, too (a hung server)."""
@@ -155,7 +157,7 @@ class Link:
             message = await pubsub.get_message(timeout=None)
             self._heard = True
             if message is not None:
-                self._handle(message)
+                attempt(self._handle, message)
 
     def _handle(self, message: Mapping[str, Any]) -> None:
         kind = message["type"]
