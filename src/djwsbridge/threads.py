@@ -19,7 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    close_old_connections,
+    connections,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from djwsbridge.breaker import Breaker
@@ -30,6 +36,7 @@ __all__ = [
     "PoolBusy",
     "ServiceThread",
     "is_outcome_unknown",
+    "lacks_table",
     "run_service",
     "sqlstate_of",
 ]
@@ -156,7 +163,7 @@ def _call(
             finally:
                 tidy()
     except (OperationalError, InterfaceError) as error:
-        if sqlstate_of(error) is None and "locked" not in str(error):
+        if sqlstate_of(error) is None and "locked" not in str(error) and not lacks_table(error):
             _breaker.fail()
         raise
     _breaker.succeed()
@@ -361,6 +368,13 @@ def sqlstate_of(error: Exception) -> str | None:
     """Return the code with which PostgreSQL has refused something; None when it has not said anything."""
     state = getattr(error.__cause__, "sqlstate", None)
     return state if isinstance(state, str) else None
+
+
+def lacks_table(error: BaseException) -> bool:
+    """Say whether a table or a column is not there; of SQLite it looks like a database that is down."""
+    if isinstance(error, OperationalError):
+        return str(error).startswith(("no such table", "no such column"))
+    return isinstance(error, ProgrammingError) and sqlstate_of(error) in {"42P01", "42703"}
 
 
 def is_outcome_unknown(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, ProgrammingError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TestCase
 
@@ -95,6 +95,15 @@ async def test_a_locked_database_is_not_down() -> None:
             await run_service(locked)
 
 
+async def test_a_database_without_a_table_is_not_down() -> None:
+    def ask() -> None:
+        raise OperationalError("no such table: people_chat")
+
+    for _ in range(5):
+        with pytest.raises(OperationalError, match="no such table"):
+            await run_service(ask)
+
+
 # -- what is said of a failure ----------------------------------------------------------------------------------------
 
 
@@ -127,6 +136,30 @@ def test_what_the_client_is_told(error: Exception, code: ErrorCode) -> None:
     failure = failure_of(error)
     assert failure.code is code
     assert failure.retryable
+
+
+def missing_table() -> ProgrammingError:
+    error = ProgrammingError('relation "people_chat" does not exist')
+    error.__cause__ = Refused("42P01")
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("no such table: people_chat"),
+        OperationalError("no such column: people_chat.title"),
+        missing_table(),
+    ],
+    ids=str,
+)
+def test_a_missing_table_is_the_projects_mistake(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    failure = failure_of(error)
+    assert failure.code is ErrorCode.INTERNAL
+    assert "Has every migration been made and applied?" in caplog.text
+    assert failure.details["reference"] in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

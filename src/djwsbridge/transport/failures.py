@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError
 
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
-from djwsbridge.threads import PoolBusy, is_outcome_unknown, sqlstate_of
+from djwsbridge.threads import PoolBusy, is_outcome_unknown, lacks_table, sqlstate_of
 
 __all__ = [
     "CLOSE_TIMEOUT",
@@ -40,11 +40,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 def failure_of(error: BaseException) -> CommandError:
     """Return what the client is told of an exception: a code, and a reference to find it in the server's log."""
-    if isinstance(error, DATABASE_DOWN):
+    if isinstance(error, DATABASE_DOWN) and not lacks_table(error):
         logger.warning("The database failed a command: %r", error)
         return CommandError(_code_of(error))
     reference = uuid.uuid4().hex[:12]
-    logger.error("A command failed (reference %s).", reference, exc_info=error)
+    advice = " Has every migration been made and applied?" if lacks_table(error) else ""
+    logger.error("A command failed (reference %s).%s", reference, advice, exc_info=error)
     return CommandError(ErrorCode.INTERNAL, reference=reference)
 
 
