@@ -67,11 +67,6 @@ class Inbox:
         return connection
 
     @property
-    def is_busy(self) -> bool:
-        """Say whether a command is being carried out."""
-        return self._under_way
-
-    @property
     def is_full(self) -> bool:
         """Say whether something waits."""
         return self._waiting is not None
