@@ -74,7 +74,7 @@ def test_what_is_kept_stays(site: Site, env: dict[str, str], sqlite_url: str) ->
 def test_a_server_that_never_comes_back_fails(
     site: Site, env: dict[str, str], sqlite_url: str
 ) -> None:
-    soak = start_soak(env, site.url, "--seconds", "15", "--users", "2")
+    soak = start_soak(env, site.url, "--seconds", "15", "--users", "2", "--settle", "3")
     assert soak.stdout is not None
     while "acknowledged" not in (line := soak.stdout.readline()):
         assert line, soak.communicate()
@@ -110,6 +110,7 @@ def test_another_secret_key_is_said_in_a_sentence(site: Site, env: dict[str, str
         (("--users", "1"), "at least two --users"),
         (("--users", "51"), "DJWSBRIDGE_CONNECTIONS_PER_ADDRESS lets 50 connections in"),
         (("--seconds", "0"), "must be more than 0"),
+        (("--settle", "0"), "must be more than 0"),
     ],
 )
 def test_nonsense_is_refused(env: dict[str, str], options: tuple[str, ...], sentence: str) -> None:

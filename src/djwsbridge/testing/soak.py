@@ -27,9 +27,6 @@ from djwsbridge.transport.auth.ticket import issue_ticket
 __all__ = ["Cast", "Load", "describe", "fastest_rate", "make_cast", "remove_cast", "soak"]
 
 OPEN_TIMEOUT = 10.0  # seconds in which everybody must be online
-SETTLE_TIMEOUT = (
-    30.0  # seconds in which everything must be answered and shown after the last message
-)
 PROGRESS_INTERVAL = 5.0  # seconds
 PAGE = 500  # messages read at once
 OTHER_FRAMES = 1.2  # of a client in a second besides what it sends: receipts, signs of life
@@ -47,11 +44,13 @@ class Load:
         url: of the socket.
         seconds: how long messages are sent.
         rate: messages of one person in a second.
+        settle: seconds in which everything must be answered and shown after the last message.
     """
 
     url: str
     seconds: float
     rate: float
+    settle: float
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ async def _run(load: Load, cast: Cast, history: History, say: Callable[[str], ob
         try:
             await asyncio.sleep(load.seconds)
             say("Waiting until everything has arrived.")
-            await workload.settle(SETTLE_TIMEOUT)
+            await workload.settle(load.settle)
         finally:
             progress.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from djwsbridge.testing.checker import Verdict
     from djwsbridge.testing.soak import Cast, Load
 
+POSITIVE = ("seconds", "rate", "settle")
 LEAST_USERS = 2
 SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
@@ -43,6 +44,12 @@ class Command(BaseCommand):
             "--rate", type=float, default=None, help="messages of one person in a second"
         )
         parser.add_argument(
+            "--settle",
+            type=float,
+            default=30.0,
+            help="seconds for everything to be answered and shown after the last message",
+        )
+        parser.add_argument(
             "--keep", action="store_true", help="do not remove people and rooms afterwards"
         )
 
@@ -57,7 +64,8 @@ class Command(BaseCommand):
             from djwsbridge.testing import soak  # noqa: PLC0415  needs the chat and the client
         except ImportError as error:
             raise ManagementError(f"{error}. Try: pip install 'djwsbridge[client]'") from error
-        load = soak.Load(_socket_url(options["url"]), options["seconds"], self._rate(options))
+        url, rate = _socket_url(options["url"]), self._rate(options)
+        load = soak.Load(url, options["seconds"], rate, options["settle"])
         if django_settings.DEBUG:
             self.stderr.write("DEBUG is on: the times say little about a public site.")
         cast = soak.make_cast(options["users"], options["rooms"])
@@ -111,8 +119,8 @@ def _check(options: dict[str, Any]) -> None:
             raise ManagementError(f"Put {app} into INSTALLED_APPS: the soak writes in its rooms.")
     if options["users"] < LEAST_USERS or options["rooms"] < 1:
         raise ManagementError("It needs at least two --users and one of --rooms.")
-    if options["seconds"] <= 0 or (options["rate"] is not None and options["rate"] <= 0):
-        raise ManagementError("--seconds and --rate must be more than 0.")
+    if any(options[name] is not None and options[name] <= 0 for name in POSITIVE):
+        raise ManagementError("--seconds, --rate and --settle must be more than 0.")
     most = settings.CONNECTIONS_PER_ADDRESS
     if most is not None and options["users"] > most:
         raise ManagementError(
