@@ -40,6 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=["sqlite", "postgresql"], default="sqlite")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about the locks of rows where the database has none."""
+    if config.getoption("--database") == "sqlite":
+        about_locks = [item for item in items if item.get_closest_marker("row_locks")]
+        config.hook.pytest_deselected(items=about_locks)
+        items[:] = [item for item in items if item not in about_locks]
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Cut what is still connected to the database before it goes: threads of services live a moment longer."""

@@ -104,8 +104,11 @@ def get_or_create_private_chat(one: AbstractBaseUser, other: AbstractBaseUser) -
 def _lock(*users: AbstractBaseUser) -> None:
     model = get_user_model()
     rows = model._default_manager.filter(pk__in={user.pk for user in users}).order_by("pk")
-    if connections[rows.db].features.has_select_for_update:
-        list(rows.select_for_update().values_list("pk"))
+    features = connections[rows.db].features
+    if features.has_select_for_update:
+        # The weakest that they cannot both have: rows that refer to these users are stored all the same.
+        no_key = features.has_select_for_no_key_update
+        list(rows.select_for_update(no_key=no_key).values_list("pk"))
     else:
         # SQLite knows one lock, that of the only writer. A write that changes nothing takes it, whatever the project's
         # `transaction_mode` is.

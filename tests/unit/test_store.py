@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from websockets.sync.client import ClientConnection, connect
 
+from djwsbridge import store
+from djwsbridge.chat.models import Profile
 from tests.servers import ROOT, TIMEOUT, PostgresServer, Site, run_manage
 
 Scenario = Callable[..., Any]
@@ -97,6 +103,39 @@ def test_a_frame_sets_only_what_it_may(scenario: Scenario) -> None:
         assert values["type"] == "text"
         assert result["refused"] == [None, "bad_field"]
         assert result["messages"] == 2
+
+
+# -- the lock of two people, in this process ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair() -> list[User]:
+    return [User.objects.create_user(name) for name in ("alice", "bob")]
+
+
+@pytest.mark.database
+@pytest.mark.row_locks
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_refers_to_a_locked_user_is_stored(pair: list[User]) -> None:
+    def refer() -> None:
+        Profile.objects.create(user=pair[0])
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        store._lock(*pair)
+        pool.submit(refer).result(TIMEOUT)
+
+
+@pytest.mark.database
+@pytest.mark.row_locks
+@pytest.mark.django_db
+def test_a_database_without_the_weak_lock_takes_the_strong_one(
+    pair: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection.features, "has_select_for_no_key_update", False)
+    with CaptureQueriesContext(connection) as captured:
+        store._lock(*pair)
+    assert captured[0]["sql"].endswith("FOR UPDATE")
 
 
 # -- through real sockets ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The rules for names: titles of groups, their slugs, and usernames that look alike."""
+"""The rules for names: titles of groups, their slugs, the topics of rooms, and usernames that look alike."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.utils.text import slugify
 
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.text import INVISIBLE_CATEGORIES
 
 __all__ = [
     "RESERVED_SLUGS",
@@ -20,6 +21,8 @@ __all__ = [
     "TITLE_KEY_LENGTH",
     "TITLE_LENGTH",
     "check_title",
+    "room_id_of",
+    "room_topic",
     "skeleton",
     "slug_candidates",
     "title_key",
@@ -34,9 +37,6 @@ SKELETON_LENGTH = 512  # characters; what comes after them tells no names apart
 
 # Slugs that would hide behind other addresses of the chat's URLconf.
 RESERVED_SLUGS = frozenset({"api", "direct", "rooms"})
-
-# Marks, separators, controls, formats: a title of nothing else shows nothing.
-INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Mc", "Me", "Mn", "Zl", "Zp", "Zs"})
 
 # A title is one line; half a surrogate pair cannot be stored.
 FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -79,6 +79,18 @@ def slug_candidates(title: str) -> Iterator[str]:
         yield f"{stem}-{number}"
     while True:
         yield f"{stem}-{secrets.token_hex(4)}"
+
+
+def room_topic(room_id: int) -> str:
+    """Return the topic of a room's members."""
+    return f"room.{room_id}"
+
+
+def room_id_of(topic: str) -> int:
+    """Return the room of a topic; 0, which is none, for a topic of something else."""
+    kind, _, number = topic.partition(".")
+    is_room = kind == "room" and number.isascii() and number.isdigit()
+    return int(number) if is_room else 0
 
 
 def skeleton(name: str) -> str:

@@ -10,13 +10,19 @@ import unicodedata
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
-__all__ = ["MAX_BODY_BYTES", "MAX_BODY_CHARACTERS", "check_body", "check_storable"]
+__all__ = [
+    "INVISIBLE_CATEGORIES",
+    "MAX_BODY_BYTES",
+    "MAX_BODY_CHARACTERS",
+    "check_body",
+    "check_storable",
+]
 
 MAX_BODY_CHARACTERS = 8_000  # about four printed pages
 MAX_BODY_BYTES = 32_768  # UTF-8; four bytes a character at the limit above
 
 #: General categories that leave nothing on the screen: separators, controls, formats (zero width), lonely marks.
-_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me", "Mc"})
+INVISIBLE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me", "Mc"})
 
 
 def check_storable(text: str) -> None:
@@ -51,6 +57,6 @@ def check_body(
     check_storable(body)
     if len(body) * 4 > max_bytes and len(body.encode()) > max_bytes:
         raise CommandError(ErrorCode.TOO_LARGE, limit=max_bytes)
-    if all(unicodedata.category(character) in _INVISIBLE for character in body):
+    if all(unicodedata.category(character) in INVISIBLE_CATEGORIES for character in body):
         raise CommandError(ErrorCode.EMPTY_BODY)
     return body

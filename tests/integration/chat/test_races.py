@@ -160,6 +160,23 @@ def test_joining_a_hundred_times_is_joining_once(
     assert Counter(frame.get("push") for frame in pushed)["member.joined"] == 1
 
 
+def test_who_joins_and_who_writes_never_wait_in_a_circle(alice: User) -> None:
+    room = services.create_room(actor=alice, title="General")
+    people = [User.objects.create_user(f"user{number}") for number in range(CALLS // 2)]
+
+    def act(number: int) -> None:
+        if number % 2:
+            services.join_room(actor=people[number // 2], room_id=room.id)
+        else:
+            services.send_message(
+                actor=alice, room_id=room.id, body="x", client_message_id=uuid.uuid4()
+            )
+
+    race(act)
+    assert Membership.objects.count() == 1 + CALLS // 2
+    assert Message.objects.count() == CALLS // 2
+
+
 def test_a_read_pointer_never_goes_back(alice: User, bob: User) -> None:
     room = services.create_room(actor=alice, title="General")
     services.join_room(actor=bob, room_id=room.id)

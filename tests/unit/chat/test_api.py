@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
+from django.db.backends.base import base
 from django.http import HttpResponse
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
 from djwsbridge.chat import services
+from djwsbridge.chat.api.errors import STATUSES
 from djwsbridge.chat.models import Message, Room
 from djwsbridge.chat.values import RoomView
+from tests.servers import ROOT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -303,24 +308,61 @@ class TestCredentials:
 
 
 class TestTrouble:
-    def test_the_database_is_away(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(**_: Any) -> None:
-            raise OperationalError("password of the database: x")
-
-        monkeypatch.setattr(services, "list_rooms", fail)
-        answer = client.get("/chat/api/rooms/")
-        assert error_of(answer) == (503, "db_unavailable")
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (OperationalError("connection refused, password x"), "db_unavailable"),
+            (InterfaceError("connection already closed, password x"), "db_unavailable"),
+            (OperationalError("database is locked, password x"), "busy"),
+        ],
+    )
+    def test_the_database_is_away(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+    ) -> None:
+        answer = self.fail(client, monkeypatch, error)
+        assert error_of(answer) == (503, code)
         assert answer.json()["error"]["retryable"] is True
         assert "password" not in answer.content.decode()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_the_database_is_lost_in_the_commit(
+        self, client: Client, room: RoomView, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @contextmanager
+        def lose_link(_connection: object, operation: str) -> Iterator[None]:
+            yield
+            if operation == "COMMIT":
+                raise OperationalError("server closed the connection unexpectedly")
+
+        body = {"body": "hello", "client_message_id": str(uuid.uuid4())}
+        with monkeypatch.context() as patch:
+            patch.setattr(base, "debug_transaction", lose_link)
+            answer: Any = post(client, f"rooms/{room.id}/messages/", body)
+        assert error_of(answer) == (503, "commit_unknown")
+        assert answer.json()["error"]["retryable"] is True
+        stored = Message.objects.get()
+        again: Any = post(client, f"rooms/{room.id}/messages/", body)
+        assert (again.status_code, again.json()["seq"]) == (201, stored.seq)
 
     def test_a_mistake_of_ours(
         self, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def fail(**_: Any) -> None:
-            raise ZeroDivisionError("secret")
-
-        monkeypatch.setattr(services, "list_rooms", fail)
-        answer = client.get("/chat/api/rooms/")
+        answer = self.fail(client, monkeypatch, ZeroDivisionError("secret"))
         assert error_of(answer) == (500, "internal")
         assert "secret" not in answer.content.decode()
         assert "ZeroDivisionError" in caplog.text
+        assert answer.json()["error"]["reference"] in caplog.text
+
+    def fail(self, client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
+        def fail(**_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(services, "list_rooms", fail)
+        return client.get("/chat/api/rooms/")
+
+
+def test_the_reference_knows_the_status_of_each_code() -> None:
+    text = (ROOT / "docs" / "reference" / "http-api.md").read_text()
+    lines = {line[2:5]: line for line in text.splitlines() if line.startswith("| ")}
+    for code, status in STATUSES.items():
+        assert f"`{code.value}`" in lines[str(status)]

@@ -13,6 +13,12 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
 
+@pytest.mark.parametrize("topic", ["7", "user.7", "rooms.7", "room", "room.", "room.x", "room.7.8"])
+def test_a_topic_of_something_else_has_no_room(topic: str) -> None:
+    assert names.room_id_of(topic) == 0
+    assert names.room_id_of(names.room_topic(7)) == 7
+
+
 @pytest.mark.parametrize(
     ("written", "stored"),
     [

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import IntegrityError
 
-from djwsbridge.chat import services
+from djwsbridge.chat import services, store
 from djwsbridge.chat.models import Membership, Role, Room
 from djwsbridge.chat.services import rooms
 from djwsbridge.chat.values import RoomKind
@@ -70,6 +71,22 @@ class TestCreateRoom:
 
     def test_refuses_a_title_that_cannot_be_used(self, alice: User) -> None:
         assert refusal(services.create_room, actor=alice, title=" ") is ErrorCode.BAD_NAME
+
+    @pytest.mark.django_db(transaction=True)
+    def test_refuses_somebody_whose_account_was_just_deleted(self, alice: User) -> None:
+        User.objects.filter(pk=alice.pk).delete()
+        assert refusal(services.create_room, actor=alice, title="General") is ErrorCode.REVOKED
+        assert Room.objects.count() == 0
+
+    def test_tries_no_other_slug_when_that_cannot_help(
+        self, alice: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(**_: Any) -> int:
+            raise IntegrityError
+
+        monkeypatch.setattr(store, "add_group", refuse)
+        with pytest.raises(IntegrityError):
+            services.create_room(actor=alice, title="General")
 
     def test_queries(self, alice: User, django_assert_num_queries: Any) -> None:
         # A savepoint, the room and its owner, the room as it is seen, and the first event on the topic
@@ -329,3 +346,8 @@ class TestMembersAndTopics:
     @pytest.mark.parametrize("name", ["", "x", "-1", "1.5", "١", "1 ", "9" * 70])
     def test_a_strange_topic_is_nobodys(self, alice: User, name: str) -> None:
         assert not services.may_subscribe(actor=alice, topic=f"room.{name}")
+
+    @pytest.mark.parametrize("topic", ["{}", "user.{}", "room{}", "room.room.{}"])
+    def test_a_topic_of_something_else_is_not_the_chats(self, alice: User, topic: str) -> None:
+        room = services.create_room(actor=alice, title="General")
+        assert not services.may_subscribe(actor=alice, topic=topic.format(room.id))

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions, status
 
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.transport.failures import failure_of
 
 __all__ = ["describe", "status_of", "to_command_error"]
-
-logger = logging.getLogger("djwsbridge.chat.api")
 
 #: The status of each code; any other code is the fault of the request: 400.
 STATUSES: Mapping[ErrorCode, int] = MappingProxyType(
     {
         ErrorCode.AUTH_REQUIRED: status.HTTP_401_UNAUTHORIZED,
         ErrorCode.TOKEN_INVALID: status.HTTP_401_UNAUTHORIZED,
+        ErrorCode.REVOKED: status.HTTP_401_UNAUTHORIZED,
         ErrorCode.FORBIDDEN: status.HTTP_403_FORBIDDEN,
         ErrorCode.NOT_FOUND: status.HTTP_404_NOT_FOUND,
         ErrorCode.CONFLICT: status.HTTP_409_CONFLICT,
@@ -32,6 +30,7 @@ STATUSES: Mapping[ErrorCode, int] = MappingProxyType(
         ErrorCode.INTERNAL: status.HTTP_500_INTERNAL_SERVER_ERROR,
         ErrorCode.BUSY: status.HTTP_503_SERVICE_UNAVAILABLE,
         ErrorCode.DB_UNAVAILABLE: status.HTTP_503_SERVICE_UNAVAILABLE,
+        ErrorCode.COMMIT_UNKNOWN: status.HTTP_503_SERVICE_UNAVAILABLE,
     }
 )
 
@@ -46,19 +45,17 @@ FRAMEWORK_ERRORS: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (exceptions.Throttled, ErrorCode.RATE_LIMITED),
     (exceptions.MethodNotAllowed, ErrorCode.UNKNOWN_TYPE),
     (exceptions.APIException, ErrorCode.BAD_FRAME),
-    (OperationalError, ErrorCode.DB_UNAVAILABLE),
 )
 
 
 def to_command_error(error: Exception) -> CommandError:
-    """Return the error that a client is told; what nobody expected is logged and `internal`."""
+    """Return the error that a client is told; of what nobody has raised on purpose, what a socket would be told."""
     if isinstance(error, CommandError):
         return error
     for kind, code in FRAMEWORK_ERRORS:
         if isinstance(error, kind):
             return CommandError(code)
-    logger.error("A request failed.", exc_info=error)
-    return CommandError(ErrorCode.INTERNAL)
+    return failure_of(error)
 
 
 def status_of(error: CommandError) -> int:

@@ -1,6 +1,6 @@
 """The operations of the chat: check access, one transaction, publish after commit."""
 
-from djwsbridge.chat.services.access import room_topic
+from djwsbridge.chat.names import room_topic
 from djwsbridge.chat.services.accounts import check_username
 from djwsbridge.chat.services.direct import find_direct, open_direct, send_private
 from djwsbridge.chat.services.messages import (

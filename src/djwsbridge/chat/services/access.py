@@ -1,4 +1,4 @@
-"""What all services begin with: may the actor be here, and which topics hear of it."""
+"""What all services begin with: may the actor be here, and who hears of it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from djwsbridge.chat import store
+from djwsbridge.chat.names import room_topic
 from djwsbridge.chat.values import RoomJoined, RoomView
 from djwsbridge.durable import NewEvent
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.publish import subscribe_user
+from djwsbridge.runtime import user_topic
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = [
-    "enter_room",
-    "event",
-    "require_member",
-    "room_id_of",
-    "room_seq",
-    "room_topic",
-    "user_topic",
-    "view_room",
-]
-
-
-def room_topic(room_id: int) -> str:
-    """Return the topic of a room's members."""
-    return f"room.{room_id}"
-
-
-def room_id_of(topic: str) -> int:
-    """Return the room of a topic; 0, which is none, for a topic of something else."""
-    number = topic.removeprefix("room.")
-    return int(number) if number.isascii() and number.isdigit() else 0
-
-
-def user_topic(user_id: object) -> str:
-    """Return the topic of one user's devices."""
-    return f"user.{user_id}"
+__all__ = ["enter_room", "event", "require_member", "room_seq", "view_room"]
 
 
 def room_seq(room_id: int) -> int:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import enter_room, user_topic, view_room
+from djwsbridge.chat.services.access import enter_room, view_room
 from djwsbridge.chat.services.messages import send_message
 from djwsbridge.chat.values import RoomView, UserRef
 from djwsbridge.conf import settings
@@ -18,6 +18,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.text import check_body
 from djwsbridge.publish import publish, publish_events
+from djwsbridge.runtime import user_topic
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

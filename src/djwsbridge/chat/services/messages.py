@@ -14,7 +14,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import require_member, room_id_of, room_seq, room_topic
+from djwsbridge.chat.names import room_id_of, room_topic
+from djwsbridge.chat.services.access import require_member, room_seq
 from djwsbridge.chat.values import MessagePage, MessageView
 from djwsbridge.durable import NewEvent
 from djwsbridge.protocol.codes import ErrorCode

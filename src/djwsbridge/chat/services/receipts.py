@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
-from djwsbridge.chat.services.access import room_id_of, room_seq, room_topic, user_topic
+from djwsbridge.chat.names import room_id_of, room_topic
+from djwsbridge.chat.services.access import room_seq
 from djwsbridge.chat.values import ReceiptMoved, ReceiptPush
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.runtime import user_topic
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

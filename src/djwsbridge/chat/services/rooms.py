@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, transaction
 
 from djwsbridge.chat import names, store
-from djwsbridge.chat.services.access import (
-    enter_room,
-    event,
-    require_member,
-    room_seq,
-    room_topic,
-    user_topic,
-    view_room,
-)
+from djwsbridge.chat.names import room_id_of, room_topic
+from djwsbridge.chat.services.access import enter_room, event, require_member, room_seq, view_room
 from djwsbridge.chat.values import MemberChange, Members, RoomLeft, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.publish import publish_events, unsubscribe_user
+from djwsbridge.runtime import user_topic
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -46,21 +40,28 @@ def create_room(*, actor: AbstractBaseUser, title: str) -> RoomView:
     """Make an open group that the actor owns.
 
     Raises:
-        CommandError: `bad_name`, or `conflict` when a group has this title.
+        CommandError: `bad_name`, `conflict` when a group has this title, or `revoked` when the
+            actor's account was deleted a moment ago.
     """
     title = names.check_title(title)
     key = names.title_key(title)
     slugs = names.slug_candidates(title)
     while True:
+        slug = next(slugs)
         try:
             with transaction.atomic():
-                room_id = store.add_group(title=title, key=key, slug=next(slugs), owner=actor)
+                room_id = store.add_group(title=title, key=key, slug=slug, owner=actor)
                 room, joined = enter_room(actor, room_id)
                 publish_events([joined])
                 return room
-        except IntegrityError:  # the title is taken, or only the slug
+        except IntegrityError:
             if store.title_exists(key):
                 raise CommandError(ErrorCode.CONFLICT, "A room has this name.") from None
+            if store.slug_exists(slug):
+                continue
+            if store.find_user(actor.pk) is None:
+                raise CommandError(ErrorCode.REVOKED) from None
+            raise
 
 
 def find_room(*, actor: AbstractBaseUser, name: str) -> RoomView:
@@ -146,7 +147,5 @@ def list_topics(*, actors: Sequence[AbstractBaseUser]) -> dict[Any, list[str]]:
 
 def may_subscribe(*, actor: AbstractBaseUser, topic: str) -> bool:
     """Say whether the actor may listen to a room's topic: members may."""
-    number = topic.removeprefix("room.")
-    return (
-        number.isascii() and number.isdigit() and store.find_access(actor, int(number)) is not None
-    )
+    room_id = room_id_of(topic)
+    return room_id > 0 and store.find_access(actor, room_id) is not None

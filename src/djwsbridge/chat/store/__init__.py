@@ -35,6 +35,7 @@ from djwsbridge.chat.store.rooms import (
     recent_directs,
     room_seqs,
     room_view,
+    slug_exists,
     title_exists,
 )
 from djwsbridge.chat.store.users import (
@@ -83,6 +84,7 @@ __all__ = [
     "save_read_receipts",
     "save_skeletons",
     "skeleton_exists",
+    "slug_exists",
     "title_exists",
     "user_ref",
     "wire_id",

@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.urls import NoReverseMatch, reverse
 
 from djwsbridge.chat.models import Membership, Message, Role, Room
+from djwsbridge.chat.names import room_topic
 from djwsbridge.chat.store.messages import newest_messages
 from djwsbridge.chat.store.users import DELETED_USER, user_ref
 from djwsbridge.chat.values import MessageView, RoomKind, RoomView, UserRef
@@ -30,6 +31,7 @@ __all__ = [
     "recent_directs",
     "room_seqs",
     "room_view",
+    "slug_exists",
     "title_exists",
 ]
 
@@ -45,8 +47,10 @@ def find_room_id(name: str) -> int | None:
 
 def lock_group(room_id: int) -> bool:
     """Let nobody else join or leave a group until the transaction ends; False when there is none."""
-    groups = Room.objects.select_for_update().filter(id=room_id, kind=RoomKind.GROUP.value)
-    return groups.values_list("id", flat=True).first() is not None
+    groups = Room.objects.filter(id=room_id, kind=RoomKind.GROUP.value)
+    # No stronger: whoever sends has the topic, which comes next here, and at the commit must see that there is a room.
+    locked = groups.select_for_update(no_key=True)
+    return locked.values_list("id", flat=True).first() is not None
 
 
 def title_exists(key: str) -> bool:
@@ -54,11 +58,16 @@ def title_exists(key: str) -> bool:
     return Room.objects.filter(title_key=key).exists()
 
 
+def slug_exists(slug: str) -> bool:
+    """Say whether a room has this slug."""
+    return Room.objects.filter(slug=slug).exists()
+
+
 def add_group(*, title: str, key: str, slug: str, owner: AbstractBaseUser) -> int:
     """Store a group with its owner and return its id.
 
     Raises:
-        IntegrityError: the title or the slug is taken.
+        IntegrityError: the title or the slug is taken; also at the commit, when the owner's account is gone.
     """
     room = Room.objects.create(
         kind=RoomKind.GROUP.value, title=title, title_key=key, slug=slug, created_by_id=owner.pk
@@ -120,7 +129,7 @@ def list_rooms(actor: AbstractBaseUser, *, open_limit: int) -> list[RoomView]:
 def room_seqs(room_ids: Iterable[int]) -> dict[int, int]:
     """Return the number of the newest event of each room."""
     log = installed_log()
-    topics = {f"room.{room_id}": room_id for room_id in room_ids}
+    topics = {room_topic(room_id): room_id for room_id in room_ids}
     tips = log.tips(topics) if log is not None else {}
     return {topics[topic]: seq for topic, seq in tips.items()}
 
