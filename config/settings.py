@@ -116,12 +116,27 @@ POSTGRES_OPTIONS = {
     "pool": {"min_size": 1, "max_size": 16, "timeout": 3, "reconnect_timeout": 2},
 }
 
+BAD_DATABASE_URL = (
+    "DATABASE_URL is no address that this site knows: "
+    "write postgres://user:password@host:5432/name or sqlite:////path/of/the/file."
+)
+
 
 def database(url: str) -> dict[str, Any]:
-    """Return Django's settings of the database at a URL."""
-    is_sqlite = url.startswith("sqlite")
+    """Return Django's settings of the database at a URL.
+
+    Raises:
+        ImproperlyConfigured: the URL names no database of a kind that is tested. It is not quoted: it holds a password.
+    """
+    is_sqlite = url.startswith("sqlite:")
+    if not (is_sqlite or url.startswith(("postgres:", "postgresql:"))):
+        raise ImproperlyConfigured(BAD_DATABASE_URL)
     # A thread keeps its connection: the last one that closes would write back and delete SQLite's log each time.
-    parsed: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60 if is_sqlite else 0))
+    max_age = 60 if is_sqlite else 0
+    try:
+        parsed: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=max_age))
+    except ValueError as error:
+        raise ImproperlyConfigured(BAD_DATABASE_URL) from error
     options = SQLITE_OPTIONS if is_sqlite else POSTGRES_OPTIONS
     parsed["OPTIONS"] = {**options, **parsed.get("OPTIONS", {})}
     return parsed

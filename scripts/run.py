@@ -19,7 +19,12 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     prepare()
-    print(f"\nOpen http://{HOST}:{port}/ in two browsers. Ctrl-C stops the server.\n", flush=True)
+    print(
+        f"For http://{HOST}:{port}/admin/ make a login of your own: "
+        f"{os.path.relpath(sys.executable)} manage.py createsuperuser\n\n"
+        f"Open http://{HOST}:{port}/ in two browsers. Ctrl-C stops the server.\n",
+        flush=True,
+    )
     serve = ["djwsbridge_serve", "--host", HOST, "--port", str(port), "--grace", "5"]
     os.execv(sys.executable, [sys.executable, "manage.py", *serve])
 
@@ -42,12 +47,26 @@ def read_port() -> int:
 
 
 def prepare() -> None:
-    """Bring the database up to date and make the demo people, rooms and messages."""
-    import django
-    from django.core.management import call_command
+    """Bring the database up to date and make the demo people, rooms and messages.
 
-    django.setup()
-    call_command("migrate", verbosity=0)
+    What the environment says wrongly, and a database that does not answer, end this with a sentence.
+    """
+    import django
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import call_command
+    from django.db import OperationalError, connection
+
+    try:
+        django.setup()
+    except (ImproperlyConfigured, ValueError) as error:
+        sys.exit(str(error))
+    # A pool that gets no connection says after how long, and not why.
+    connection.settings_dict["OPTIONS"].pop("pool", None)
+    try:
+        call_command("migrate", verbosity=0)
+    except OperationalError as error:
+        reason = str(error).strip().partition("\n")[0]
+        sys.exit(f"The database of DATABASE_URL does not answer: {reason}")
     call_command("djwsbridge_demo")
 
 

@@ -23,7 +23,7 @@ from djwsbridge.protocol.codes import CLOSE_POLICIES, RETRYABLE, STAND_INS, Erro
 from djwsbridge.transport import registry
 from tests.conftest import StartSite
 from tests.faults.faults import FAULTS
-from tests.servers import ROOT, run_manage
+from tests.servers import ROOT, Site, child_environment, find_binary, free_port, run_manage
 
 SOURCE = ROOT / "src" / "djwsbridge"
 DOCS = ROOT / "docs"
@@ -346,18 +346,38 @@ def build_project(directory: Path, page: Path) -> dict[str, str]:
     """
     command = [sys.executable, "-m", "django", "startproject", "mysite", str(directory)]
     run(command, check=True, env={}, capture_output=True)
+    env = {
+        "PYTHONPATH": str(ROOT / "src"),
+        "DJANGO_SETTINGS_MODULE": "mysite.settings",
+        # What docs/howto/deploy.md takes from the environment.
+        "SECRET_KEY": "a key for tests only, long enough for every algorithm in use",
+        "DATABASE_PASSWORD": "a password for tests only",
+    }
     foundation = [] if page in (README, TUTORIAL) else list(examples(README, language="python"))[:2]
     for example in [*foundation, *examples(page)]:
-        found = FILE_NAME.match(example.text)
-        if found is None:
-            continue
-        path = directory / found[1]
-        path.parent.mkdir(exist_ok=True)
-        if path.suffix == ".py":
-            (path.parent / "__init__.py").touch()
-        before = path.read_text() if found[2] else ""
-        path.write_text(before + example.text)
-    return {"PYTHONPATH": str(ROOT / "src"), "DJANGO_SETTINGS_MODULE": "mysite.settings"}
+        if example.language == "console":
+            run_commands("startapp", example.text, directory, env)
+        elif found := FILE_NAME.match(example.text):
+            path = directory / found[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".py":
+                (path.parent / "__init__.py").touch()
+            before = path.read_text() if found[2] else ""
+            path.write_text(before + example.text)
+    return env
+
+
+def run_commands(names: str, text: str, directory: Path, env: dict[str, str]) -> int:
+    """Run the management commands of these names (a pattern) that a text shows; return how many there were."""
+    found = re.findall(rf"^python manage\.py ((?:{names})\b.*)$", text, re.MULTILINE)
+    for command in found:
+        run_manage(*command.split(), env=env, cwd=directory)
+    return len(found)
+
+
+def make_tables(directory: Path, page: Path, env: dict[str, str]) -> None:
+    """Do what a page says about its tables."""
+    assert run_commands("makemigrations|migrate", page.read_text(), directory, env)
 
 
 @pytest.mark.parametrize("page", sorted((DOCS / "howto").glob("*.md")), ids=lambda page: page.name)
@@ -374,7 +394,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 import json
 people = {}
 for name in ("alice", "bob"):
-    user = get_user_model().objects.create_user(name)
+    user = get_user_model().objects.create_user(name, password=name)
     client = Client()
     client.force_login(user)
     people[name] = {
@@ -403,11 +423,29 @@ def post(url: str, person: dict[str, Any], **data: str) -> int:
         return client.post(url, data=data).status_code
 
 
+def log_in_and_out(site: Site, *, start: str) -> None:
+    """Go through the login that a page has described, as somebody who is not staff."""
+    with httpx.Client(base_url=site.url, follow_redirects=True) as client:
+        page = client.get(start)
+        assert page.url.path == "/accounts/login/"
+        fields = {"username": "alice", "password": "alice"}
+        page = client.post(page.url, data={**fields, "csrfmiddlewaretoken": csrf_token(page)})
+        assert (page.status_code, page.url.path) == (200, start)
+        page = client.post("/accounts/logout/", data={"csrfmiddlewaretoken": csrf_token(page)})
+        assert (page.status_code, page.url.path) == (200, "/accounts/login/")
+
+
+def csrf_token(page: httpx.Response) -> str:
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert found is not None
+    return found[1]
+
+
 def test_the_tutorial_brings_a_message_to_another_screen(
     tmp_path: Path, start_site: StartSite
 ) -> None:
     env = build_project(tmp_path, TUTORIAL)
-    run_manage("migrate", env=env, cwd=tmp_path)
+    make_tables(tmp_path, TUTORIAL, env)
     people = make_people(tmp_path, env)
     site = start_site("daphne", env=env, cwd=tmp_path, **MYSITE)
     alice, bob = people["alice"], people["bob"]
@@ -417,6 +455,11 @@ def test_the_tutorial_brings_a_message_to_another_screen(
         assert json.loads(socket.recv(timeout=10)) == {"content": "alice says hello."}
     assert post(f"{site.url}/chat/rooms/create/", alice, title="Lunch") == 302
     assert post(f"{site.url}/chat/lunch/join/", bob) == 302
+    log_in_and_out(site, start="/")
+    log_in_and_out(site, start="/chat/lunch/")
+    # The database is as strict as it should be: the log warns of nothing.
+    assert "transaction_mode" not in site.log
+    assert "synchronous" not in site.log
 
 
 def wait_for_subscription(socket: Any) -> None:
@@ -426,9 +469,9 @@ def wait_for_subscription(socket: Any) -> None:
 
 
 def test_the_store_way_stores_as_the_how_to_says(tmp_path: Path, start_site: StartSite) -> None:
-    env = build_project(tmp_path, DOCS / "howto" / "store.md")
-    run_manage("makemigrations", "people", env=env, cwd=tmp_path)
-    run_manage("migrate", env=env, cwd=tmp_path)
+    page = DOCS / "howto" / "store.md"
+    env = build_project(tmp_path, page)
+    make_tables(tmp_path, page, env)
     people = make_people(tmp_path, env)
     site = start_site("uvicorn", env=env, cwd=tmp_path, **MYSITE)
     frame = {
@@ -450,8 +493,7 @@ def test_the_readme_builds_a_project_with_all_three_ways(
     tmp_path: Path, start_site: StartSite
 ) -> None:
     env = build_project(tmp_path, README)
-    run_manage("makemigrations", "people", env=env, cwd=tmp_path)
-    run_manage("migrate", env=env, cwd=tmp_path)
+    make_tables(tmp_path, README, env)
     people = make_people(tmp_path, env)
     for push in (one.text for one in examples(README) if "send_ws_message(" in one.text):
         run_manage("shell", "-c", push, env=env, cwd=tmp_path)
@@ -467,6 +509,81 @@ def test_the_readme_builds_a_project_with_all_three_ways(
     look = "from people.models import Message; print(Message.objects.get().content)"
     assert "Hello there!" in run_manage("shell", "-c", look, env=env, cwd=tmp_path)
     assert post(f"{site.url}/chat/rooms/create/", people["alice"], title="Lunch") == 302
+    log_in_and_out(site, start="/chat/")
+    rooms = httpx.get(f"{site.url}/chat/api/rooms/", headers=bearer(people["alice"]))
+    assert [room["title"] for room in rooms.json()["rooms"]] == ["Lunch"]
+
+
+def test_the_chat_is_embedded_as_the_how_to_says(tmp_path: Path, start_site: StartSite) -> None:
+    page = DOCS / "howto" / "chat.md"
+    env = build_project(tmp_path, page)
+    make_tables(tmp_path, page, env)
+    make_people(tmp_path, env)
+    site = start_site("uvicorn", env=env, cwd=tmp_path, **MYSITE)
+    log_in_and_out(site, start="/chat/")
+
+
+def test_the_tests_of_the_how_to_pass(tmp_path: Path) -> None:
+    page = DOCS / "howto" / "test.md"
+    env = build_project(tmp_path, page)
+    assert run_commands("test", page.read_text(), tmp_path, env) == 1
+    # They fail when they should: the view says something else.
+    view = tmp_path / "mysite" / "views.py"
+    view.write_text(view.read_text().replace("hello", "goodbye"))
+    with pytest.raises(RuntimeError, match=r"failures=2"):
+        run_manage("test", env=env, cwd=tmp_path)
+
+
+def test_a_probe_is_answered_as_the_how_to_says(tmp_path: Path, start_site: StartSite) -> None:
+    env = build_project(tmp_path, DOCS / "howto" / "operate.md")
+    site = start_site("uvicorn", env=env, cwd=tmp_path, **{**MYSITE, "ready_path": "/healthz"})
+    for path in ("/healthz", "/readyz"):
+        answer = httpx.get(site.url + path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_a_database_that_is_away_is_told_to_the_probe(
+    tmp_path: Path, start_site: StartSite
+) -> None:
+    env = build_project(tmp_path, DOCS / "howto" / "operate.md")
+    with (tmp_path / "mysite" / "settings.py").open("a") as settings:
+        settings.write('DATABASES["default"]["NAME"] = "/nowhere/db.sqlite3"\n')
+    site = start_site("uvicorn", env=env, cwd=tmp_path, **{**MYSITE, "ready_path": "/healthz"})
+    answer = httpx.get(f"{site.url}/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "OperationalError"})
+
+
+DEPLOY = DOCS / "howto" / "deploy.md"
+
+
+def test_the_recipe_for_production_leaves_two_warnings(tmp_path: Path) -> None:
+    env = build_project(tmp_path, DEPLOY)
+    done = run(
+        [sys.executable, "manage.py", "check", "--deploy"],
+        cwd=tmp_path,
+        env=child_environment(env),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # HSTS, and the redirect, which is nginx's.
+    assert set(re.findall(r"\((\w+\.[EW]\d+)\)", done.stderr)) == {"security.W004", "security.W008"}
+    assert run_commands("collectstatic", DEPLOY.read_text(), tmp_path, env) == 1
+    assert (tmp_path / "staticfiles" / "djwsbridge" / "index.js").is_file()
+
+
+def test_the_recipe_for_nginx_is_one(tmp_path: Path) -> None:
+    (shown,) = (one.text for one in examples(DEPLOY, language="nginx"))
+    # Without its certificate, and at ports that anybody may open.
+    shown = re.sub(r"ssl_certificate.*;\n", "", shown)
+    shown = re.sub(r"listen \d+( ssl)?;", lambda _: f"listen 127.0.0.1:{free_port()};", shown)
+    whole = tmp_path / "nginx.conf"
+    whole.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{shown}}}\n")
+    nginx = str(find_binary("nginx", package="nginx-light"))
+    done = run(
+        [nginx, "-t", "-e", "stderr", "-c", str(whole)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_own_topics_work_as_the_how_to_says(tmp_path: Path, start_site: StartSite) -> None:
