@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from channels.exceptions import InvalidChannelLayerError
@@ -12,21 +15,23 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.management import get_commands
 from django.db.models import NOT_PROVIDED, Field, ManyToManyField, Model
 from django.utils.module_loading import import_string
 
 from djwsbridge import runtime
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
+from djwsbridge.publish import is_local_to_a_process
 from djwsbridge.routing import socket_path
 from djwsbridge.utils import get_chat_model, get_message_model
 
-__all__ = ["check_settings", "is_local_to_a_process"]
+__all__ = ["check_deployment", "check_settings"]
 
 _PATH = re.compile(r"(?:[A-Za-z0-9._~-]+/)+")
 _CHAT_FIELDS = ("participants",)
 _MESSAGE_FIELDS = ("chat", "sender", "content")
-_LAYERS_OF_ONE_PROCESS = frozenset({"channels.layers.InMemoryChannelLayer"})
+_RUNSERVERS_OF_DJANGO = frozenset({"django.core", "django.contrib.staticfiles"})
 _LOCAL_CACHES = frozenset(
     {
         "django.core.cache.backends.locmem.LocMemCache",
@@ -46,9 +51,16 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         _check_engine,
         _check_channel_layer,
         _check_origins,
-        _check_cache,
+        _check_runserver,
+        _check_application,
     )
     return [message for part in parts for message in part()]
+
+
+@register(Tags.compatibility, deploy=True)
+def check_deployment(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Return what is fine on the developer's machine, and not where several processes serve."""
+    return [*_check_reach(), *_check_cache()]
 
 
 def _check_installed() -> Iterator[CheckMessage]:
@@ -163,28 +175,19 @@ def _check_engine() -> Iterator[CheckMessage]:
             hint=f"It can be one of: {', '.join(sorted(runtime.ENGINES))}.",
             id="djwsbridge.E009",
         )
-
-
-def is_local_to_a_process() -> bool:
-    """Say whether pushes stay within one process."""
-    backend = _default_layer().get("BACKEND", "")
-    local = not backend or backend in _LAYERS_OF_ONE_PROCESS
-    return settings.ENGINE == "memory" or (settings.ENGINE != "redis" and local)
-
-
-def _default_layer() -> Mapping[str, Any]:
-    layer: Mapping[str, Any] = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
-    return layer
+    elif name == "redis":
+        try:
+            runtime.build_engine()
+        except (ImproperlyConfigured, ValueError) as error:
+            yield Error(
+                str(error),
+                hint='Write it like DJWSBRIDGE_REDIS_URL = "redis://localhost:6379/0".',
+                id="djwsbridge.E011",
+            )
 
 
 def _check_channel_layer() -> Iterator[CheckMessage]:
-    layer = _default_layer()
-    if is_local_to_a_process() and not django_settings.DEBUG:
-        yield Caution(
-            "Pushes stay within one process, and DEBUG is off.",
-            hint="With several workers, name a channel layer on Redis in CHANNEL_LAYERS.",
-            id="djwsbridge.W001",
-        )
+    layer: Mapping[str, Any] = getattr(django_settings, "CHANNEL_LAYERS", {}).get("default", {})
     if settings.ENGINE not in (None, "channel_layer"):
         return
     try:
@@ -229,10 +232,80 @@ def _check_origins() -> Iterator[CheckMessage]:
         )
 
 
+def _check_runserver() -> Iterator[CheckMessage]:
+    """Warn of Django's own `runserver`; another app's may speak WebSocket or not, who knows."""
+    if not django_settings.DEBUG:
+        return
+    if not getattr(django_settings, "ASGI_APPLICATION", None):
+        fault = "ASGI_APPLICATION is not set"
+    elif get_commands()["runserver"] in _RUNSERVERS_OF_DJANGO:
+        fault = 'it is Django\'s own, because "daphne" does not come first in INSTALLED_APPS'
+    else:
+        return
+    yield Caution(
+        f"`manage.py runserver` will not speak WebSocket: {fault}.",
+        hint=(
+            'Put "daphne" first and write ASGI_APPLICATION = "mysite.asgi.application", or serve with '
+            "`manage.py djwsbridge_serve` and silence this."
+        ),
+        id="djwsbridge.W005",
+    )
+
+
+def _check_application() -> Iterator[CheckMessage]:
+    """Warn of the ASGI application that `startproject` has written.
+
+    It is read and not imported: that would set Django up a second time, logging included, in every command.
+    """
+    path = getattr(django_settings, "ASGI_APPLICATION", None) or ""
+    module, _, name = path.rpartition(".")
+    if _is_of_django(_source_of(module), name):
+        yield Caution(
+            f"{path} is Django's own application: it speaks HTTP and no WebSocket.",
+            hint="Write the ProtocolTypeRouter of docs/tutorial/index.md into its file.",
+            id="djwsbridge.W006",
+        )
+
+
+def _source_of(module: str) -> str:
+    """Return the text of a module, empty when there is none to read."""
+    try:
+        spec = find_spec(module) if module else None
+        return Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    except (ImportError, ValueError, OSError):
+        return ""  # whoever serves it is told
+
+
+def _is_of_django(source: str, name: str) -> bool:
+    """Say whether the only thing that a module binds to a name is what `get_asgi_application()` returns."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    mentions = [node for node in ast.walk(tree) if _mentions(node, name)]
+    made = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    return len(mentions) == 1 and f"{name} = get_asgi_application()" in made
+
+
+def _mentions(node: ast.AST, name: str) -> bool:
+    if isinstance(node, ast.alias):
+        return (node.asname or node.name) in {name, "*"}
+    return name in {getattr(node, "id", None), getattr(node, "name", None)}
+
+
+def _check_reach() -> Iterator[CheckMessage]:
+    if is_local_to_a_process():
+        yield Caution(
+            "Pushes stay within one process.",
+            hint="With several workers, name a channel layer on Redis in CHANNEL_LAYERS.",
+            id="djwsbridge.W001",
+        )
+
+
 def _check_cache() -> Iterator[CheckMessage]:
     caches = getattr(django_settings, "CACHES", {})
     backend = caches.get("default", {}).get("BACKEND", "")
-    if not django_settings.DEBUG and backend in _LOCAL_CACHES:
+    if backend in _LOCAL_CACHES:
         yield Caution(
             "The default cache is not shared, so a ticket can be used once on each process.",
             hint="With several workers, use Django's Redis, Memcached or database cache.",

@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.plain import PlainDialect
+from djwsbridge.publish import will_serve
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import refusal
 from djwsbridge.transport.connection import Receive, Scope, Send
@@ -35,9 +36,13 @@ class TokenAuthMiddleware:
 
     Args:
         inner: an ASGI application, usually Channels' `URLRouter`.
+
+    Raises:
+        ImproperlyConfigured: "djwsbridge" is not in INSTALLED_APPS.
     """
 
     def __init__(self, inner: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        will_serve()
         self.inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

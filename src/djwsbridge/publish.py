@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import enum
+import functools
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
-from django.core.exceptions import ImproperlyConfigured
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.signals import setting_changed
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import IntegerField, Model
 from rest_framework.utils.encoders import JSONEncoder
 
 from djwsbridge import runtime
+from djwsbridge.conf import settings
 from djwsbridge.control import (
     CONTROL_TOPIC,
     Control,
@@ -41,8 +50,10 @@ __all__ = [
     "user_changed",
 ]
 
+logger = logging.getLogger("djwsbridge.publish")
 
 _TOPIC = re.compile(TOPIC_PATTERN)
+_LAYERS_OF_ONE_PROCESS = frozenset({"channels.layers.InMemoryChannelLayer"})
 
 
 class _Encoder(JSONEncoder):
@@ -99,6 +110,7 @@ def publish(
     topics = (topic,) if isinstance(topic, str) else topic
     data = _data(topics, payload)
     if not durable:
+        _warn_if_lost()
         _hand_over([(one, encode_push(type, topic=one, data=data)) for one in topics], now=now)
     elif now:
         raise ValueError("What is durable leaves after its commit, not now.")
@@ -150,7 +162,9 @@ async def apublish(
     if durable:
         await run_service(publish, topic, type, payload, durable=True)
     else:
-        await runtime.publish(topic, encode_push(type, topic=topic, data=_data((topic,), payload)))
+        text = encode_push(type, topic=topic, data=_data((topic,), payload))
+        _warn_if_lost()
+        await runtime.publish(topic, text)
 
 
 def _data(
@@ -173,23 +187,23 @@ def _data(
 
 
 def subscribe_user(user_id: object, topic: str) -> None:
-    """Let every open connection of a user listen to a topic, after commit."""
-    _tell(SubscribeUser(str(user_id), topic))
+    """Let every open connection of a user listen to a topic, after commit; see `user_key` for who that is."""
+    _tell(SubscribeUser(str(user_key(user_id)), topic))
 
 
 def unsubscribe_user(user_id: object, topic: str) -> None:
     """End the subscriptions of a user's connections to a topic, after commit: access is lost."""
-    _tell(UnsubscribeUser(str(user_id), topic))
+    _tell(UnsubscribeUser(str(user_key(user_id)), topic))
 
 
 def user_changed(user_id: object, *, session: str | None = None) -> None:
     """Have every node look again at a user's credentials, after commit.
 
     Args:
-        user_id: the user's primary key.
+        user_id: the user, or the primary key.
         session: digest of a session that has just ended.
     """
-    _tell(UserChanged(str(user_id), session))
+    _tell(UserChanged(str(user_key(user_id)), session))
 
 
 def _tell(control: Control) -> None:
@@ -213,3 +227,82 @@ def _open_transaction() -> BaseDatabaseWrapper | None:
     """
     candidates = [transaction.get_connection(), *connections.all(initialized_only=True)]
     return next((one for one in candidates if one.in_atomic_block), None)
+
+
+# -- whom it is for --------------------------------------------------------------------------------------------------
+
+
+def user_key(user: object) -> object:
+    """Return the primary key of a user, who is given as such or by that key. Asks no database.
+
+    Raises:
+        TypeError: it is no user: `None`, nobody who is logged in, an instance of another model.
+        ValueError: it cannot be a key of the user model.
+    """
+    if type(user) is int and _has_integer_keys():
+        return user  # as nearly always
+    model = get_user_model()
+    key = getattr(user, "pk", user)
+    stranger = isinstance(user, Model) and not isinstance(user, model)
+    if key is None or stranger or isinstance(key, (bool, float)):
+        raise TypeError(f"This is for a user or the primary key of one, not for {user!r:.80}.")
+    try:
+        return model._meta.pk.to_python(key)
+    except (ValidationError, TypeError, ValueError) as error:
+        raise ValueError(f"{key!r:.80} cannot be the primary key of a {model.__name__}.") from error
+
+
+@functools.cache
+def _has_integer_keys() -> bool:
+    return isinstance(get_user_model()._meta.pk, IntegerField)
+
+
+def _forget(**_: object) -> None:
+    _has_integer_keys.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="djwsbridge.publish")
+
+
+# -- whom it cannot reach --------------------------------------------------------------------------------------------
+
+# Whether this process has made an application that serves WebSockets.
+_serves = False
+# Whether this process has looked, at its first push, whom it can reach.
+_has_looked = False
+
+
+def will_serve() -> None:
+    """Note that this process is about to serve WebSockets, so that what it pushes can reach somebody.
+
+    Raises:
+        ImproperlyConfigured: the app that brings commands and checks is not installed.
+    """
+    global _serves  # noqa: PLW0603
+    if apps.ready and not apps.is_installed("djwsbridge"):
+        raise ImproperlyConfigured(
+            'Add "djwsbridge" to INSTALLED_APPS, after "channels": no WebSocket can be served without.'
+        )
+    _serves = True
+
+
+def is_local_to_a_process() -> bool:
+    """Say whether pushes stay within one process."""
+    layers = getattr(django_settings, "CHANNEL_LAYERS", {})
+    backend = layers.get("default", {}).get("BACKEND", "")
+    local = not backend or backend in _LAYERS_OF_ONE_PROCESS
+    return settings.ENGINE == "memory" or (settings.ENGINE != "redis" and local)
+
+
+def _warn_if_lost() -> None:
+    """Say, at the first push of a process, if none of its pushes can reach anybody."""
+    global _has_looked  # noqa: PLW0603
+    if _has_looked:
+        return
+    _has_looked = True
+    # Django's test environment has an outbox of mails: there, nobody is meant to be reached.
+    if not _serves and is_local_to_a_process() and not hasattr(mail, "outbox"):
+        logger.warning(
+            "This push reaches nobody outside of this process: it serves no WebSocket itself, and its engine is for "
+            'itself alone; see docs/howto/push.md, "From another process".'
+        )

@@ -8,6 +8,7 @@ from django.urls import URLPattern, re_path
 
 from djwsbridge.conf import settings
 from djwsbridge.consumers import UserConsumer
+from djwsbridge.publish import will_serve
 from djwsbridge.transport import registry
 from djwsbridge.transport.node import is_draining, serve_lifespan
 
@@ -25,6 +26,10 @@ def get_websocket_urlpatterns(consumer: type[UserConsumer] = UserConsumer) -> li
 
     Args:
         consumer: the project's own class, when it has derived one.
+
+    Raises:
+        ImproperlyConfigured: "djwsbridge" is not in INSTALLED_APPS.
     """
+    will_serve()
     path = re.escape(socket_path().strip("/"))
     return [re_path(rf"^{path}/?$", consumer.as_asgi()), *registry.routes()]  # type: ignore[arg-type]

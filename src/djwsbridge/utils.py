@@ -10,7 +10,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import Model
 
 from djwsbridge.conf import settings
-from djwsbridge.publish import apublish, publish
+from djwsbridge.publish import apublish, publish, user_key
 from djwsbridge.runtime import user_topic
 
 __all__ = [
@@ -31,7 +31,7 @@ def send_ws_message(
     `transaction.atomic()` it leaves after the commit, and not at all after a rollback.
 
     Args:
-        user_id: the user's primary key.
+        user_id: the user, or the primary key.
         data: any keys and values that Django REST framework can render; arrives as it is at clients of the plain
             dialect, and as the `data` of a `signal` push at clients of v1.
         durable: keep it in the user's topic, so that devices which are away get it on coming back; needs
@@ -39,10 +39,12 @@ def send_ws_message(
         now: leave at once instead, whatever becomes of the transaction.
 
     Raises:
+        TypeError: this is no user.
+        ValueError: this cannot be the key of one.
         PayloadError: the data cannot be written as JSON.
         EngineUnavailable: outside of a server process, the engine did not take it.
     """
-    publish(user_topic(user_id), "signal", _checked(data), durable=durable, now=now)
+    publish(user_topic(user_key(user_id)), "signal", _checked(data), durable=durable, now=now)
 
 
 async def asend_ws_message(
@@ -53,10 +55,12 @@ async def asend_ws_message(
     See `send_ws_message` for the arguments.
 
     Raises:
+        TypeError: this is no user.
+        ValueError: this cannot be the key of one.
         PayloadError: the data cannot be written as JSON.
         EngineUnavailable: the engine did not take it.
     """
-    await apublish(user_topic(user_id), "signal", _checked(data), durable=durable)
+    await apublish(user_topic(user_key(user_id)), "signal", _checked(data), durable=durable)
 
 
 def get_chat_model() -> type[Model]:

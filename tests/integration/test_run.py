@@ -111,3 +111,45 @@ def test_either_server_serves_without_more_options(
     finally:
         server.stop()
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_says_when_it_begins_and_when_it_has_ended(
+    tmp_path: Path, sqlite_url: str, number: signal.Signals
+) -> None:
+    port = free_port()
+    server = Process(
+        [sys.executable, "manage.py", "djwsbridge_serve", "--port", str(port)],
+        log=tmp_path / "server.log",
+        env={"DATABASE_URL": sqlite_url},
+    )
+    begun = f"Serving config.asgi:application at http://127.0.0.1:{port} (1 process)"
+    try:
+        server.start()
+        wait_for_login_page(server, port)
+        assert begun in server.log.splitlines()
+        assert "has ended" not in server.log
+    finally:
+        status = server.stop(number)
+    assert status == (-number if number == signal.SIGTERM else 0)
+    assert server.log.splitlines()[-1] == "The server has ended."
+    assert "Traceback" not in server.log
+
+
+def test_serve_with_several_processes_says_it_once(
+    tmp_path: Path, sqlite_url: str, redis_url: str
+) -> None:
+    port = free_port()
+    server = Process(
+        [sys.executable, "manage.py", "djwsbridge_serve", "--port", str(port), "--workers", "2"],
+        log=tmp_path / "server.log",
+        env={"DATABASE_URL": sqlite_url, "REDIS_URL": redis_url},
+    )
+    try:
+        server.start()
+        wait_for_login_page(server, port)
+    finally:
+        server.stop()
+    assert server.log.count("Serving config.asgi:application at ") == 1
+    assert "(2 processes)" in server.log
+    assert server.log.count("The server has ended.") == 1

@@ -16,7 +16,7 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from djwsbridge import checks
-from djwsbridge.checks import check_settings
+from djwsbridge.checks import check_deployment, check_settings
 from tests.servers import ROOT, TIMEOUT, child_environment, run_manage
 
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -98,14 +98,14 @@ def use_models(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def complaints() -> dict[str, CheckMessage]:
-    found = check_settings(None)
+    found = [*check_settings(None), *check_deployment(None)]
     assert len({message.id for message in found}) == len(found)
     return {str(message.id).removeprefix("djwsbridge."): message for message in found}
 
 
-def assert_complains(code: str, text: str, hint: str) -> None:
+def assert_complains(code: str, text: str, hint: str, *others: str) -> None:
     found = complaints()
-    assert set(found) == {code}
+    assert set(found) == {code, *others}
     assert re.search(text, found[code].msg)
     assert hint in str(found[code].hint)
 
@@ -117,6 +117,15 @@ def test_a_sound_project_is_left_in_peace() -> None:
 def test_the_checks_are_registered(settings: Any) -> None:
     settings.DJWSBRIDGE_WS_PREFIX = "a b"
     assert "djwsbridge.E008" in {message.id for message in run_checks()}
+
+
+def test_what_matters_in_production_is_said_before_a_deployment(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = IN_MEMORY
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    said = {message.id for message in run_checks()}
+    asked = {message.id for message in run_checks(include_deployment_checks=True)}
+    assert said & {"djwsbridge.W001", "djwsbridge.W004"} == set()
+    assert asked >= {"djwsbridge.W001", "djwsbridge.W004"}
 
 
 def test_every_check_says_what_and_what_to_do() -> None:
@@ -228,9 +237,8 @@ def test_a_layer_that_cannot_be_built(settings: Any, layers: object) -> None:
 
 
 def test_no_layer_for_the_engine_that_needs_one(settings: Any) -> None:
-    settings.DEBUG = True
     settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = "channel_layer", {}
-    assert_complains("E010", "names no default layer", "CHANNEL_LAYERS")
+    assert_complains("E010", "names no default layer", "CHANNEL_LAYERS", "W001")
 
 
 @pytest.mark.parametrize(
@@ -239,14 +247,21 @@ def test_no_layer_for_the_engine_that_needs_one(settings: Any) -> None:
 def test_pushes_that_stay_in_one_process(settings: Any, engine: str, layers: object) -> None:
     settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = engine, layers
     assert_complains("W001", "stay within one process", "channel layer on Redis")
-    settings.DEBUG = True
-    assert complaints() == {}
 
 
 @pytest.mark.parametrize("layers", [{}, IN_MEMORY])
 def test_the_redis_engine_needs_no_layer(settings: Any, layers: object) -> None:
     settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = "redis", layers
+    settings.DJWSBRIDGE_REDIS_URL = "redis://127.0.0.1:1"
     assert complaints() == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "text"), [(None, "DJWSBRIDGE_REDIS_URL is not set"), ("localhost:6379", "schemes")]
+)
+def test_the_redis_engine_needs_an_address(settings: Any, url: str | None, text: str) -> None:
+    settings.DJWSBRIDGE_ENGINE, settings.DJWSBRIDGE_REDIS_URL = "redis", url
+    assert_complains("E011", text, 'DJWSBRIDGE_REDIS_URL = "redis://')
 
 
 def test_a_layer_whose_receives_time_out(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +297,75 @@ def test_any_origin_with_cookies(settings: Any) -> None:
 def test_a_cache_of_one_process(settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
     assert_complains("W004", "cache is not shared", "Redis, Memcached or database cache")
+
+
+def test_a_runserver_without_websocket(settings: Any) -> None:
+    apps = [app for app in settings.INSTALLED_APPS if app not in {"daphne", "servestatic"}]
+    settings.INSTALLED_APPS = [*apps, "daphne"]  # Django's own comes before it
+    assert complaints() == {}
     settings.DEBUG = True
+    assert_complains("W005", '"daphne" does not come first', 'Put "daphne" first')
+    settings.INSTALLED_APPS = ["daphne", *apps]
+    assert complaints() == {}
+    settings.ASGI_APPLICATION = None
+    assert_complains("W005", "ASGI_APPLICATION is not set", 'ASGI_APPLICATION = "mysite.asgi')
+
+
+def test_a_runserver_of_somebody_else_is_not_judged(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEBUG = True
+    monkeypatch.setattr(checks, "get_commands", lambda: {"runserver": "theirs"})
+    assert complaints() == {}
+
+
+OF_DJANGO = """
+import os
+from django.core.asgi import get_asgi_application
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+application = get_asgi_application()
+"""
+
+
+@pytest.fixture
+def write_asgi(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that gives the project another asgi.py, which fails when it is imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.ASGI_APPLICATION = "their_asgi.application"
+
+    def write(source: str) -> None:
+        (tmp_path / "their_asgi.py").write_text(f"{source}\n1 / 0\n")
+
+    return write
+
+
+def test_the_application_of_a_new_project(write_asgi: Any) -> None:
+    write_asgi(OF_DJANGO)
+    assert_complains("W006", "their_asgi.application is Django's own", "ProtocolTypeRouter")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "application = (",
+        f"{OF_DJANGO}\napplication = Router(application)",
+        f"{OF_DJANGO}\nfrom mysite.routing import router as application",
+        f"{OF_DJANGO}\nfrom mysite.routing import *",
+        f"{OF_DJANGO}\ndef application(scope, receive, send): ...",
+        OF_DJANGO.replace("get_asgi_application()", "wrap(get_asgi_application())"),
+        OF_DJANGO.replace("application = ", "http = "),
+        "\0",
+    ],
+)
+def test_an_application_that_may_be_another_is_not_judged(write_asgi: Any, source: str) -> None:
+    write_asgi(source)
+    assert complaints() == {}
+
+
+@pytest.mark.parametrize("path", ["nowhere.asgi.application", "application", "", None, "sys.path"])
+def test_an_application_that_cannot_be_read_is_not_judged(settings: Any, path: str | None) -> None:
+    settings.ASGI_APPLICATION = path
     assert complaints() == {}
 
 
@@ -291,7 +374,10 @@ def test_a_cache_of_one_process(settings: Any, backend: str) -> None:
 PROJECT = """
 SECRET_KEY = "a key for tests only, long enough for every algorithm in use"
 DEBUG = True
-INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "channels", "djwsbridge"]
+INSTALLED_APPS = [
+    "daphne", "django.contrib.auth", "django.contrib.contenttypes", "channels", "djwsbridge"
+]
+ASGI_APPLICATION = "push_asgi.application"
 DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}}
 USE_TZ = True
 CHANNEL_LAYERS = {layers!r}

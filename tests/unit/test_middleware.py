@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import re_path
 
 from djwsbridge import runtime as runtimes
@@ -138,3 +139,9 @@ async def test_http_passes(answer: list[Any]) -> None:
     inner = Inner()
     await TokenAuthMiddleware(inner)({"type": "http"}, None, None)  # type: ignore[arg-type]
     assert inner.scopes == [{"type": "http"}]
+
+
+async def test_without_the_app_nothing_is_served(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "djwsbridge"]
+    with pytest.raises(ImproperlyConfigured, match=r'Add "djwsbridge" to INSTALLED_APPS'):
+        TokenAuthMiddleware(Inner())

@@ -19,7 +19,11 @@ import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser, Group
+from django.core import mail
 from django.db import models, transaction
+from django.test.utils import isolate_apps
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +34,7 @@ from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.protocol.codec import Codec
 from djwsbridge.protocol.errors import PayloadError
 from djwsbridge.protocol.frames import Heartbeat
+from djwsbridge.routing import get_websocket_urlpatterns
 from djwsbridge.utils import asend_ws_message, send_ws_message
 from tests.servers import ROOT, TIMEOUT, child_environment, wait_until
 
@@ -182,7 +187,8 @@ def run_program(tmp_path: Path) -> Callable[[str], str]:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert not done.stderr, done.stderr
+        [warning] = done.stderr.splitlines()
+        assert warning.startswith("This push reaches nobody outside of this process"), done.stderr
         return done.stdout
 
     return run
@@ -224,6 +230,160 @@ if not child:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run_program(code) == "0\n"
+
+
+# -- to whom ---------------------------------------------------------------------------------------------------------
+
+
+def make_user(key: object) -> Any:
+    return get_user_model()(pk=key, username="bob")
+
+
+@pytest.mark.parametrize(
+    "user",
+    [7, "7", " 7 ", make_user(7), make_user("7"), SimpleLazyObject(lambda: make_user(7))],
+    ids=["key", "text", "spaces", "user", "user of a form", "request.user"],
+)
+async def test_a_user_may_be_given_in_many_ways(server: Server, user: object) -> None:
+    await asend_ws_message(user, {"n": 1})
+    send_ws_message(user, {"n": 2})
+    assert await asyncio.to_thread(server.data, 2) == [{"n": 1}, {"n": 2}]
+
+
+NOBODY = [
+    (None, TypeError, "not for None"),
+    (make_user(None), TypeError, "not for <User: bob>"),
+    (AnonymousUser(), TypeError, "AnonymousUser"),
+    (Group(pk=7, name="staff"), TypeError, "not for <Group: staff>"),
+    (True, TypeError, "not for True"),
+    (7.5, TypeError, "not for 7.5"),
+    ("bob", ValueError, "'bob' cannot be the primary key of a User"),
+    ("", ValueError, "'' cannot be the primary key"),
+    (b"\xff", ValueError, "cannot be the primary key"),
+    ([7], ValueError, "cannot be the primary key"),
+    ("x" * 1000, ValueError, "'xxx"),
+]
+
+
+@pytest.mark.parametrize(("user", "error", "text"), NOBODY, ids=lambda value: repr(value)[:20])
+async def test_what_is_no_user_fails_at_the_caller(
+    user: object, error: type[Exception], text: str
+) -> None:
+    for function in (
+        lambda: send_ws_message(user, {"n": 1}),
+        lambda: publish.subscribe_user(user, "room.1"),
+        lambda: publish.unsubscribe_user(user, "room.1"),
+        lambda: publish.user_changed(user),
+    ):
+        with pytest.raises(error, match=text) as caught:
+            function()
+        assert len(str(caught.value)) < 200
+    with pytest.raises(error, match=text):
+        await asend_ws_message(user, {"n": 1})
+
+
+@pytest.fixture
+def uuid_users(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Give the users of this project a UUID as their key."""
+    with isolate_apps("tests"):
+
+        class Person(models.Model):
+            id = models.UUIDField(primary_key=True)
+
+            class Meta:
+                app_label = "tests"
+
+            def __str__(self) -> str:
+                return "a person"
+
+    monkeypatch.setattr(publish, "get_user_model", lambda: Person)
+    publish._has_integer_keys.cache_clear()
+    yield Person
+    publish._has_integer_keys.cache_clear()
+
+
+def test_a_uuid_is_the_same_key_however_it_is_written(uuid_users: Any) -> None:
+    key = uuid.UUID("0b7ad1a5-6a5a-4c39-9a52-d9c2ce2b1f4e")
+    for user in (key, str(key), str(key).upper(), key.hex, uuid_users(pk=key)):
+        assert publish.user_key(user) == key
+    with pytest.raises(ValueError, match="'7' cannot be the primary key of a Person"):
+        publish.user_key("7")
+
+
+def test_the_kind_of_key_is_asked_for_again_when_a_test_changes_settings(
+    settings: Any, uuid_users: Any
+) -> None:
+    assert not publish._has_integer_keys()
+    settings.DJWSBRIDGE_ENGINE = "memory"
+    assert publish._has_integer_keys.cache_info().currsize == 0
+
+
+# -- whom it cannot reach --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make this process one that has done nothing yet, and will not serve; return the settings."""
+    monkeypatch.setattr(publish, "_serves", False)
+    monkeypatch.setattr(publish, "_has_looked", False)
+    monkeypatch.delattr(mail, "outbox")
+    settings.DJWSBRIDGE_ENGINE = "memory"
+    return settings
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name == "djwsbridge.publish"]
+
+
+async def test_a_push_that_reaches_nobody_is_said_once(
+    worker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        publish.publish("room.1", "note", {})
+        await asend_ws_message(7, {"n": 1})
+    [text] = warnings(caplog)
+    assert text.startswith("This push reaches nobody outside of this process: ")
+    assert "docs/howto/push.md" in text
+
+
+async def test_an_awaited_push_that_reaches_nobody_is_said_too(
+    worker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await publish.apublish("room.1", "note", {})
+    assert len(warnings(caplog)) == 1
+
+
+def test_what_the_library_tells_its_nodes_is_no_push(
+    worker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish.user_changed(7)
+    publish.subscribe_user(7, "room.1")
+    assert warnings(caplog) == []
+
+
+def test_in_a_process_that_serves_a_push_may_reach_somebody(
+    worker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    get_websocket_urlpatterns()
+    send_ws_message(7, {"n": 1})
+    assert warnings(caplog) == []
+
+
+def test_an_engine_that_connects_processes_reaches_them(
+    worker: Any, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.DJWSBRIDGE_ENGINE = "redis"
+    send_ws_message(7, {"n": 1})
+    assert server.data() == [{"n": 1}]
+    assert warnings(caplog) == []
+
+
+def test_in_a_test_nobody_is_to_be_reached(
+    worker: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "outbox", [], raising=False)
+    send_ws_message(7, {"n": 1})
+    assert warnings(caplog) == []
 
 
 # -- transactions ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from djwsbridge import routing
 from djwsbridge.consumers import UserConsumer
@@ -50,3 +51,9 @@ def test_the_project_may_name_its_own_consumer() -> None:
         pass
 
     assert routing.get_websocket_urlpatterns(Mine)[0].callback is not None
+
+
+def test_without_the_app_there_are_no_routes(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "djwsbridge"]
+    with pytest.raises(ImproperlyConfigured, match=r'Add "djwsbridge" to INSTALLED_APPS'):
+        routing.get_websocket_urlpatterns()

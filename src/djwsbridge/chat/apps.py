@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +25,16 @@ class ChatConfig(AppConfig):
     label = "djwsbridge_chat"
     verbose_name = "Chat"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def import_models(self) -> None:
+        """Import the models, once it is sure that they can be.
+
+        Raises:
+            ImproperlyConfigured: the packages of the extra `[chat]` are missing.
+        """
+        if find_spec("confusable_homoglyphs") is None:
+            raise ImproperlyConfigured('The chat needs: pip install "djwsbridge[chat]"')
+        super().import_models()
 
     def ready(self) -> None:
         """Register with the core, which never names the chat."""

@@ -10,11 +10,12 @@ from djwsbridge.log import store
 
 __all__ = ["weaknesses"]
 
+_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 FULL = 2  # SQLite's PRAGMA synchronous: 0 OFF, 1 NORMAL, 2 FULL, 3 EXTRA
 
 
 def weaknesses() -> list[str]:
-    """Return a sentence for each setting of the database by which an acknowledged message can be lost."""
+    """Return a sentence for each setting of the database that costs messages or patience, and its remedy."""
     connection = connections[store.using()]
     if connection.vendor == "sqlite":
         return list(_of_sqlite())
@@ -25,12 +26,25 @@ def weaknesses() -> list[str]:
 
 def _of_sqlite() -> Iterator[str]:
     if int(_ask("PRAGMA synchronous")) < FULL:
-        yield "SQLite's `synchronous` is below FULL: a power cut can take what was acknowledged."
+        yield (
+            "SQLite's `synchronous` is below FULL: a power cut can take what was acknowledged. "
+            + _remedy("init_command", _PRAGMAS)
+        )
     if _ask("PRAGMA journal_mode") != "wal":
-        yield "SQLite's `journal_mode` is not WAL: readers and the writer wait for each other."
+        yield (
+            "SQLite's `journal_mode` is not WAL: readers and the writer wait for each other. "
+            + _remedy("init_command", _PRAGMAS)
+        )
     mode = connections[store.using()].settings_dict.get("OPTIONS", {}).get("transaction_mode")
     if str(mode).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
-        yield "SQLite's `transaction_mode` is not IMMEDIATE: writers fail instead of waiting."
+        yield (
+            "SQLite's `transaction_mode` is not IMMEDIATE: when two write at once, one may be told that the "
+            "database is locked instead of waiting. " + _remedy("transaction_mode", "IMMEDIATE")
+        )
+
+
+def _remedy(option: str, value: str) -> str:
+    return f'Put "{option}": "{value}" into its OPTIONS; see docs/howto/operate.md.'
 
 
 def _of_postgresql() -> Iterator[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from argparse import ArgumentParser
+from types import FrameType
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand
 from django.core.management.base import CommandError as ManagementError
 
-from djwsbridge.checks import is_local_to_a_process
+from djwsbridge.publish import is_local_to_a_process
 
 LAST_PORT = 65_535
+ENDED = "The server has ended."
 
 
 class Command(BaseCommand):
@@ -61,14 +64,38 @@ class Command(BaseCommand):
             from djwsbridge.server.run import run  # noqa: PLC0415  uvicorn is optional
         except ImportError as error:
             raise ManagementError(f"{error}. Try: pip install 'djwsbridge[server]'") from error
+        application = options["application"] or _application()
+        workers = options["workers"]
+        self._say(
+            f"Serving {application} at {_url(options['host'], options['port'])}"
+            f" ({workers} {'process' if workers == 1 else 'processes'})"
+        )
+        # uvicorn puts its own handler before this one, and hands the signal on when it has ended.
+        signal.signal(signal.SIGTERM, self._end)
         run(
-            options["application"] or _application(),
+            application,
             host=options["host"],
             port=options["port"],
-            workers=options["workers"],
+            workers=workers,
             grace=options["grace"],
             log_level=options["uvicorn_log_level"],
         )
+        self._say(ENDED)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """Say so and end as a process without a handler does."""
+        self._say(ENDED)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    def _say(self, line: str) -> None:
+        """Print a line now: into a file it would wait for more."""
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _application() -> str:
