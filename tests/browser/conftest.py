@@ -40,10 +40,18 @@ class Person:
 
     def create_room(self, title: str) -> None:
         """Create a group and be in it."""
+        self.show_forms()
         self.page.get_by_label("Create a room").fill(title)
         self.page.get_by_role("button", name="Create").click()
         expect(self.page.get_by_role("heading", level=1)).to_have_text(title)
         self.expect_status("Connected")
+
+    def show_forms(self) -> None:
+        """Have the forms for a new room or conversation in sight, where the page does not show them by itself."""
+        field = self.page.get_by_label("Create a room")
+        if not field.is_visible():
+            self.page.get_by_text("New room or message").click()
+        expect(field).to_be_visible()
 
     def join_room(self, title: str) -> None:
         """Find a group in the list and join it."""
@@ -55,6 +63,7 @@ class Person:
     def write_to(self, name: str) -> None:
         """Open the private conversation with somebody."""
         self.page.goto("/chat/")
+        self.show_forms()
         self.page.get_by_label("Write to a person").fill(name)
         self.page.get_by_role("button", name="Open", exact=True).click()
         expect(self.page.get_by_role("heading", level=1)).to_have_text(name)

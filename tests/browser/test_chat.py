@@ -133,6 +133,46 @@ def test_history_loads_on_scrolling_up_and_stays_where_it_was(
     assert log.locator(".message-body").all_inner_texts() == [f"Entry {n}" for n in range(1, 121)]
 
 
+def test_ones_own_rooms_come_first_the_one_spoken_in_last_on_top(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann, ben = person("ann", site, **PHONE), person("ben", site, **DESKTOP)
+    ann.sign_up()
+    for title in ("Boats", "Yard", "Attic"):
+        ann.page.goto("/chat/")
+        ann.create_room(title)
+        if title != "Attic":
+            ann.say(f"About the {title}")
+            ann.expect_message(f"About the {title}")
+    ben.sign_up()
+    ben.create_room("Apples")
+    ben.join_room("Boats")
+
+    ann.page.goto("/chat/")
+    own, others = (
+        ann.page.get_by_role("region", name=name).get_by_role("listitem")
+        for name in ("Your rooms", "Rooms to join")
+    )
+    titles = own.locator(".card-title")
+    expect(titles).to_have_text(["Yard", "Boats", "Attic"])
+    expect(own.locator("time")).to_have_text(["just now", "just now", ""])
+    expect(others.locator(".card-title")).to_have_text(["Apples"])
+    for card in (*own.all(), *others.all()):
+        expect(card).to_be_in_viewport()
+    expect(ann.page.get_by_label("Create a room")).not_to_be_visible()
+    ann.expect_status("Connected")
+    titles.nth(1).focus()
+    ben.say("They are ours")
+    expect(titles).to_have_text(["Boats", "Yard", "Attic"])
+    expect(titles.first).to_be_focused()
+    expect(own.first).to_contain_text("ben: They are ours")
+    expect(own.first.locator(".badge")).to_have_text(re.compile("1 unread"))
+    save_screenshot(ann.page, "phone-lobby")
+    ann.page.get_by_text("New room or message").press("Enter")
+    expect(ann.page.get_by_label("Write to a person")).to_be_visible()
+
+
 def test_on_a_phone(start_site: Callable[..., Site], sqlite_url: str, person: MakePerson):
     site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
     ann, ben = person("ann", site, **PHONE), person("ben", site, **DESKTOP)
@@ -149,10 +189,16 @@ def test_on_a_phone(start_site: Callable[..., Site], sqlite_url: str, person: Ma
     expect(navigation).to_be_in_viewport()
     expect(navigation.get_by_role("link", name="On the road")).to_be_in_viewport()
     save_screenshot(ann.page, "phone-rooms")
-    ann.page.keyboard.press("Escape")
+    ann.page.get_by_role("button", name="Close").click()
     expect(navigation).not_to_be_in_viewport()
     ann.page.get_by_role("button", name="People").click()
-    expect(ann.page.get_by_role("complementary", name="Online")).to_be_in_viewport()
+    people = ann.page.get_by_role("complementary", name="Online")
+    expect(people).to_be_in_viewport()
+    ann.page.get_by_role("button", name="Close").click()
+    expect(people).not_to_be_in_viewport()
+    expect(ann.page.get_by_role("button", name="People")).to_be_focused()
+    ann.page.get_by_role("button", name="People").click()
+    expect(people).to_be_in_viewport()
     ann.page.keyboard.press("Escape")
 
     ben.sign_up()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Person, meet
+from tests.browser.conftest import DESKTOP, Person, meet
 from tests.browser_rig import save_screenshot, watch
 from tests.servers import run_manage, wait_until
 
@@ -190,6 +190,133 @@ def test_what_was_written_without_a_server_outlives_the_page_and_is_sent_once(
     ann.expect_mark("in the dark", "Read")
     ann.page.reload()
     ann.expect_messages("Written", "in the dark")
+
+
+def test_a_network_that_is_gone_is_noticed_at_once_and_what_was_written_goes_out_later(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
+):
+    complaints.allow("ERR_INTERNET_DISCONNECTED|WebSocket connection")
+    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+    ann.page.context.set_offline(True)
+    ann.expect_status("Checking")  # the browser's word alone proves nothing
+    ann.say("Into the tunnel")
+    save_screenshot(ann.page, "checking")
+    ann.expect_status("Offline")
+    ann.expect_mark("Into the tunnel", "Waiting to be sent")
+    ann.page.context.set_offline(False)
+    ann.expect_status("Connected")
+    ben.expect_messages("Into the tunnel")
+
+
+def test_a_browser_that_is_wrong_about_the_network_is_not_believed(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann = person("ann", site)
+    ann.sign_up()
+    said = ann.page.evaluate(
+        """async () => {
+            const said = [], line = document.querySelector(".status-text");
+            const seen = new Promise((resolve) => new MutationObserver(() => {
+                said.push(line.textContent);
+                if (said.length === 2) resolve(said);
+            }).observe(line, { childList: true }));
+            dispatchEvent(new Event("offline"));
+            return await seen;
+        }"""
+    )
+    assert said == ["Checking…", "Connected"]
+
+
+def test_a_browser_that_keeps_nothing_can_be_written_in(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+    # As in a sandboxed frame, or where the person allows sites to keep no data.
+    ben.page.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', {"
+        " get() { throw new DOMException('Access is denied.', 'SecurityError'); } });"
+    )
+    ben.page.reload()
+    ben.expect_status("Connected")
+    box = ben.page.get_by_role("textbox", name="Message")
+    expect(box).to_be_focused()
+    box.press_sequentially("Tulips")
+    expect(ann.page.get_by_text("ben is typing…")).to_be_visible()
+    ben.page.keyboard.press("Enter")
+    ann.expect_messages("Tulips")
+
+
+def test_a_text_that_is_too_long_says_so_until_it_is_shorter(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann = person("ann", site, **DESKTOP)
+    ann.sign_up()
+    ann.create_room("Essays")
+    box = ann.page.get_by_role("textbox", name="Message")
+    send = ann.page.get_by_role("button", name="Send")
+    box.fill("a" * 8100)
+    problem = ann.page.get_by_role("alert").filter(has_text="at most 8,000 characters")
+    expect(problem).to_contain_text("8,100")
+    expect(send).to_be_disabled()
+    assert box.get_attribute("aria-invalid") == "true"
+    box.press("Enter")
+    expect(box).not_to_have_value("")
+    save_screenshot(ann.page, "too-long")
+    box.fill("a" * 8000)
+    expect(problem).to_have_count(0)
+    expect(send).to_be_enabled()
+    box.press("Enter")
+    expect(box).to_have_value("")
+    ann.expect_message("a" * 8000)
+
+
+def test_in_a_group_a_mark_tells_how_many_have_the_message(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann, ben = meet(person, site)
+    cleo = person("cleo", site, **DESKTOP)
+    cleo.sign_up()
+    cleo.join_room("Harbour")
+    ann.expect_online("cleo")
+    cleo.page.context.close()
+    ben.page.goto("/chat/")
+    ben.expect_status("Connected")
+    ann.say("Who is here?")
+    ann.expect_mark("Who is here?", "Delivered to 1 of 2")
+    ben.page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Harbour").click()
+    ann.expect_mark("Who is here?", "Delivered to 1 of 2, read by 1")
+
+
+def test_what_is_being_read_stays_in_its_place_while_there_is_no_connection(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
+):
+    complaints.allow(SERVER_LOST)
+    env = {"DATABASE_URL": sqlite_url, "DJANGO_SETTINGS_MODULE": "tests.settings_without_limits"}
+    site = start_site("uvicorn", env=env)
+    ann = person("ann", site, **DESKTOP)
+    ann.sign_up()
+    ann.create_room("Diary")
+    for number in range(1, 41):
+        ann.say(f"Entry {number}")
+    ann.expect_mark("Entry 40", "Sent")
+    ann.page.get_by_role("log", name="Messages").evaluate("log => { log.scrollTop = 400 }")
+    box = ann.message("Entry 15").bounding_box()
+    site.kill()
+    banner = ann.page.locator(".banner")
+    expect(banner).to_be_visible()
+    log = ann.page.get_by_role("log", name="Messages").bounding_box()
+    below = banner.bounding_box()
+    assert log
+    assert below
+    assert below["y"] + below["height"] <= log["y"]  # it covers nothing
+    assert ann.message("Entry 15").bounding_box() == box
+    site.start()
+    ann.expect_status("Connected")
+    expect(banner).not_to_be_visible()
+    assert ann.message("Entry 15").bounding_box() == box
 
 
 def test_two_tabs_send_what_waits_once(

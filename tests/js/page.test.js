@@ -349,7 +349,7 @@ test("receipts: one's own message is sent, delivered and read, as the slowest of
   const receipts = [{ user: 7, delivered_seq: 3, read_seq: 3 }, { user: 8, delivered_seq: 3, read_seq: 2 }, { user: 9, delivered_seq: 2 }];
   server.script.connect = connected({ epoch: "e", seq: 3, recovered: false, receipts });
   const page = await open({ members: [ALICE, BOB, carol] });
-  const states = () => [2, 3].map((seq) => page.receipts.stateOf(page.topic, seq, page.readers));
+  const states = () => [2, 3].map((seq) => page.receipts.progressOf(page.topic, seq, page.readers).state);
   assert.deepEqual(states(), ["delivered", "sent"]);
   await server.push("receipt", { data: { room: 42, user: 9, delivered_seq: 3, read_seq: 3 } });
   assert.deepEqual(states(), ["read", "delivered"]);
@@ -421,7 +421,7 @@ test("what `connect` had no room to say of the open room is asked for at once", 
   server.script["topic.recover"] = { ok: { epoch: "e", seq: 3, recovered: true, receipts } };
   const page = await open();
   await clock.advance(0);
-  assert.equal(page.receipts.stateOf("room.42", 3, page.readers), "delivered");
+  assert.equal(page.receipts.progressOf("room.42", 3, page.readers).state, "delivered");
 });
 
 test("a history in several pages is taken up page by page", async () => {
@@ -434,4 +434,42 @@ test("a history in several pages is taken up page by page", async () => {
   const page = await open();
   await server.push("message.sent", { seq: 7, data: message(7) });
   assert.deepEqual(seqs(page), [1, 2, 3, 4, 5, 6, 7]);
+});
+
+for (const [kind, alice, other] of [["numbers", 7, 8], ["texts", "6fa459ea-ee8a-3ca4-894e-db77e160355e", "7"]]) {
+  test(`when the browser is another person's by now, the page sends and shows nothing and begins anew (ids that are ${kind})`, async () => {
+    const me = { id: alice, name: "alice" };
+    const events = [sent(4)];
+    server.script.ack = { ok: {} };
+    server.script.subscribe = { ok: {} };
+    server.script.connect.ok.user = { ...me };
+    const store = new MemoryStore();
+    const page = await open({ user: me, members: [me, BOB] }, { store });
+    await page.connection.subscribe("order.1");
+    page.send("confirmed");
+    await server.push("message.sent", { seq: 4, data: message(4) }); // read, and to be acknowledged
+    await server.close(1006);
+    page.send("of alice");
+    page.markRead();
+    const told = [];
+    page.addEventListener("replaced", () => told.push("replaced"));
+    page.addEventListener("status", ({ detail }) => told.push(detail.state));
+    server.script.connect = { ok: { ...WELCOME, user: { id: other, name: "bob" }, topics: { "room.42": { epoch: "e", seq: 4, recovered: true, events } } } };
+    const before = seqs(page);
+    await clock.advance(250);
+    const [, second] = server.sockets;
+    await clock.advance(60_000);
+    page.connection.wake();
+    await settle();
+    assert.deepEqual(second.received.map(({ cmd }) => cmd), ["connect"]);
+    assert.deepEqual(told, ["connecting", "stopped", "replaced"], "it was never online");
+    assert.deepEqual([page.connection.state, server.sockets.length, seqs(page)], ["stopped", 2, before]);
+    assert.deepEqual(page.entries.map(({ body }) => body), ["of alice"]);
+    assert.deepEqual((await store.load()).map(({ body }) => body), ["of alice"], "for the day on which she is back");
+  });
+}
+
+test("an id that is a number here and a text there is the same person's", async () => {
+  server.script.connect.ok.user = { ...ALICE, id: String(ALICE.id) };
+  assert.equal((await open()).connection.state, "online");
 });

@@ -3,9 +3,10 @@ import { test } from "node:test";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
+import { Receipts } from "djwsbridge/chat/state/receipts.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
-import { checkBody, initials, splitLinks } from "djwsbridge/chat/state/text.js";
+import { checkBody, describeMark, initials, splitLinks } from "djwsbridge/chat/state/text.js";
 import { Timeline } from "djwsbridge/chat/state/timeline.js";
 import { ALICE, BOB, message, room } from "./chat_fixtures.js";
 
@@ -104,8 +105,8 @@ test("layout: what waits behind another is on its way while online", () => {
 
 test("layout: one's own messages say how far they have come, confirmed ones that wait for their push come after", () => {
   const own = (seq) => message(seq, { sender: ALICE });
-  const stateOf = (seq) => (seq <= 1 ? "read" : seq <= 2 ? "delivered" : "sent");
-  const items = layout({ messages: [own(1), message(2), own(2)], echoes: [own(4)], stateOf });
+  const progressOf = (seq) => ({ state: seq <= 1 ? "read" : seq <= 2 ? "delivered" : "sent" });
+  const items = layout({ messages: [own(1), message(2), own(2)], echoes: [own(4)], progressOf });
   assert.deepEqual(items.slice(1).map(({ body, state }) => [body, state]), [["m1", "read"], ["m2", "sent"], ["m2", "delivered"], ["m4", "sent"]]);
 });
 
@@ -143,6 +144,36 @@ test("rooms: a new room comes first; a group that was left can be joined again, 
   assert.deepEqual(rooms.rooms.map(({ id, is_member }) => [id, is_member]), [[3, true], [1, false]]);
 });
 
+test("rooms: one's own groups, the one spoken in last first, then those that nobody has spoken in", () => {
+  const at = (id, created, fields = {}) => room(id, { last_message: created && message(1, { room: id, created: `2026-01-01T${created}Z` }), ...fields });
+  const rooms = new RoomList({ user: ALICE, rooms: [
+    room(1), at(2, "10:00:00"), at(3, "10:00:00.5"), at(4, "11:00:00", { kind: "direct" }), room(5, { is_member: false }), room(6),
+  ] });
+  const ids = () => rooms.recent.map(({ id }) => id);
+  assert.deepEqual(ids(), [3, 2, 1, 6]);
+  rooms.receive(message(1, { room: 6, created: "2026-01-01T12:00:00Z" }));
+  assert.deepEqual(ids(), [6, 3, 2, 1]);
+});
+
+test("receipts: how many of the readers have a message, and have read it", () => {
+  const receipts = new Receipts();
+  assert.deepEqual(receipts.progressOf("room.42", 3, [8, 9]), { state: "sent", delivered: 0, read: 0, of: 2 });
+  receipts.take("room.42", [{ user: 8, delivered_seq: 3, read_seq: 3 }, { user: 9, delivered_seq: 2 }]);
+  assert.deepEqual(receipts.progressOf("room.42", 3, [8, 9]), { state: "sent", delivered: 1, read: 1, of: 2 });
+  assert.deepEqual(receipts.progressOf("room.42", 2, [8, 9]), { state: "delivered", delivered: 2, read: 1, of: 2 });
+});
+
+test("text: a mark says how far a message has come, and of several readers how many have it", () => {
+  const say = (state, delivered, read, of) => describeMark(state, { delivered, read, of });
+  assert.equal(say("sent", 0, 0, 2), "Sent");
+  assert.equal(say("sent", 1, 0, 2), "Delivered to 1 of 2");
+  assert.equal(say("delivered", 2, 0, 2), "Delivered");
+  assert.equal(say("delivered", 2, 1, 2), "Delivered, read by 1 of 2");
+  assert.equal(say("sent", 1, 1, 2), "Delivered to 1 of 2, read by 1");
+  assert.equal(say("read", 2, 2, 2), "Read");
+  assert.equal(describeMark("queued", null), "Waiting to be sent");
+});
+
 test("presence: lists and changes by topic; a person is online while any topic has them", () => {
   const presence = new Presence();
   presence.change("room.1", { user: BOB, state: "online" });
@@ -167,6 +198,11 @@ test("status: every state has its words, and a final one says what to do", () =>
   assert.equal(say({ state: "queued" }), "Reconnecting…");
   assert.equal(say({ state: "connecting" }), "Reconnecting…");
   assert.equal(say({ state: "queued" }, { networkDown: true }), "Offline");
+  assert.equal(say({ state: "online" }, { networkDown: true }), "Connected", "the browser may be wrong: the server has answered");
+  assert.deepEqual(describeStatus({ state: "online" }, { wasOnline: true, networkDown: true, inDoubt: true }), {
+    tone: "busy", text: "Checking…", help: "", action: "",
+  });
+  assert.equal(say({ state: "waiting" }, { networkDown: true, inDoubt: true }), "Offline");
   for (const advice of ["login", "reload", "close_tabs", "contact", undefined]) {
     assert.match(describeStatus({ state: "stopped", advice }, { wasOnline: true, networkDown: false }).help, /\w+\.$/);
   }

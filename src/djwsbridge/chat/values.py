@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from datetime import datetime
+from datetime import datetime, timezone
 
 import msgspec
 
@@ -29,6 +29,10 @@ __all__ = [
     "Typing",
     "UserRef",
 ]
+
+
+# Before any message.
+NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 class RoomKind(str, enum.Enum):
@@ -78,6 +82,11 @@ class RoomView(msgspec.Struct, frozen=True, kw_only=True):
     unread: int
     peer: UserRef | None
     last_message: MessageView | None
+
+    @property
+    def last_activity(self) -> datetime:
+        """When the last message was written, to sort by; long ago when there is none."""
+        return self.last_message.created if self.last_message else NEVER
 
 
 class MessagePage(msgspec.Struct, frozen=True):

@@ -21,7 +21,6 @@ import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
 import { ChatPage } from "djwsbridge/chat/state/page.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
-import { checkBody } from "djwsbridge/chat/state/text.js";
 
 const BANNER_AFTER = 1500; // ms; most reconnects are shorter, and need no words
 const MINUTE = 60_000; // ms; what the page says of time is as exact
@@ -38,6 +37,8 @@ export class ChatAppElement extends HTMLElement {
   #wasOnline = false;
   /** The last state of the connection. @type {StateDetail} */
   #connectionState = { state: "connecting" };
+  /** Whether the browser says that the network is gone, and the server has not answered since. */
+  #inDoubt = false;
   /** The timer of the banner; null while it is shown or not needed. @type {number | null} */
   #bannerTimer = null;
   /** The title without the unread count. */
@@ -89,6 +90,7 @@ export class ChatAppElement extends HTMLElement {
     page.addEventListener("room", () => this.#roomChanged(), { signal });
     page.addEventListener("status", (event) => {
       this.#connectionState = /** @type {CustomEvent} */ (event).detail;
+      this.#inDoubt = false;
       this.#wasOnline ||= this.#connectionState.state === "online";
       this.#renderStatus();
       this.#renderPeople();
@@ -112,7 +114,7 @@ export class ChatAppElement extends HTMLElement {
   #listenToBrowser(page, signal) {
     const { connection, outbox } = page;
     for (const type of ["online", "pageshow"]) addEventListener(type, () => connection.wake(), { signal });
-    addEventListener("offline", () => connection.probe(), { signal });
+    addEventListener("offline", () => this.#doubt(connection), { signal });
     for (const type of ["online", "offline"]) addEventListener(type, () => this.#renderStatus(), { signal });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState !== "visible") {
@@ -127,21 +129,32 @@ export class ChatAppElement extends HTMLElement {
     signal.addEventListener("abort", () => clearInterval(tick));
   }
 
+  /** The browser says that the network is gone: ask the server, for the browser is not always right. @param {Connection} connection */
+  async #doubt(connection) {
+    this.#inDoubt = connection.state === "online";
+    connection.probe(); // gives the connection up when no answer comes
+    await connection.request("heartbeat").then(() => (this.#inDoubt = false), () => {});
+    this.#renderStatus();
+  }
+
   /** @param {CustomEvent<string>} event */
   #send(event) {
-    const stopped = this.#connectionState.state === "stopped";
-    const problem = stopped ? "Not connected. Your text stays here." : checkBody(event.detail);
-    try {
-      if (!problem) this.#page?.send(event.detail);
-      this.#say(problem ?? "");
-    } catch (error) {
-      if (!(error instanceof BridgeError)) throw error;
-      event.preventDefault();
-      this.#say(`${error.message} Wait until the connection is back.`);
-      return;
-    }
+    const problem = this.#trySend(event.detail);
+    if (problem && this.#composer) this.#composer.problem = problem;
     if (problem) event.preventDefault();
     else this.#showOwn();
+  }
+
+  /** @param {string} text @returns {string} why it cannot be sent; empty when it is on its way. */
+  #trySend(text) {
+    if (this.#connectionState.state === "stopped") return "Not connected. Your text stays here.";
+    try {
+      this.#page?.send(text);
+    } catch (error) {
+      if (!(error instanceof BridgeError)) throw error;
+      return `${error.message} Wait until the connection is back.`;
+    }
+    return "";
   }
 
   /** What one sends oneself is always in sight, and whoever writes has read. */
@@ -176,7 +189,7 @@ export class ChatAppElement extends HTMLElement {
     const { timeline, entries, user, receipts, topic, readers } = page;
     const items = layoutTimeline({
       messages: timeline.messages, echoes: timeline.echoes, entries, user, readSeq: this.#readSeq,
-      isOnline: this.#connectionState.state === "online", stateOf: (seq) => receipts.stateOf(topic, seq, readers),
+      isOnline: this.#connectionState.state === "online", progressOf: (seq) => receipts.progressOf(topic, seq, readers),
     });
     this.#timeline.render(items, { hasOlder: timeline.hasOlder });
   }
@@ -220,7 +233,9 @@ export class ChatAppElement extends HTMLElement {
   }
 
   #renderStatus() {
-    const status = describeStatus(this.#connectionState, { wasOnline: this.#wasOnline, networkDown: !navigator.onLine });
+    const status = describeStatus(this.#connectionState, {
+      wasOnline: this.#wasOnline, networkDown: !navigator.onLine, inDoubt: this.#inDoubt,
+    });
     /** @type {ChatStatusElement} */ (find(this, "chat-status")).status = status;
     this.dataset.connection = status.tone;
     const notice = find(this, ".notice");
@@ -231,7 +246,7 @@ export class ChatAppElement extends HTMLElement {
     this.#renderBanner(stopped ? "" : status.help);
   }
 
-  /** Say below the header, over what is there, what it means that there is no connection. @param {string} text */
+  /** Say below the header what it means that there is no connection. @param {string} text */
   #renderBanner(text) {
     const banner = find(this, ".banner");
     if (text && (!banner.hidden || this.#bannerTimer !== null)) return;
@@ -249,7 +264,7 @@ export class ChatAppElement extends HTMLElement {
   /** The open room came to be, or the person joined or left it, perhaps in another tab. */
   #roomChanged() {
     const room = this.#page?.room;
-    const composer = /** @type {ChatComposerElement | null} */ (this.querySelector("chat-composer"));
+    const composer = this.#composer;
     if (room?.is_member && !composer) location.reload();
     if (room && !room.is_member && composer) {
       this.querySelector(".leave")?.setAttribute("hidden", "");
@@ -260,10 +275,9 @@ export class ChatAppElement extends HTMLElement {
     this.#renderTimeline();
   }
 
-  /** @param {string} text */
-  #say(text) {
-    const composer = /** @type {ChatComposerElement | null} */ (this.querySelector("chat-composer"));
-    if (composer) composer.note = text;
+  /** @returns {ChatComposerElement | null} */
+  get #composer() {
+    return this.querySelector("chat-composer");
   }
 
   /** @returns {ChatTimelineElement | null} */

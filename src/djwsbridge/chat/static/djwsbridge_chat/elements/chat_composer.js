@@ -1,8 +1,10 @@
 // @ts-check
 import { find, setText } from "djwsbridge/chat/elements/dom.js";
+import { keepDraft, readDraft } from "djwsbridge/chat/elements/drafts.js";
+import { checkBody } from "djwsbridge/chat/state/text.js";
 
 /**
- * Where the person writes. Keeps an unfinished text through a reload of the tab.
+ * Where the person writes. Keeps an unfinished text through a reload of the tab, and lets no text go that is too long.
  *
  * Events: `chat-send` (detail: the text; a listener that calls preventDefault refuses it, and the text stays),
  * `chat-write` (the person is typing).
@@ -17,9 +19,8 @@ export class ChatComposerElement extends HTMLElement {
     find(this, "form").addEventListener("submit", (event) => this.#submitted(event), { signal });
     this.#field.addEventListener("keydown", (event) => this.#keyPressed(event), { signal });
     this.#field.addEventListener("input", () => this.#typed(), { signal });
-    find(this, "button").removeAttribute("disabled");
-    if (!this.#field.value) this.#field.value = sessionStorage.getItem(this.#draftKey) ?? "";
-    this.#fit();
+    if (!this.#field.value) this.#field.value = readDraft(this.#draftKey);
+    this.#edited();
     if (matchMedia("(pointer: fine)").matches) this.#field.focus({ preventScroll: true });
   }
 
@@ -27,7 +28,15 @@ export class ChatComposerElement extends HTMLElement {
     this.#listening?.abort();
   }
 
-  /** Say something under the field, such as why a text was refused; empty for the usual hint. @param {string} text */
+  /** Say under the field why the text cannot be sent, until it is edited; empty for the usual hint. @param {string} text */
+  set problem(text) {
+    this.note = text;
+    find(this, ".composer-note").classList.toggle("field-error", text !== "");
+    if (text) this.#field.setAttribute("aria-invalid", "true");
+    else this.#field.removeAttribute("aria-invalid");
+  }
+
+  /** Say something else there. @param {string} text */
   set note(text) {
     setText(find(this, ".composer-note"), text);
     find(this, ".composer-keys").hidden = text !== "";
@@ -48,6 +57,11 @@ export class ChatComposerElement extends HTMLElement {
     return `draft ${this.dataset.user} ${location.pathname}`;
   }
 
+  /** What would be sent: its first line may be indented on purpose. */
+  get #text() {
+    return this.#field.value.trimEnd().replace(/^\n+/, "");
+  }
+
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -62,12 +76,13 @@ export class ChatComposerElement extends HTMLElement {
   }
 
   #send() {
-    const text = this.#field.value.trimEnd().replace(/^\n+/, ""); // the first line may be indented on purpose
-    if (!text) return;
+    const text = this.#text;
+    if (!text || checkBody(text)) return;
     const accepted = this.dispatchEvent(new CustomEvent("chat-send", { bubbles: true, cancelable: true, detail: text }));
-    if (accepted) this.#field.value = "";
-    this.#edited();
     this.#field.focus({ preventScroll: true });
+    if (!accepted) return;
+    this.#field.value = "";
+    this.#edited();
   }
 
   #typed() {
@@ -76,9 +91,10 @@ export class ChatComposerElement extends HTMLElement {
   }
 
   #edited() {
-    const { value } = this.#field;
-    if (value) sessionStorage.setItem(this.#draftKey, value);
-    else sessionStorage.removeItem(this.#draftKey);
+    const problem = checkBody(this.#text);
+    this.problem = problem ?? "";
+    find(this, "button").toggleAttribute("disabled", problem !== null);
+    keepDraft(this.#draftKey, this.#field.value);
     this.#fit();
   }
 

@@ -30,6 +30,8 @@ export class ChatTimelineElement extends HTMLElement {
   /** Whether the list moves to its end by itself; what comes meanwhile must not stop it. And where it was last. */
   #isOnTheWay = false;
   #scrollTop = 0;
+  /** Where the list begins on the page: lower while a line above it says something. */
+  #top = 0;
   /** Whether there are older messages: "more", "none", "loading" or "failed". */
   #older = "none";
 
@@ -39,7 +41,8 @@ export class ChatTimelineElement extends HTMLElement {
     this.#log.addEventListener("scroll", () => this.#scrolled(), { signal, passive: true });
     this.#pill.addEventListener("click", () => this.scrollToEnd({ smooth: true }), { signal });
     this.addEventListener("click", (event) => this.#clicked(event), { signal });
-    this.#resizes = new ResizeObserver(() => this.#atBottom && this.scrollToEnd());
+    this.#top = this.#log.getBoundingClientRect().top;
+    this.#resizes = new ResizeObserver(() => this.#resized());
     this.#resizes.observe(this.#log);
   }
 
@@ -107,6 +110,14 @@ export class ChatTimelineElement extends HTMLElement {
 
   get #pill() {
     return /** @type {HTMLButtonElement} */ (find(this, ".pill"));
+  }
+
+  /** Stay at the end, or leave what is being read where it is. */
+  #resized() {
+    const { top } = this.#log.getBoundingClientRect();
+    if (this.#atBottom) this.scrollToEnd();
+    else this.#log.scrollTop += top - this.#top;
+    this.#top = top;
   }
 
   #scrolled() {

@@ -1,7 +1,7 @@
 // @ts-check
 import { find } from "djwsbridge/chat/elements/dom.js";
 
-/** The columns that become drawers where the page is narrow: one at a time, over the rest, closed by Escape. */
+/** The columns that become drawers where the page is narrow: one at a time, over the rest, closed by a button, Escape or a click beside them. */
 export class Drawers {
   /** The page's root. @type {HTMLElement} */
   #root;
@@ -12,7 +12,7 @@ export class Drawers {
   constructor(root, signal) {
     this.#root = root;
     for (const button of this.#buttons) button.addEventListener("click", () => this.#toggle(button), { signal });
-    find(root, ".scrim").addEventListener("click", () => this.close(), { signal });
+    for (const each of root.querySelectorAll(".scrim, .drawer-close")) each.addEventListener("click", () => this.close(), { signal });
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.close(), { signal });
     matchMedia("(min-width: 1060px)").addEventListener("change", () => this.close(), { signal });
   }

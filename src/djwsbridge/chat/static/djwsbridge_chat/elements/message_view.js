@@ -3,7 +3,7 @@
 /** @import { MessageItem } from "djwsbridge/chat/state/layout.js" */
 import { draw, find, make, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { formatFull, formatTime } from "djwsbridge/chat/elements/time.js";
-import { ERASED, initials, splitLinks } from "djwsbridge/chat/state/text.js";
+import { ERASED, describeMark, initials, splitLinks } from "djwsbridge/chat/state/text.js";
 
 /** What the person reads when a message could not be sent, by error code; else the server's own sentence. */
 const FAILURES = /** @type {Record<string, string>} */ ({
@@ -13,10 +13,6 @@ const FAILURES = /** @type {Record<string, string>} */ ({
   busy: "The server is busy.",
 });
 
-/** How far one's own message has come, in words. */
-const MARKS = /** @type {Record<string, string>} */ ({
-  queued: "Waiting to be sent", sending: "Sending", failed: "Not sent", sent: "Sent", delivered: "Delivered", read: "Read",
-});
 const MARK_PATHS = Object.freeze({
   clock: "M9 1.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9M9 3.6V6l1.7 1",
   first: "M1.2 6.7 4.1 9.6 10.3 2.6",
@@ -51,7 +47,7 @@ export function updateMessage(element, item) {
   time.dateTime = item.created;
   time.title = formatFull(item.created);
   setText(time, formatTime(item.created));
-  if (item.own) showMark(find(element, ".state-mark"), item.state);
+  if (item.own) showMark(find(element, ".state-mark"), item);
   showState(find(element, ".message-state"), item);
 }
 
@@ -68,12 +64,13 @@ function createMark() {
   return make("span", { class: "state-mark", role: "img" }, draw("0 0 17 12", MARK_PATHS));
 }
 
-/** @param {HTMLElement} mark @param {MessageItem["state"]} state */
-function showMark(mark, state) {
-  if (mark.dataset.state === state) return;
+/** @param {HTMLElement} mark @param {MessageItem} item */
+function showMark(mark, { state, progress }) {
+  const words = describeMark(state, progress);
+  if (mark.title === words) return;
   mark.dataset.state = state;
-  mark.title = MARKS[state];
-  mark.setAttribute("aria-label", MARKS[state]);
+  mark.title = words;
+  mark.setAttribute("aria-label", words);
 }
 
 /** @param {HTMLElement} place @param {MessageItem} item */

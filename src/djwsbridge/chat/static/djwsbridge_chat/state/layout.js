@@ -1,6 +1,7 @@
 // @ts-check
 /** @import { User } from "djwsbridge/types.js" */
 /** @import { OutboxEntry } from "djwsbridge/outbox.js" */
+/** @import { Progress } from "djwsbridge/chat/state/receipts.js" */
 /** @import { Message } from "djwsbridge/chat/state/types.js" */
 
 const GROUP_WITHIN = 5 * 60_000; // ms; a longer pause starts a new group, so that its time is seen
@@ -18,6 +19,7 @@ const GROUP_WITHIN = 5 * 60_000; // ms; a longer pause starts a new group, so th
  * @property {number | null} seq  Null until confirmed.
  * @property {string} clientMessageId
  * @property {OutboxEntry["state"] | "sent" | "delivered" | "read"} state  Of somebody else's message always `sent`.
+ * @property {Progress | null} progress  How many of its readers have it; null of somebody else's message and of one not sent.
  * @property {{code: string, message: string} | null} error
  */
 /** @typedef {{kind: "day", key: string, created: string}} DayItem */
@@ -34,17 +36,17 @@ const GROUP_WITHIN = 5 * 60_000; // ms; a longer pause starts a new group, so th
  * @param {User} options.user
  * @param {boolean} options.isOnline  Whether what waits is on its way.
  * @param {number | null} options.readSeq  What was read when the room was opened; null for no mark.
- * @param {(seq: number) => "sent" | "delivered" | "read"} [options.stateOf]  How far one's own message has come.
+ * @param {(seq: number) => Progress | null} [options.progressOf]  How far one's own message has come.
  * @param {(iso: string) => string} [options.dayOf]
  * @returns {TimelineItem[]}
  */
 export function layoutTimeline({
-  messages, echoes = [], entries, user, isOnline, readSeq, stateOf = () => "sent", dayOf = localDay,
+  messages, echoes = [], entries, user, isOnline, readSeq, progressOf = () => null, dayOf = localDay,
 }) {
   const stored = [...messages, ...echoes];
   const confirmed = new Set(stored.filter((each) => each.sender.id === user.id).map((each) => each.client_message_id));
   const all = [
-    ...stored.map((message) => fromMessage(message, user, stateOf)),
+    ...stored.map((message) => fromMessage(message, user, progressOf)),
     ...entries.filter((entry) => !confirmed.has(entry.client_message_id)).map((entry) => fromEntry(entry, user, isOnline)),
   ];
   /** @type {TimelineItem[]} */
@@ -74,13 +76,14 @@ function sameGroup(before, after) {
     && Math.abs(Date.parse(after.created) - Date.parse(before.created)) < GROUP_WITHIN;
 }
 
-/** @param {Message} message @param {User} user @param {(seq: number) => "sent" | "delivered" | "read"} stateOf @returns {MessageItem} */
-function fromMessage(message, user, stateOf) {
+/** @param {Message} message @param {User} user @param {(seq: number) => Progress | null} progressOf @returns {MessageItem} */
+function fromMessage(message, user, progressOf) {
   const { sender, seq, body, created, client_message_id: clientMessageId } = message;
   const own = sender.id === user.id;
+  const progress = own ? progressOf(seq) : null;
   return {
     kind: "message", key: `${sender.id} ${clientMessageId}`, own, first: true, authorId: sender.id, author: sender.name,
-    body, created, seq, clientMessageId, state: own ? stateOf(seq) : "sent", error: null,
+    body, created, seq, clientMessageId, state: progress?.state ?? "sent", progress, error: null,
   };
 }
 
@@ -89,7 +92,7 @@ function fromEntry({ client_message_id: clientMessageId, body, created, state: s
   const state = stored === "queued" && isOnline ? "sending" : stored;
   return {
     kind: "message", key: `${user.id} ${clientMessageId}`, own: true, first: true,
-    authorId: user.id, author: user.name, body, created, seq: null, clientMessageId, state, error,
+    authorId: user.id, author: user.name, body, created, seq: null, clientMessageId, state, progress: null, error,
   };
 }
 

@@ -1,6 +1,8 @@
 // @ts-check
 /** @import { Receipt, UserId } from "djwsbridge/types.js" */
 
+/** @typedef {{state: "sent" | "delivered" | "read", delivered: number, read: number, of: number}} Progress */
+
 /**
  * What the members of the rooms have and have read, as far as they tell. It only grows.
  *
@@ -22,17 +24,23 @@ export class Receipts extends EventTarget {
   }
 
   /**
-   * Say how far one's own message has come: `delivered` or `read` when that is true of every reader.
+   * Say how far one's own message has come: `delivered` or `read` when that is true of every reader; and of how many it is.
    * @param {string | null} topic
    * @param {number} seq
    * @param {UserId[]} readers
-   * @returns {"sent" | "delivered" | "read"}
+   * @returns {Progress}
    */
-  stateOf(topic, seq, readers) {
+  progressOf(topic, seq, readers) {
     const known = this.#topics.get(topic ?? "");
-    if (!known || readers.length === 0) return "sent";
-    const all = readers.map((reader) => known.get(reader) ?? { delivered: 0, read: 0 });
-    if (all.every(({ read }) => read >= seq)) return "read";
-    return all.every(({ delivered }) => delivered >= seq) ? "delivered" : "sent";
+    let delivered = 0;
+    let read = 0;
+    for (const reader of readers) {
+      const theirs = known?.get(reader) ?? { delivered: 0, read: 0 };
+      if (theirs.delivered >= seq) delivered += 1;
+      if (theirs.read >= seq) read += 1;
+    }
+    const of = readers.length;
+    const state = of > 0 && read === of ? "read" : of > 0 && delivered === of ? "delivered" : "sent";
+    return { state, delivered, read, of };
   }
 }

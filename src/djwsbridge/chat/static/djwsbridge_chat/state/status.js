@@ -20,10 +20,12 @@ const STOPPED = Object.freeze({
 /**
  * Put the state of the connection into words.
  * @param {StateDetail} detail
- * @param {{wasOnline: boolean, networkDown: boolean}} options
+ * @param {{wasOnline: boolean, networkDown: boolean, inDoubt?: boolean}} options  `inDoubt`: the browser says that the network
+ *   is gone, and the server has not shown yet that it is not.
  * @returns {Status}
  */
-export function describeStatus(detail, { wasOnline, networkDown }) {
+export function describeStatus(detail, { wasOnline, networkDown, inDoubt = false }) {
+  if (detail.state === "online" && inDoubt) return { tone: "busy", text: "Checking…", help: "", action: "" };
   if (detail.state === "online") return { tone: "online", text: "Connected", help: "", action: "" };
   if (detail.state === "stopped") {
     const other = { text: "Disconnected", help: "The connection has ended. Reload this page to connect again.", action: "Reload" };

@@ -19,6 +19,23 @@ export function checkBody(body) {
   return `A message has at most ${format.format(MAX_CHARACTERS)} characters; this one has ${format.format(characters)}.`;
 }
 
+/** How far one's own message has come, in words. */
+const MARKS = /** @type {Record<string, string>} */ ({
+  queued: "Waiting to be sent", sending: "Sending", failed: "Not sent", sent: "Sent", delivered: "Delivered", read: "Read",
+});
+
+/**
+ * Say how far one's own message has come; where only some of several readers have it, or have read it, how many.
+ * @param {string} state
+ * @param {{delivered: number, read: number, of: number} | null} progress  Null while it is not sent.
+ */
+export function describeMark(state, progress) {
+  const { delivered, read, of } = progress ?? { delivered: 0, read: 0, of: 0 };
+  if (state === "delivered" && read > 0) return `${MARKS.delivered}, read by ${read} of ${of}`;
+  if (state !== "sent" || delivered === 0) return MARKS[state];
+  return `Delivered to ${delivered} of ${of}${read > 0 ? `, read by ${read}` : ""}`;
+}
+
 /**
  * Cut a text into plain parts and web addresses.
  * @param {string} text
