@@ -185,7 +185,8 @@ class Client:
         It is tried again, with the same id, over lost connections and whatever else may pass, for as long as the caller
         waits; bound it with `asyncio.wait_for`. Messages of one room are stored in the order of the calls. When the
         caller gives up, nobody knows whether it was stored: to find out, send it again with the same id. With an outbox
-        on disk it is then still tried.
+        on disk it is then still tried, and after `StoppedError` by the next client with that outbox; without one it is
+        not.
 
         Args:
             room: the id of a room.
@@ -195,12 +196,15 @@ class Client:
         Raises:
             CommandError: the server refuses it for good.
             OutboxFullError: too many messages wait.
+            OSError: the outbox on disk cannot take it; it is not sent.
+            ValueError, TypeError: it cannot be encoded, as half a surrogate pair cannot.
             StoppedError: the client has stopped.
         """
         self._check_running()
         draft = Draft(str(client_message_id or uuid.uuid4()), room, body)
-        if self._core.send_message(draft, now=self._loop.time()) and self._file:
+        if self._file is not None and self._core.outbox.check(draft):
             self._file.add(draft)
+        self._core.send_message(draft, now=self._loop.time())
         future: asyncio.Future[Message] = self._loop.create_future()
         self._sends.setdefault(draft.client_message_id, []).append(future)
         self._perform()
@@ -361,8 +365,10 @@ class Client:
         if action.state is State.STOPPED:
             self._stopped = StoppedError(action.close_code, action.reason or "", action.message)
             for client_message_id in list(self._sends):
-                for future in self._sends.pop(client_message_id):
-                    _settle(future, self._stopped)
+                # Its callers are told that it has failed; on disk it is kept for the next client.
+                if self._file is None:
+                    self._core.withdraw(client_message_id, now=self._loop.time())
+                self._settle_callers(client_message_id, self._stopped)
         self._changed.set()
         logger.debug("%s: %s", self._url, action)
         if self._on_state is not None:
@@ -374,8 +380,19 @@ class Client:
     def _settle_send(
         self, client_message_id: str, result: Message | CommandError | ClientError
     ) -> None:
-        if self._file is not None:
+        self._settle_callers(client_message_id, result)
+        if self._file is None:
+            return
+        try:
             self._file.remove(client_message_id)
+        except OSError as error:
+            logger.warning(
+                "Message %s is still in the outbox on disk: %s", client_message_id, error
+            )
+
+    def _settle_callers(
+        self, client_message_id: str, result: Message | CommandError | ClientError
+    ) -> None:
         for future in self._sends.pop(client_message_id, []):
             _settle(future, result)
 

@@ -84,16 +84,15 @@ class Outbox:
         """Return a message that is not confirmed; None when it is not here."""
         return self._drafts.get(client_message_id)
 
-    def add(self, draft: Draft) -> bool:
-        """Queue a message.
-
-        Returns:
-            Whether it is new here; it is not when the same message is queued already.
+    def check(self, draft: Draft) -> bool:
+        """Say whether a message is to be queued: not when the same one is already.
 
         Raises:
             CommandError: `idempotency_conflict`, the id belongs to another message.
             OutboxFullError: too many wait.
+            ValueError, TypeError: it cannot be encoded; queued, it would fail every attempt.
         """
+        msgspec.json.encode(draft)
         queued = self._drafts.get(draft.client_message_id)
         if queued == draft:
             return False
@@ -101,8 +100,12 @@ class Outbox:
             raise CommandError(ErrorCode.IDEMPOTENCY_CONFLICT)
         if len(self._drafts) >= self._limit:
             raise OutboxFullError(self._limit)
-        self._append(draft)
         return True
+
+    def add(self, draft: Draft) -> None:
+        """Queue a message, unless it is already; raises what `check` raises."""
+        if self.check(draft):
+            self._append(draft)
 
     @property
     def deadline(self) -> float | None:

@@ -100,19 +100,15 @@ class ClientProtocol:
         """Leave, and do not come back."""
         self._connection.stop(now=now)
 
-    def send_message(self, draft: Draft, *, now: float) -> bool:
-        """Queue a message; `MessageSent` or `MessageFailed` tells how it ended.
-
-        Returns:
-            Whether it was new; it is not when the same message is queued already.
+    def send_message(self, draft: Draft, *, now: float) -> None:
+        """Queue a message, unless it is already; `MessageSent` or `MessageFailed` tells how it ended.
 
         Raises:
             CommandError: `idempotency_conflict`.
             OutboxFullError: too many wait.
         """
-        is_new = self.outbox.add(draft)
+        self.outbox.add(draft)
         self._pump(now)
-        return is_new
 
     def withdraw(self, client_message_id: str, *, now: float) -> None:
         """Forget a message that nobody waits for; whether it was stored is not known."""

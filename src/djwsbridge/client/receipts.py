@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 
 import msgspec
@@ -14,6 +15,7 @@ __all__ = ["Acks", "Receipts"]
 INTERVAL = (
     2.0  # seconds between two acks; each counts as a frame, of which the server takes 120 in 60 s
 )
+ROOMS = 50  # of one ack; the server takes no more than 200 and refuses more for good
 ROOM_PREFIX = "room."  # only members of rooms have a `delivered_seq`
 
 
@@ -47,7 +49,8 @@ class Acks:
         if deadline is None or now < deadline:
             return None
         self._not_before = now + INTERVAL
-        self._in_flight, self._had = self._had, {}
+        topics = list(islice(self._had, ROOMS))
+        self._in_flight = {topic: self._had.pop(topic) for topic in topics}
         return self._in_flight
 
     def confirm(self) -> None:

@@ -278,6 +278,8 @@ class Topics:
         """Begin with the first push of a topic that the server has added, and ask which life of the log it is of."""
         if topic.cursor is None:
             topic.cursor = Cursor("", seq - 1)
+            # Where the reader begins: the push itself may wait long until it is read.
+            self._queue.cursors.setdefault(topic.name, topic.cursor)
         topic.durability = Durability.LOGGED
         self._release(topic, now)
         self._want(topic, now)
@@ -346,8 +348,8 @@ class Topics:
         seq = topic.cursor.seq if topic.cursor else 0
         self._move(topic, Cursor(there.epoch, seq))
         taken = self._queue.cursors.get(topic.name)
-        if taken is None or not taken.epoch:
-            self._queue.cursors[topic.name] = Cursor(there.epoch, taken.seq if taken else seq)
+        if taken is not None and not taken.epoch:
+            self._queue.cursors[topic.name] = Cursor(there.epoch, taken.seq)
         if seq < there.seq:
             self._want(topic, now)
 

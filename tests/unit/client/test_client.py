@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ NOT_FOUND = {"error": {"code": "not_found", "message": "Not found.", "retryable"
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the back-off be as short as luck can make it."""
     monkeypatch.setattr("djwsbridge.client.client.random.random", lambda: 0.01)
+
+
+@contextmanager
+def broken_disk(path: Path) -> Iterator[None]:
+    """Let nothing be written to a file; afterwards it is as it was."""
+    kept = path.rename(path.with_name("kept"))
+    path.mkdir()
+    yield
+    path.rmdir()
+    kept.rename(path)
 
 
 async def until(client: Client, state: State) -> None:
@@ -257,6 +269,99 @@ async def test_a_message_of_an_earlier_process_that_is_refused_is_logged(
         await soon(client.request("heartbeat"))
         assert client.outbox == []
     assert "Message x was refused" in caplog.text
+
+
+async def test_a_message_that_cannot_be_encoded_is_not_queued(server: FakeServer) -> None:
+    async with Client(server.url) as client:
+        with pytest.raises(UnicodeEncodeError):
+            await soon(client.send_message(42, "half a \ud83d"))
+        assert client.outbox == []
+        await soon(client.send_message(42, "one"))
+        server.cut()
+        await soon(client.send_message(42, "two"))
+    assert [message["body"] for message in server.stored.values()] == ["one", "two"]
+
+
+async def test_a_message_that_cannot_be_kept_is_not_sent(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "outbox.jsonl"
+    async with Client(server.url, outbox=path) as client:
+        with broken_disk(path), pytest.raises(IsADirectoryError):
+            await soon(client.send_message(42, "one"))
+        assert client.outbox == []
+        await soon(client.send_message(42, "two"))
+    assert [message["body"] for message in server.stored.values()] == ["two"]
+
+
+async def test_a_message_is_kept_once_however_many_wait_for_it(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "outbox.jsonl"
+    server.script["message.send"] = None
+    async with Client(server.url, outbox=path) as client:
+        sends = [asyncio.create_task(client.send_message(42, "a", "x")) for _ in range(2)]
+        await server.wait_for("message.send")
+        with pytest.raises(CommandError, match="idempotency_conflict"):
+            await client.send_message(42, "b", "x")
+        assert path.read_text().split() == ['{"client_message_id":"x","room":42,"body":"a"}']
+    await asyncio.wait(sends)
+
+
+async def test_a_confirmation_that_cannot_be_noted_is_one_all_the_same(
+    server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "outbox.jsonl"
+    store = server._store
+    with ExitStack() as stack:
+
+        def store_and_break(frame: dict[str, Any]) -> Any:
+            server.script["message.send"] = store
+            stack.enter_context(broken_disk(path))
+            return store(frame)
+
+        server.script["message.send"] = store_and_break
+        async with Client(server.url, outbox=path) as client:
+            sends = [client.send_message(42, body) for body in ("a", "b")]
+            assert [message.body for message in await soon(asyncio.gather(*sends))] == ["a", "b"]
+            assert await soon(client.request("heartbeat")) == {}
+            assert client.outbox == []
+            assert len(server.handshakes) == 1
+            stack.close()
+            await soon(client.send_message(42, "c"))
+    assert caplog.text.count("is still in the outbox on disk") == 2
+    assert Client(server.url, outbox=path).outbox == []
+
+
+async def test_what_has_failed_is_not_sent_by_the_same_client_later(server: FakeServer) -> None:
+    server.script["message.send"] = None
+    client = Client(server.url)
+    async with client:
+        sending = asyncio.create_task(client.send_message(42, "a"))
+        await server.wait_for("message.send")
+    with pytest.raises(StoppedError):
+        await soon(sending)
+    assert client.outbox == []
+    server.script["message.send"] = server._store
+    async with client:
+        await soon(client.send_message(42, "b"))
+    assert [message["body"] for message in server.stored.values()] == ["b"]
+
+
+async def test_what_is_kept_on_disk_is_sent_by_the_same_client_later(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.script["message.send"] = None
+    client = Client(server.url, outbox=tmp_path / "outbox.jsonl")
+    async with client:
+        sending = asyncio.create_task(client.send_message(42, "a"))
+        await server.wait_for("message.send")
+    with pytest.raises(StoppedError):
+        await soon(sending)
+    server.script["message.send"] = server._store
+    async with client:
+        await soon(client.send_message(42, "b"))
+    assert [message["body"] for message in server.stored.values()] == ["a", "b"]
 
 
 async def _outcome(task: asyncio.Task[Any]) -> object:

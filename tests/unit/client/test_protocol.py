@@ -113,6 +113,23 @@ def test_an_ack_that_the_server_cannot_take_now_goes_later() -> None:
     driver.expect({"at": 3000, "expect": {"commands": [ACK]}})
 
 
+def test_many_rooms_are_acknowledged_fifty_at_a_time() -> None:
+    rooms = [f"room.{number}" for number in range(1, 122)]
+    driver = Driver().go_online(
+        {name: {"epoch": "e1", "seq": 0, "recovered": False} for name in rooms}
+    )
+    first = {"push": "a", "topic": rooms[0], "seq": 1, "data": {}}
+    driver.give({"push": first})
+    for name in rooms[1:]:
+        driver.give({"push": {**first, "topic": name}})
+    driver.give({"reply": "ack", "ok": {}})
+    for number, names in enumerate((rooms[1:51], rooms[51:101], rooms[101:]), start=1):
+        ack = {"cmd": "ack", "seqs": dict.fromkeys(names, 1)}
+        driver.expect({"at": 2000 * number, "expect": {"commands": [ack]}})
+        driver.give({"reply": "ack", "ok": {}})
+    driver.expect({"at": 10_000, "expect": {}})
+
+
 def test_an_ack_that_the_server_refuses_is_not_repeated() -> None:
     driver = Driver().go_online(LOGGED)
     driver.give(push(6))
@@ -129,12 +146,14 @@ def test_receipts_that_cannot_be_read_are_passed_over() -> None:
 
 def test_the_outbox_takes_a_message_once_and_not_without_end() -> None:
     outbox = Outbox(random=lambda: 0.5, limit=2)
-    assert outbox.add(Draft("a", 1, "x"))
-    assert not outbox.add(Draft("a", 1, "x"))
+    assert outbox.check(Draft("a", 1, "x"))
+    outbox.add(Draft("a", 1, "x"))
+    assert not outbox.check(Draft("a", 1, "x"))
+    outbox.add(Draft("a", 1, "x"))
     with pytest.raises(CommandError) as caught:
         outbox.add(Draft("a", 1, "y"))
     assert caught.value.code is ErrorCode.IDEMPOTENCY_CONFLICT
-    assert outbox.add(Draft("b", 1, "x"))
+    outbox.add(Draft("b", 1, "x"))
     with pytest.raises(OutboxFullError):
         outbox.add(Draft("c", 1, "x"))
     assert [draft.client_message_id for draft in outbox.drafts] == ["a", "b"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,8 +137,28 @@ def test_every_event_once_and_in_order(steps: list[tuple[str, int]], queue_limit
         else:
             getattr(network, name)()
         assert network.seen == list(range(1, len(network.seen) + 1))
+        assert network.driver.core.queue.cursors[TOPIC].seq == len(network.seen)
     network.heal()
     assert network.seen == list(range(1, network.log + 1))
+
+
+@pytest.mark.parametrize("is_greeting", [False, True])
+def test_a_push_of_a_new_topic_counts_when_it_is_read(*, is_greeting: bool) -> None:
+    driver = Driver(ignore=("ack",))
+    driver.reads = False
+    if is_greeting:  # the server adds the topic while it answers `connect`
+        driver.give({"do": "start"})
+        driver.give({"socket": "open"})
+        driver.give({"push": event(8)})
+        driver.give({"reply": "connect", "topics": {}})
+    else:
+        driver.go_online()
+        driver.give({"push": event(8)})
+    report = {"epoch": "e1", "seq": 8, "recovered": False, "reason": "epoch_changed"}
+    driver.give({"reply": "topic.recover", "ok": report})
+    assert driver.core.queue.cursors == {TOPIC: ("e1", 7)}
+    driver.read()
+    assert driver.core.queue.cursors == {TOPIC: ("e1", 8)}
 
 
 def test_a_topic_that_is_not_there_any_more_is_forgotten() -> None:
