@@ -114,6 +114,10 @@ class Link:
                 self._received(frame)
         except ConnectionClosed:
             pass  # the code tells
+        except asyncio.CancelledError:
+            # On purpose; `connect` would call it a failure (1011).
+            await socket.close()
+            raise
         finally:
             writer.cancel()
             await asyncio.wait([writer])

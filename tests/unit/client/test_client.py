@@ -70,6 +70,13 @@ async def test_online_inside_the_block_and_stopped_after_it(server: FakeServer) 
     assert not server.connections
 
 
+async def test_who_leaves_says_that_nothing_is_wrong(server: FakeServer) -> None:
+    async with Client(server.url):
+        (connection,) = server.connections
+    await soon(connection.wait_closed())
+    assert connection.close_code == 1000
+
+
 async def test_a_client_can_be_used_again(server: FakeServer) -> None:
     client = Client(server.url)
     for _ in range(2):
