@@ -328,6 +328,73 @@ test("a topic that the application subscribed to is subscribed again on the next
   assert.equal(server.received("subscribe").length, 2);
 });
 
+for (const code of ["db_unavailable", "busy", "rate_limited"]) {
+  test(`a topic whose subscription is refused with ${code} after a reconnect is asked for again`, async () => {
+    server.script.subscribe = { ok: { epoch: "e", seq: 4, recovered: false } };
+    await connect();
+    await connection.subscribe("order.1");
+    await connection.subscribe("order.2");
+    server.script.subscribe = { error: { code, message: "Later.", retryable: true, retry_after_ms: 1000 } };
+    server.script["topic.recover"] = ({ topic }) => ({ ok: { epoch: "e", seq: 5, recovered: true, events: [{ push: "price", topic, seq: 5, data: {} }] } });
+    const pushed = [];
+    connection.addEventListener("push", ({ detail: { topic, seq } }) => pushed.push([topic, seq]));
+    await server.close(1006);
+    await clock.advance(250);
+    const asked = () => server.sockets[1].received.filter(({ cmd }) => cmd !== "connect").map(({ cmd, topic }) => `${cmd} ${topic}`);
+    assert.deepEqual(asked(), ["subscribe order.1"], "one question at a time: the server counts them");
+    await clock.advance(1249);
+    assert.equal(asked().length, 1, "not before the server wants it, and with a back-off");
+    server.script.subscribe = { ok: {} };
+    await clock.advance(1);
+    assert.deepEqual(asked().filter((each) => each.startsWith("subscribe")).sort(), ["subscribe order.1", "subscribe order.1", "subscribe order.2"]);
+    assert.deepEqual(pushed.sort(), [["order.1", 5], ["order.2", 5]], "what was missed meanwhile");
+  });
+}
+
+test("a topic that is subscribed to no more is not asked for again, nor one that is closed to this person", async () => {
+  server.script.subscribe = { ok: {} };
+  server.script.unsubscribe = { ok: {} };
+  await connect();
+  for (const topic of ["order.1", "order.2", "order.3"]) await connection.subscribe(topic);
+  await server.close(1006);
+  server.script.subscribe = ({ topic }) => ({ error: topic === "order.2" ? { code: "not_found", message: "" } : { code: "busy", message: "" } });
+  await clock.advance(250);
+  await connection.unsubscribe("order.1");
+  await clock.advance(600_000);
+  const asked = (number) => server.received("subscribe").filter(({ topic }) => topic === `order.${number}`).length;
+  assert.deepEqual([asked(1), asked(2)], [2, 2], "once by the application, once after the reconnect");
+  assert.ok(asked(3) > 3);
+  server.script.subscribe = null;
+  await server.close(1006);
+  await clock.advance(60_000);
+  assert.deepEqual([asked(1), asked(2)], [2, 2]);
+});
+
+test("who stops when it hears of a topic is asked for nothing", async () => {
+  server.script.subscribe = { ok: {} };
+  await connect();
+  await connection.subscribe("order.1");
+  await server.close(1006);
+  server.script.connect = { ok: { ...WELCOME, topics: { "user.7": { recovered: false } } } };
+  connection.addEventListener("begin", () => connection.stop());
+  await clock.advance(250);
+  assert.equal(connection.state, "stopped");
+  assert.deepEqual([server.received("subscribe").length, clock.delays], [1, []], "nothing is left running");
+});
+
+test("who stops as soon as it is online is asked for nothing and told nothing", async () => {
+  server.script.connect = { ok: { ...WELCOME, topics: { "room.42": { epoch: "e", seq: 3, recovered: false } } } };
+  server.script.subscribe = { ok: {} };
+  const told = [];
+  connection = new Connection({ url: "wss://example.test/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
+  connection.addEventListener("state", ({ detail }) => detail.state === "online" && connection.stop());
+  for (const type of ["begin", "push", "reset"]) connection.addEventListener(type, () => told.push(type));
+  connection.start();
+  await clock.advance(60_000);
+  assert.deepEqual([told, server.socket.received.map(({ cmd }) => cmd)], [[], ["connect"]]);
+  assert.deepEqual(clock.delays, [], "nothing is left running");
+});
+
 test("receipts of a topic are told with its recovery", async () => {
   const receipts = [{ user: 8, delivered_seq: 3, read_seq: 2 }];
   server.script.connect = { ok: { ...WELCOME, topics: { "room.42": { epoch: "e", seq: 3, recovered: false, receipts } } } };

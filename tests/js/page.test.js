@@ -473,3 +473,19 @@ test("an id that is a number here and a text there is the same person's", async 
   server.script.connect.ok.user = { ...ALICE, id: String(ALICE.id) };
   assert.equal((await open()).connection.state, "online");
 });
+
+test("what a long recovery had the page let go can be loaded again", async () => {
+  const page = await open();
+  await server.close(1006);
+  for (let seq = 4; seq <= 1203; seq += 1) stored.push(message(seq));
+  server.script.connect = connected({ epoch: "e", seq: 1203, recovered: true, events: stored.slice(3).map(({ seq }) => sent(seq)) });
+  await clock.advance(1000);
+  page.timeline.trim();
+  assert.deepEqual([page.timeline.first, page.timeline.last], [204, 1203]);
+  const asked = [];
+  api.listMessages = async (room, before, limit) => (asked.push([room, before, limit]), { messages: stored.filter(({ seq }) => seq < before).slice(-limit) });
+  await page.loadOlder();
+  assert.deepEqual([asked, page.timeline.first], [[[42, 204, 50]], 154]);
+  await server.push("message.sent", { seq: 1204, data: message(1204) });
+  assert.equal(page.timeline.last, 1204);
+});

@@ -48,3 +48,10 @@ test("the page preloads every module that it needs, and no other", () => {
   const preloaded = [...readFileSync(template, "utf8").matchAll(/\{% static '([^']+)' %\}/g)].map(([, name]) => name);
   assert.deepEqual(preloaded.map((name) => name.replace("djwsbridge_chat/", "djwsbridge/chat/")).sort(), [...needed].sort());
 });
+
+test("the form for a new room takes titles as long as the server does", () => {
+  const read = (path) => readFileSync(new URL(`../../src/djwsbridge/chat/${path}`, import.meta.url), "utf8");
+  const [, limit] = /^TITLE_LENGTH = (\d+)/m.exec(read("names.py"));
+  const [, taken] = /<input id="title" [^>]*maxlength="(\d+)"/.exec(read("templates/djwsbridge_chat/index.html"));
+  assert.equal(taken, limit);
+});

@@ -48,10 +48,11 @@ export class ScriptDriver {
     return this.#seen;
   }
 
-  #do({ do: what, room, body, client_message_id }) {
+  #do({ do: what, topic, room, body, client_message_id }) {
     if (what === "send") {
       this.outbox.add({ client_message_id, body, lane: `room ${room}`, target: { room }, created: "2026-01-02T03:04:05Z" });
-    } else this.connection[what]();
+    } else if (what === "subscribe") this.connection.subscribe(topic).catch(() => {}); // its answer is the server's word
+    else this.connection[what]();
   }
 
   #reply({ reply, ok, error, topics, message }) {

@@ -253,3 +253,16 @@ test("api: addresses, the CSRF token, and errors with their code", async () => {
   answer = { ok: false, status: 502, json: async () => JSON.parse("<html>") };
   await assert.rejects(api.listRooms(), { code: "internal", retryable: true });
 });
+
+test("timeline: the oldest of very many are let go, and loading older ones brings them back", () => {
+  const timeline = new Timeline({ messages: [message(1)], lastSeq: 1 });
+  timeline.absorb(Array.from({ length: 999 }, (_, index) => message(index + 2)));
+  timeline.trim();
+  assert.deepEqual([timeline.first, timeline.hasOlder], [1, false], "a thousand are kept");
+  timeline.receive(message(1001));
+  timeline.receive(message(1002));
+  timeline.trim();
+  assert.deepEqual([timeline.messages.length, timeline.first, timeline.last, timeline.hasOlder], [1000, 3, 1002, true]);
+  timeline.prepend([message(1), message(2)]);
+  assert.deepEqual([timeline.messages.length, timeline.first, timeline.hasOlder], [1002, 1, false]);
+});

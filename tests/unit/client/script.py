@@ -127,6 +127,8 @@ class Driver:
             self.core.start(now=self.now)
         elif step["do"] == "stop":
             self.core.stop(now=self.now)
+        elif step["do"] == "subscribe":
+            self.core.request(0, "subscribe", {"topic": step["topic"]}, now=self.now)
         else:
             draft = Draft(step["client_message_id"], step["room"], step["body"])
             self.core.send_message(draft, now=self.now)

@@ -144,9 +144,7 @@ export class Connection extends EventTarget {
   }
 
   /** Ask now for what `connect` had no room to say of a topic. @param {string} topic */
-  refresh(topic) {
-    this.#recovery.refresh(topic);
-  }
+  refresh(topic) { this.#recovery.refresh(topic); }
 
   /**
    * Note that a snapshot brought everything of a room up to a seq, so that its authors see it delivered.
@@ -206,6 +204,7 @@ export class Connection extends EventTarget {
     this.#lastError = null;
     this.#fresh = false;
     this.#enter({ state: "online", welcome });
+    if (this.#state !== "online") return; // a listener has stopped it
     this.#timer = this.#clock.setTimeout(() => this.#backoff.reset(), STABLE_AFTER);
     this.#heartbeat.start(welcome.heartbeat_ms);
     this.#acks.open();

@@ -6,7 +6,7 @@
  *
  * Tells: `push` (Push), `begin` and `reset` (Beginning), `receipts` (TopicReceipts).
  */
-/** @import { Clock, Push, TopicReport } from "djwsbridge/types.js" */
+/** @import { Push, RecoveryOptions, TopicReport } from "djwsbridge/types.js" */
 import { Backoff } from "djwsbridge/backoff.js";
 import { BridgeError, decodePush, retryAfter } from "djwsbridge/protocol.js";
 import { TopicLog } from "djwsbridge/topic.js";
@@ -15,16 +15,6 @@ const GAP_PATIENCE = 200; // ms; two nodes may deliver neighbours in the wrong o
 const OMITTED_EVERY = 5_000; // ms; of 30 questions a minute, most are left for what is missing
 const MAX_EARLY = 1000; // pushes before the answer to `connect`; what is beyond comes with the recovery
 const MAX_CURSORS = 200; // the server takes no more with `connect`; the other topics are asked for one by one
-
-/**
- * @typedef {object} RecoveryOptions
- * @property {(cmd: string, fields: Record<string, unknown>) => Promise<Record<string, any>>} request
- * @property {(type: "push" | "begin" | "reset" | "receipts", detail: any) => void} tell
- * @property {(topic: string, seq: number) => void} advanced  Called when everything up to seq has been told.
- * @property {Clock} clock
- * @property {() => number} random
- * @property {Record<string, [string, number]>} cursors  What the application has already, by topic.
- */
 
 export class Recovery {
   #request;
@@ -38,6 +28,8 @@ export class Recovery {
   #passing = new Set();
   /** Topics that the application subscribed to, so that each new connection must. @type {Set<string>} */
   #subscribed = new Set();
+  /** Those of them that this connection does not listen to yet. @type {Set<string>} */
+  #unheard = new Set();
   /** Durable pushes that came before the answer to `connect`; null when it is here. @type {Push[] | null} */
   #early = null;
   /** Topics whose cursor went with the last `connect`. @type {Set<string>} */
@@ -87,9 +79,10 @@ export class Recovery {
   welcome(reports) {
     const early = (this.#early ?? []).sort((a, b) => Number(a.seq) - Number(b.seq));
     this.#early = null;
+    this.#unheard = new Set([...this.#subscribed].filter((topic) => !(topic in reports)));
+    for (const topic of this.#unheard) this.#want(topic);
     for (const [topic, report] of Object.entries(reports)) this.#apply(topic, report, this.#sent.has(topic));
     for (const push of early) this.accept(push);
-    for (const topic of this.#subscribed) if (!(topic in reports)) this.subscribe(topic).catch(() => {});
   }
 
   /** Forget what only the connection made true. */
@@ -98,6 +91,7 @@ export class Recovery {
     this.#isAsking = false;
     this.#early = null;
     this.#due.clear();
+    this.#unheard.clear();
     this.#omitted.clear();
     this.#omittedAt = 0;
     this.#tips.clear();
@@ -128,16 +122,12 @@ export class Recovery {
   }
 
   /** Ask what the server has to say of a topic, before others. @param {string} topic */
-  refresh(topic) {
-    this.#want(topic);
-  }
+  refresh(topic) { this.#want(topic); }
 
   /** Listen to a topic, on this connection and on those after it. @param {string} topic */
   async subscribe(topic) {
     this.#subscribed.add(topic);
-    const report = await this.#request("subscribe", { topic });
-    if (report.epoch !== undefined) this.#apply(topic, /** @type {TopicReport} */ (report), false);
-    else if (this.#logs.has(topic)) this.#want(topic);
+    this.#listens(topic, /** @type {TopicReport} */ (await this.#request("subscribe", { topic })));
   }
 
   /** Listen no more. @param {string} topic */
@@ -152,6 +142,14 @@ export class Recovery {
     for (const [topic, tip] of Object.entries(tips)) {
       if ((this.#logs.get(topic)?.last ?? Infinity) < tip) this.#want(topic);
     }
+  }
+
+  /** Take the answer to `subscribe`, which need not say anything of the log. @param {string} topic @param {TopicReport} report */
+  #listens(topic, report) {
+    if (!this.#subscribed.has(topic)) return; // no more
+    this.#unheard.delete(topic);
+    if (report.epoch !== undefined) this.#apply(topic, report, false);
+    else if (this.#logs.has(topic)) this.#want(topic);
   }
 
   /** @param {string} topic @param {TopicReport} report @param {boolean} wasSent  Whether it answers to a cursor. */
@@ -228,6 +226,7 @@ export class Recovery {
   /** @param {string} topic */
   #forget(topic) {
     this.#subscribed.delete(topic);
+    this.#unheard.delete(topic);
     this.#logs.delete(topic);
     this.#due.delete(topic);
     this.#omitted.delete(topic);
@@ -250,29 +249,30 @@ export class Recovery {
 
   async #ask() {
     const [topic, due] = [...this.#due].sort(([, a], [, b]) => a - b)[0] ?? [];
-    const log = topic === undefined ? undefined : this.#logs.get(topic);
     if (topic === undefined || due === undefined) return;
-    if (!log) this.#due.delete(topic);
-    if (!log || due > this.#clock.now()) { // the one that the timer was for has come by itself
-      this.#schedule();
-      return;
-    }
+    const isUnheard = this.#unheard.has(topic);
+    const log = this.#logs.get(topic);
+    if (!log && !isUnheard) this.#due.delete(topic);
+    const isStale = !this.#due.has(topic) || due > this.#clock.now();
+    if (isStale) return this.#schedule(); // the one that the timer was for has come by itself
     const life = this.#life;
     this.#due.delete(topic);
     this.#isAsking = true;
+    const cursor = isUnheard ? {} : { epoch: log?.epoch, seq: log?.last };
     try {
-      const report = await this.#request("topic.recover", { topic, epoch: log.epoch, seq: log.last });
-      if (life === this.#life) this.#answered(topic, /** @type {TopicReport} */ (report), log.epoch !== "");
+      const report = await this.#request(isUnheard ? "subscribe" : "topic.recover", { topic, ...cursor });
+      if (life === this.#life) this.#answered(topic, /** @type {TopicReport} */ (report), cursor);
     } catch (error) {
       if (life === this.#life) this.#refused(topic, error);
     }
   }
 
-  /** @param {string} topic @param {TopicReport} report @param {boolean} wasSent */
-  #answered(topic, report, wasSent) {
+  /** @param {string} topic @param {TopicReport} report @param {{epoch?: string}} cursor  What was asked with; none to `subscribe`. */
+  #answered(topic, report, { epoch }) {
     this.#isAsking = false;
     this.#backoff.reset();
-    if (this.#logs.has(topic)) this.#apply(topic, report, wasSent);
+    if (epoch === undefined) this.#listens(topic, report);
+    else if (this.#logs.has(topic)) this.#apply(topic, report, epoch !== "");
     this.#schedule();
   }
 

@@ -91,4 +91,14 @@
  * @property {() => number} [random]
  */
 
+/**
+ * @typedef {object} RecoveryOptions
+ * @property {(cmd: string, fields: Record<string, unknown>) => Promise<Record<string, any>>} request
+ * @property {(type: "push" | "begin" | "reset" | "receipts", detail: any) => void} tell
+ * @property {(topic: string, seq: number) => void} advanced  Called when everything up to seq has been told.
+ * @property {Clock} clock
+ * @property {() => number} random
+ * @property {Record<string, [string, number]>} cursors  What the application has already, by topic.
+ */
+
 export {};

@@ -14,7 +14,7 @@ import { LastingStore } from "djwsbridge/outbox_store.js";
 import { BridgeError, uuid4 } from "djwsbridge/protocol.js";
 import { Tabs } from "djwsbridge/tabs.js";
 import { Drawers } from "djwsbridge/chat/elements/drawers.js";
-import { find, setText } from "djwsbridge/chat/elements/dom.js";
+import { find, perFrame, setText } from "djwsbridge/chat/elements/dom.js";
 import { clearOnLogout } from "djwsbridge/chat/elements/logout.js";
 import { formatAgo } from "djwsbridge/chat/elements/time.js";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
@@ -43,6 +43,13 @@ export class ChatAppElement extends HTMLElement {
   #bannerTimer = null;
   /** The title without the unread count. */
   #title = "";
+  /** What follows the state, once per frame: a recovery changes it hundreds of times in one task. */
+  #rendering = {
+    timeline: perFrame(() => this.#renderTimeline()),
+    typing: perFrame(() => this.#renderTyping()),
+    rooms: perFrame(() => this.#renderRooms()),
+    people: perFrame(() => this.#renderPeople()),
+  };
 
   connectedCallback() {
     const data = /** @type {PageData} */ (JSON.parse(find(document, "#chat-data").textContent ?? ""));
@@ -62,6 +69,7 @@ export class ChatAppElement extends HTMLElement {
   disconnectedCallback() {
     this.#listening?.abort();
     this.#page?.connection.stop();
+    for (const each of Object.values(this.#rendering)) each.drop();
   }
 
   /** @param {PageData} data */
@@ -80,12 +88,11 @@ export class ChatAppElement extends HTMLElement {
 
   /** @param {ChatPage} page @param {AbortSignal} signal */
   #listenToState(page, signal) {
-    page.timeline.addEventListener("change", () => this.#renderTimeline(), { signal });
-    page.outbox.addEventListener("change", () => this.#renderTimeline(), { signal });
-    page.receipts.addEventListener("change", () => this.#renderTimeline(), { signal });
-    page.typing.addEventListener("change", () => this.#renderTyping(), { signal });
-    page.rooms.addEventListener("change", () => this.#renderRooms(), { signal });
-    page.presence.addEventListener("change", () => this.#renderPeople(), { signal });
+    const { timeline, typing, rooms, people } = this.#rendering;
+    for (const each of [page.timeline, page.outbox, page.receipts]) each.addEventListener("change", timeline.ask, { signal });
+    page.typing.addEventListener("change", typing.ask, { signal });
+    page.rooms.addEventListener("change", rooms.ask, { signal });
+    page.presence.addEventListener("change", people.ask, { signal });
     page.addEventListener("replaced", () => location.reload(), { signal });
     page.addEventListener("room", () => this.#roomChanged(), { signal });
     page.addEventListener("status", (event) => {
@@ -93,7 +100,7 @@ export class ChatAppElement extends HTMLElement {
       this.#inDoubt = false;
       this.#wasOnline ||= this.#connectionState.state === "online";
       this.#renderStatus();
-      this.#renderPeople();
+      people.ask();
     }, { signal });
   }
 
@@ -160,7 +167,7 @@ export class ChatAppElement extends HTMLElement {
   /** What one sends oneself is always in sight, and whoever writes has read. */
   #showOwn() {
     this.#readSeq = null;
-    this.#renderTimeline();
+    this.#rendering.timeline.now();
     this.#timeline?.scrollToEnd();
   }
 
@@ -168,7 +175,7 @@ export class ChatAppElement extends HTMLElement {
   #returned() {
     const room = this.#page?.room;
     if (room && room.unread > 0) this.#readSeq = room.read_seq;
-    this.#renderTimeline();
+    this.#rendering.timeline.now();
     this.#seen();
   }
 
@@ -187,6 +194,7 @@ export class ChatAppElement extends HTMLElement {
     const page = this.#page;
     if (!page || !this.#timeline) return;
     const { timeline, entries, user, receipts, topic, readers } = page;
+    if (this.#timeline.atBottom) timeline.trim();
     const items = layoutTimeline({
       messages: timeline.messages, echoes: timeline.echoes, entries, user, readSeq: this.#readSeq,
       isOnline: this.#connectionState.state === "online", progressOf: (seq) => receipts.progressOf(topic, seq, readers),
@@ -221,7 +229,7 @@ export class ChatAppElement extends HTMLElement {
     /** @type {ChatOnlineElement} */ (find(this, "chat-online")).render(people, user, presence);
     const line = this.querySelector(".peer-state");
     if (line && peer) setText(line, this.#describePeer(peer.id, presence));
-    this.#renderRooms();
+    this.#rendering.rooms.now();
   }
 
   /** @param {UserId} id @param {Presence} presence */
@@ -266,13 +274,13 @@ export class ChatAppElement extends HTMLElement {
     const room = this.#page?.room;
     const composer = this.#composer;
     if (room?.is_member && !composer) location.reload();
-    if (room && !room.is_member && composer) {
-      this.querySelector(".leave")?.setAttribute("hidden", "");
-      composer.writable = false;
-      composer.note = "You have left this room. Choose another one, or open it again to join.";
+    if (room && composer && composer.writable !== room.is_member) {
+      this.querySelector(".leave")?.toggleAttribute("hidden", !room.is_member);
+      composer.writable = room.is_member;
+      if (!room.is_member) composer.note = "You have left this room. Choose another one, or open it again to join.";
     }
-    this.#renderPeople();
-    this.#renderTimeline();
+    this.#rendering.people.ask();
+    this.#rendering.timeline.ask();
   }
 
   /** @returns {ChatComposerElement | null} */

@@ -42,10 +42,15 @@ export class ChatComposerElement extends HTMLElement {
     find(this, ".composer-keys").hidden = text !== "";
   }
 
+  get writable() {
+    return !this.#field.disabled;
+  }
+
   /** @param {boolean} writable */
   set writable(writable) {
     this.#field.disabled = !writable;
-    find(this, "button").toggleAttribute("disabled", !writable);
+    if (writable) this.#edited(); // the text may be too long, as before
+    else find(this, "button").toggleAttribute("disabled", true);
   }
 
   /** @returns {HTMLTextAreaElement} */

@@ -132,7 +132,8 @@ export class ChatTimelineElement extends HTMLElement {
       this.#showPill();
       this.dispatchEvent(new CustomEvent("chat-seen", { bubbles: true }));
     }
-    if (scrollTop < LOAD_OLDER_WITHIN && this.#older === "more") this.#askOlder();
+    const isInSight = clientHeight > 0; // in a hidden frame every list is at its start and at its end, and would load without end
+    if (isInSight && scrollTop < LOAD_OLDER_WITHIN && this.#older === "more") this.#askOlder();
   }
 
   #askOlder() {

@@ -1,6 +1,8 @@
 // @ts-check
 /** Small hands for building the page. Text enters by textContent only. */
 
+const FRAME_PATIENCE = 100; // ms; a hidden page gets no frame, and its title tells what is unread all the same
+
 /**
  * Make an element.
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -78,6 +80,32 @@ export function reconcile(list, items, { key, create, update = () => {} }) {
     else list.insertBefore(element, next);
   }
   for (const element of known.values()) element.remove();
+}
+
+/**
+ * Put a render off to the next frame, so that it runs once, however much changes before; where no frame comes, as on a
+ * hidden page, a moment later.
+ * @param {() => void} render
+ * @param {Pick<Window, "requestAnimationFrame" | "cancelAnimationFrame" | "setTimeout" | "clearTimeout">} [browser]
+ * @returns {{ask: () => void, now: () => void, drop: () => void}}  `now` renders at once what was asked for, `drop` never.
+ */
+export function perFrame(render, browser = globalThis) {
+  /** The frame and the timer of what was asked for, of which one will be first. @type {{frame: number, timer: number} | null} */
+  let waiting = null;
+  const drop = () => {
+    if (!waiting) return;
+    browser.cancelAnimationFrame(waiting.frame);
+    browser.clearTimeout(waiting.timer);
+    waiting = null;
+  };
+  const now = () => {
+    drop();
+    render();
+  };
+  const ask = () => {
+    waiting ??= { frame: browser.requestAnimationFrame(now), timer: browser.setTimeout(now, FRAME_PATIENCE) };
+  };
+  return { ask, now, drop };
 }
 
 /** Choose one of the avatar tones, always the same for the same person. @param {string | number | null} id */

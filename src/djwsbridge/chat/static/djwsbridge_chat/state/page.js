@@ -3,8 +3,8 @@
  * What one chat page knows and does, without the page: it joins the connection, the timeline of the open room, the
  * outbox, the room list, presence, typing and receipts.
  *
- * Events: `room` (the open room or its members changed), `status` (detail: StateDetail), `replaced` (the server has another
- * history of the open room than the page: begin anew).
+ * Events: `room` (the open room or its members changed), `status` (detail: StateDetail), `replaced` (the page must begin
+ * anew: the server has another history of the open room, or takes the browser for another person).
  */
 /** @import { Beginning, Clock, Push, Receipt, StateDetail, User, UserId, Welcome } from "djwsbridge/types.js" */
 /** @import { Connection } from "djwsbridge/connection.js" */
@@ -85,19 +85,13 @@ export class ChatPage extends EventTarget {
     this.outbox.open();
   }
 
-  get topic() {
-    return this.room && `room.${this.room.id}`;
-  }
+  get topic() { return this.room && `room.${this.room.id}`; }
 
   /** The people besides oneself whose receipts tell how far a message has come. */
-  get readers() {
-    return [...this.members.keys()].filter((id) => id !== this.user.id);
-  }
+  get readers() { return [...this.members.keys()].filter((id) => id !== this.user.id); }
 
   /** What was written here and is not confirmed. */
-  get entries() {
-    return this.outbox.entries.filter(({ lane }) => lane === this.#lane);
-  }
+  get entries() { return this.outbox.entries.filter(({ lane }) => lane === this.#lane); }
 
   /** Who is online, and who of the members is not. */
   get people() {
@@ -135,9 +129,7 @@ export class ChatPage extends EventTarget {
   }
 
   /** Tell the server what was read, now: the page may be about to go. */
-  sayRead() {
-    this.#readPointer.say();
-  }
+  sayRead() { this.#readPointer.say(); }
 
   /** Choose whether others see what this person has read. @param {boolean} isOn */
   async setReadReceipts(isOn) {
@@ -177,17 +169,24 @@ export class ChatPage extends EventTarget {
 
   /** @param {StateDetail} detail */
   #connectionChanged(detail) {
-    if (detail.state === "online") this.#connections += 1;
-    this.dispatchEvent(new CustomEvent("status", { detail }));
-    this.outbox.setOnline(detail.state === "online", { closeCode: detail.closeCode });
-    if (detail.state !== "online") {
-      this.typing.clear();
+    const { welcome, closeCode } = detail;
+    if (welcome && String(welcome.user?.id) !== String(this.user.id)) {
+      this.connection.stop(); // somebody else has logged in meanwhile: what is here would go out under their name
+      this.dispatchEvent(new CustomEvent("replaced"));
       return;
     }
+    this.dispatchEvent(new CustomEvent("status", { detail }));
+    this.outbox.setOnline(welcome !== undefined, { closeCode });
+    if (welcome) this.#resume(welcome);
+    else this.typing.clear();
+  }
+
+  /** Say and ask what waited for a connection. @param {Welcome} welcome */
+  #resume({ topics }) {
+    this.#connections += 1;
     this.sayRead();
     this.#snapshot.resume();
     this.#roomListLoader.resume();
-    const { topics } = /** @type {Welcome} */ (detail.welcome);
     if (this.topic && topics[this.topic]?.omitted) this.connection.refresh(this.topic);
     this.#presenceLoader.loadAll(Object.keys(topics).filter((topic) => topic.startsWith("room.")), this.topic);
     this.#loadMembers();

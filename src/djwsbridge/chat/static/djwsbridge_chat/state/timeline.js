@@ -1,6 +1,8 @@
 // @ts-check
 /** @import { Message } from "djwsbridge/chat/state/types.js" */
 
+const KEPT = 1000; // messages; a page that stays open for weeks must not grow with them
+
 /**
  * The messages of the open room: ascending by seq, each once, never with a hole between the first and the last. The
  * connection brings them in order; between two of them other events of the room may have taken a seq.
@@ -86,6 +88,13 @@ export class Timeline extends EventTarget {
     this.#hasOlder = older.length > 0 && older[0].seq > 1;
     this.#messages = [...older, ...this.#messages];
     this.#changed();
+  }
+
+  /** Let go of the oldest, when there are very many: for a reader who is at the end. They can be loaded again. */
+  trim() {
+    if (this.#messages.length <= KEPT) return;
+    this.#messages = this.#messages.slice(-KEPT);
+    this.#hasOlder = true;
   }
 
   /** @param {Message[]} messages @param {number} lastSeq */
