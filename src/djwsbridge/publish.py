@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.signals import setting_changed
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField, Model
 from rest_framework.utils.encoders import JSONEncoder
@@ -132,14 +132,15 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
     log = installed_log()
     if log is None:
         raise ImproperlyConfigured('Durable events need "djwsbridge.log" in INSTALLED_APPS.')
-    with transaction.atomic(using=log.using(), savepoint=False):
+    alias = log.using()
+    with transaction.atomic(using=alias, savepoint=False):
         appended = log.append(events)
         crash(CrashPoint.BEFORE_COMMIT)
-        transaction.on_commit(partial(crash, CrashPoint.AFTER_COMMIT), using=log.using())
+        transaction.on_commit(partial(crash, CrashPoint.AFTER_COMMIT), using=alias)
         pushes = [(event.topic, event.text) for event in appended]
         # Robust: the transaction has committed by then; what follows it must not fail because of a push.
         # A lambda, because Django names the function that has failed, and a partial has no name.
-        transaction.on_commit(lambda: runtime.hand_over_all(pushes), using=log.using(), robust=True)
+        transaction.on_commit(lambda: runtime.hand_over_all(pushes), using=alias, robust=True)
     return appended
 
 
@@ -220,13 +221,18 @@ def _hand_over(pushes: Sequence[tuple[str, str]], *, now: bool = False) -> None:
 
 
 def _open_transaction() -> BaseDatabaseWrapper | None:
-    """Return the connection whose transaction is open: the default one, else any.
+    """Return the connection whose transaction is open; of several the log's, which apps like the chat work in.
 
     Asked of the connections themselves: `transaction.on_commit` may open the database, which async code must not do and
     a project without a database cannot.
     """
-    candidates = [transaction.get_connection(), *connections.all(initialized_only=True)]
-    return next((one for one in candidates if one.in_atomic_block), None)
+    found = [one for one in connections.all(initialized_only=True) if one.in_atomic_block]
+    if len(found) <= 1:  # as nearly always
+        return found[0] if found else None
+    log = installed_log()
+    preferred = (DEFAULT_DB_ALIAS if log is None else log.using(), DEFAULT_DB_ALIAS)
+    by_alias = {one.alias: one for one in found}
+    return next((by_alias[alias] for alias in preferred if alias in by_alias), found[0])
 
 
 # -- whom it is for --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core import checks
 
 __all__ = ["LogConfig"]
 
@@ -18,6 +19,9 @@ class LogConfig(AppConfig):
     def ready(self) -> None:
         """Tell the core that there is a log."""
         from djwsbridge.durable import use_log  # noqa: PLC0415
+        from djwsbridge.log.checks import check_database, check_time_zones  # noqa: PLC0415
         from djwsbridge.log.log import Log  # noqa: PLC0415
 
+        checks.register(check_time_zones, checks.Tags.compatibility)
+        checks.register(check_database, checks.Tags.compatibility)
         use_log(Log())

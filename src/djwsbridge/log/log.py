@@ -133,8 +133,9 @@ class Log:
         known = True
         if cursor[1] < position.seq:
             missed = store.read(position.topic_id, after=cursor[1], up_to=position.seq, limit=PAGE)
-            # The next one is gone when the cursor is older than what is kept.
-            known = bool(missed) and seq_of(missed[0]) == cursor[1] + 1
+            # One is gone when the cursor is older than what is kept; or, since age is by a clock that may have stepped
+            # back, from the middle.
+            known = bool(missed) and seq_of(missed[-1]) == cursor[1] + len(missed)
         return Recovery(
             position.epoch,
             position.seq,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 from django.db import connections, router
-from django.db.models import F, Max
+from django.db.models import F, Max, QuerySet
 from django.db.models.functions import Now
 
 from djwsbridge.log.models import Event, Topic, new_epoch
@@ -76,9 +76,7 @@ def advance(counts: Mapping[str, int]) -> tuple[dict[str, Position], dt.datetime
 
 
 def _create(names: Iterable[str]) -> None:
-    Topic.objects.using(using()).bulk_create(
-        (Topic(name=name) for name in sorted(names)), ignore_conflicts=True
-    )
+    _topics().bulk_create((Topic(name=name) for name in sorted(names)), ignore_conflicts=True)
 
 
 def _advance(counts: Mapping[str, int]) -> dict[str, tuple[Position, object]]:
@@ -120,49 +118,59 @@ def insert(rows: Sequence[Row], *, now: dt.datetime) -> None:
 
 def positions(names: Iterable[str]) -> dict[str, Position]:
     """Return where the logs of topics stand; topics without a log are left out."""
-    rows = Topic.objects.filter(name__in=list(names)).values_list("name", "id", "epoch", "seq")
+    rows = _topics().filter(name__in=list(names)).values_list("name", "id", "epoch", "seq")
     return {name: Position(topic_id, epoch, seq) for name, topic_id, epoch, seq in rows}
 
 
 def recent_tips(age: dt.timedelta) -> dict[str, int]:
     """Return the newest seq of each topic with an event younger than `age`: costs what happened, not what exists."""
-    recent = Event.objects.filter(created__gte=Now() - age).values("topic__name")
+    recent = _events().filter(created__gte=Now() - age).values("topic__name")
     return dict(recent.annotate(tip=Max("seq")).values_list("topic__name", "tip"))
 
 
 def read(topic_id: int, *, after: int, up_to: int, limit: int) -> list[str]:
     """Return frames in order: those with `after` < seq ≤ `up_to`, at most `limit`."""
-    events = Event.objects.filter(topic_id=topic_id, seq__gt=after, seq__lte=up_to)
+    events = _events().filter(topic_id=topic_id, seq__gt=after, seq__lte=up_to)
     return list(events.order_by("seq").values_list("payload", flat=True)[:limit])
 
 
 def delete_before(age: dt.timedelta, *, limit: int) -> int:
     """Delete at most `limit` events that are older than `age`; return how many there were."""
-    old = Event.objects.filter(created__lt=Now() - age).order_by("created")
+    old = _events().filter(created__lt=Now() - age).order_by("created")
     keys = list(old.values_list("pk", flat=True)[:limit])
-    deleted, _ = Event.objects.filter(pk__in=keys).delete()
+    deleted, _ = _events().filter(pk__in=keys).delete()
     return deleted
 
 
 def types_of(topic: str, seqs: Iterable[int]) -> dict[int, str]:
     """Return the types of events that are in the log, by seq."""
-    events = Event.objects.filter(topic__name=topic, seq__in=list(seqs))
+    events = _events().filter(topic__name=topic, seq__in=list(seqs))
     return dict(events.values_list("seq", "type"))
 
 
 def replace_payloads(topic: str, frames: Mapping[int, str]) -> None:
     """Write other frames in place of stored ones: an erasure reaches the log, too."""
     for seq, payload in frames.items():
-        Event.objects.filter(topic__name=topic, seq=seq).update(payload=payload)
+        _events().filter(topic__name=topic, seq=seq).update(payload=payload)
 
 
 def renew_epoch(names: Sequence[str] | None) -> int:
     """Give topics (all when None) another epoch; return how many there were."""
-    topics = Topic.objects.all() if names is None else Topic.objects.filter(name__in=names)
+    topics = _topics() if names is None else _topics().filter(name__in=names)
     changed = 0
     for pk in topics.values_list("pk", flat=True):
-        changed += Topic.objects.filter(pk=pk).update(epoch=new_epoch(), seq=F("seq"))
+        changed += _topics().filter(pk=pk).update(epoch=new_epoch(), seq=F("seq"))
     return changed
+
+
+def _topics() -> QuerySet[Topic]:
+    """Return all topics as they are where they are written: a replica is behind, and the log with it."""
+    return Topic.objects.using(using())
+
+
+def _events() -> QuerySet[Event]:
+    """Return all events, from the same place."""
+    return Event.objects.using(using())
 
 
 def _to_datetime(value: object) -> dt.datetime:

@@ -9,7 +9,7 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from djwsbridge.chat.checks import check_database, check_log
+from djwsbridge.chat.checks import check_log
 from tests.unit.log.databases import Elsewhere
 
 
@@ -29,9 +29,9 @@ def test_the_app_has_registered_it(settings: Any) -> None:
 
 
 def test_the_chat_and_its_log_share_one_transaction(settings: Any) -> None:
-    assert check_database(None) == []
+    assert check_log(None) == []
     settings.DATABASE_ROUTERS = [Elsewhere("other", frozenset({"djwsbridge_log"}))]
-    [error] = check_database(None)
+    [error] = check_log(None)
     assert error.id == "djwsbridge_chat.E002"
     assert "`other`" in error.msg
     assert "`default`" in error.msg
@@ -40,7 +40,7 @@ def test_the_chat_and_its_log_share_one_transaction(settings: Any) -> None:
     settings.DATABASE_ROUTERS = [
         Elsewhere("other", frozenset({"djwsbridge_log", "djwsbridge_chat"}))
     ]
-    assert check_database(None) == []
+    assert check_log(None) == []
 
 
 def test_every_table_of_the_chat_is_where_the_others_are(settings: Any) -> None:
@@ -49,12 +49,7 @@ def test_every_table_of_the_chat_is_where_the_others_are(settings: Any) -> None:
             return "other" if model._meta.model_name == "message" else None
 
     settings.DATABASE_ROUTERS = [Messages("other", frozenset())]
-    assert [error.id for error in check_database(None)] == ["djwsbridge_chat.E002"]
-
-
-def test_without_a_log_there_is_nothing_to_share(settings: Any) -> None:
-    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "djwsbridge.log"]
-    assert check_database(None) == []
+    assert [error.id for error in check_log(None)] == ["djwsbridge_chat.E002"]
 
 
 def test_the_chat_names_the_extra_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,22 @@ def test_a_cursor_older_than_what_is_kept_is_not_recovered(epoch: str):
     assert recover(epoch, 10).recovered
 
 
+def test_what_misses_one_in_the_middle_is_not_recovered(epoch: str):
+    # The database's clock had stepped back: a later event was older, and the first to be pruned.
+    Event.objects.filter(seq=7).update(created=timezone.now() - dt.timedelta(days=31))
+    assert Log().prune() == 1
+    assert recover(epoch, 3) == Recovery(epoch=epoch, seq=10, recovered=False)
+    assert seqs(recover(epoch, 7)) == [8, 9, 10]
+
+
+def test_a_page_that_ends_before_the_tip_is_followed_by_another(epoch: str):
+    Event.objects.filter(seq__gte=9).update(created=timezone.now() - dt.timedelta(days=31))
+    assert Log().prune() == 2
+    first = recover(epoch, 5)
+    assert (first.recovered, first.more, seqs(first)) == (True, True, [6, 7, 8])
+    assert not recover(epoch, 8).recovered
+
+
 def test_a_topic_without_a_log_is_left_out():
     assert Log().recover([{"room.9": ("x", 3), "room.8": None}]) == [{}]
 

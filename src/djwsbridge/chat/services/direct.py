@@ -6,12 +6,13 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from djwsbridge.chat import store
 from djwsbridge.chat.services.access import enter_room, view_room
 from djwsbridge.chat.services.messages import send_message
+from djwsbridge.chat.services.transactions import one_transaction
 from djwsbridge.chat.values import RoomView, UserRef
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
@@ -50,17 +51,17 @@ def find_direct(*, actor: AbstractBaseUser, username: str) -> tuple[UserRef, Roo
     """Return the user of a name and the actor's direct room with them, None if there is none.
 
     Raises:
-        CommandError: `not_found` when there is no such active user.
+        CommandError: `not_found` when there is no such user, or an inactive one without such a room.
     """
-    peer = store.find_username(username)
-    if peer is None:
+    peer = store.find_username(username, active_only=False)
+    room_id = None if peer is None else store.find_direct(actor, peer)
+    if peer is None or not (peer.is_active or room_id):
         raise CommandError(ErrorCode.NOT_FOUND)
-    room_id = store.find_direct(actor, peer)
     room = None if room_id is None else store.room_view(actor, room_id)
     return store.user_ref(peer), room
 
 
-@transaction.atomic
+@one_transaction()
 def send_private(*, actor: AbstractBaseUser, username: str, body: str) -> UserRef:
     """Store a message in the actor's direct room with a user, made if there is none, and tell that user's devices.
 
@@ -96,7 +97,7 @@ def _check_rate(actor: AbstractBaseUser) -> None:
         raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds)
 
 
-@transaction.atomic
+@one_transaction()
 def _make(actor: AbstractBaseUser, peer: AbstractBaseUser) -> RoomView:
     room_id = store.make_direct(actor, peer)
     room, joined = enter_room(actor, room_id)

@@ -11,11 +11,12 @@ from typing import cast
 
 import msgspec
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from djwsbridge.chat import store
 from djwsbridge.chat.names import room_id_of, room_topic
 from djwsbridge.chat.services.access import require_member, room_seq
+from djwsbridge.chat.services.transactions import one_transaction
 from djwsbridge.chat.values import MessagePage, MessageView
 from djwsbridge.durable import NewEvent
 from djwsbridge.protocol.codes import ErrorCode
@@ -90,7 +91,7 @@ def send_messages(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
         return [result for send in sends for result in send_messages([send])]
 
 
-@transaction.atomic
+@one_transaction()
 def _send_together(
     sends: Sequence[Outgoing], *, may_be_retries: bool
 ) -> list[MessageView | Exception]:

@@ -6,11 +6,12 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from djwsbridge.chat import names, store
 from djwsbridge.chat.names import room_id_of, room_topic
 from djwsbridge.chat.services.access import enter_room, event, require_member, room_seq, view_room
+from djwsbridge.chat.services.transactions import one_transaction
 from djwsbridge.chat.values import MemberChange, Members, RoomLeft, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
@@ -49,7 +50,7 @@ def create_room(*, actor: AbstractBaseUser, title: str) -> RoomView:
     while True:
         slug = next(slugs)
         try:
-            with transaction.atomic():
+            with one_transaction():
                 room_id = store.add_group(title=title, key=key, slug=slug, owner=actor)
                 room, joined = enter_room(actor, room_id)
                 publish_events([joined])
@@ -86,7 +87,7 @@ def list_rooms(*, actor: AbstractBaseUser) -> list[RoomView]:
     return store.list_rooms(actor, open_limit=OPEN_GROUPS_LISTED)
 
 
-@transaction.atomic
+@one_transaction()
 def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
     """Become a member of a group, its owner if nobody is there; nothing happens to one who is.
 
@@ -104,7 +105,7 @@ def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
     return room
 
 
-@transaction.atomic
+@one_transaction()
 def leave_room(*, actor: AbstractBaseUser, room_id: int) -> None:
     """Give up the membership of a group; the actor's devices stop listening to it.
 

@@ -1,5 +1,6 @@
 """Every query of the chat: takes and returns plain values; the tables stay in here."""
 
+from djwsbridge.chat.store.database import using
 from djwsbridge.chat.store.memberships import (
     Access,
     add_member,
@@ -87,5 +88,6 @@ __all__ = [
     "slug_exists",
     "title_exists",
     "user_ref",
+    "using",
     "wire_id",
 ]

@@ -10,6 +10,7 @@ import msgspec
 from django.db.models import Case, Exists, OuterRef, Subquery, Value, When
 
 from djwsbridge.chat.models import Membership, Profile, Role
+from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.store.users import user_ref
 from djwsbridge.chat.values import RoomKind, UserRef
 from djwsbridge.log.rows import find_rows
@@ -43,7 +44,8 @@ def find_access(actor: AbstractBaseUser, room_id: int) -> Access | None:
     if room_id > MAX_INTEGER:  # more than the column holds
         return None
     row = (
-        Membership.objects.filter(room_id=room_id, user_id=actor.pk)
+        rows_of(Membership)
+        .filter(room_id=room_id, user_id=actor.pk)
         .values_list("id", "room__kind")
         .first()
     )
@@ -61,7 +63,7 @@ def find_members(pairs: Iterable[tuple[int, Any]]) -> set[tuple[int, Any]]:
 
 def add_member(actor: AbstractBaseUser, room_id: int, *, last_seq: int) -> bool:
     """Store a membership that has read everything so far; say whether it is new."""
-    _, is_new = Membership.objects.get_or_create(
+    _, is_new = rows_of(Membership).get_or_create(
         room_id=room_id,
         user_id=actor.pk,
         defaults={"joined_seq": last_seq, "delivered_seq": last_seq, "read_seq": last_seq},
@@ -71,7 +73,7 @@ def add_member(actor: AbstractBaseUser, room_id: int, *, last_seq: int) -> bool:
 
 def remove_member(access: Access) -> None:
     """Delete a membership."""
-    Membership.objects.filter(id=access.membership_id).delete()
+    rows_of(Membership).filter(id=access.membership_id).delete()
 
 
 def pass_on_ownership(room_id: int) -> None:
@@ -79,23 +81,23 @@ def pass_on_ownership(room_id: int) -> None:
 
     Call it with the group locked.
     """
-    rows = Membership.objects.filter(room_id=room_id)
+    rows = rows_of(Membership).filter(room_id=room_id)
     admins_first = Case(When(role=Role.ADMIN, then=Value(0)), default=Value(1))
     heir = rows.order_by(admins_first, "id").values("id")[:1]
-    owners = Membership.objects.filter(room_id=OuterRef("room_id"), role=Role.OWNER)
+    owners = rows_of(Membership).filter(room_id=OuterRef("room_id"), role=Role.OWNER)
     rows.filter(~Exists(owners), id=Subquery(heir)).update(role=Role.OWNER)
 
 
 def list_members(room_id: int, *, limit: int) -> list[UserRef]:
     """Return up to `limit` members of a room, the longest there first."""
-    rows = Membership.objects.filter(room_id=room_id).select_related("user").order_by("id")
+    rows = rows_of(Membership).filter(room_id=room_id).select_related("user").order_by("id")
     return [user_ref(row.user) for row in rows[:limit]]
 
 
 def list_last_seen(room_id: int, *, limit: int) -> list[tuple[UserRef, datetime | None]]:
     """Return up to `limit` members of a room, and when each was last seen, if ever."""
-    seen = Profile.objects.filter(user_id=OuterRef("user_id")).values("last_seen")
-    rows = Membership.objects.filter(room_id=room_id).annotate(last_seen=Subquery(seen))
+    seen = rows_of(Profile).filter(user_id=OuterRef("user_id")).values("last_seen")
+    rows = rows_of(Membership).filter(room_id=room_id).annotate(last_seen=Subquery(seen))
     found = rows.select_related("user").order_by("id")[:limit]
     return [(user_ref(row.user), row.last_seen) for row in found]
 
@@ -103,7 +105,7 @@ def list_last_seen(room_id: int, *, limit: int) -> list[tuple[UserRef, datetime 
 def list_room_ids(actors: Iterable[AbstractBaseUser]) -> dict[Any, list[int]]:
     """Return the ids of the rooms that actors are members of, by the actor's key."""
     found: dict[Any, list[int]] = {}
-    rows = Membership.objects.filter(user_id__in=[actor.pk for actor in actors])
+    rows = rows_of(Membership).filter(user_id__in=[actor.pk for actor in actors])
     for user_id, room_id in rows.values_list("user_id", "room_id"):
         found.setdefault(user_id, []).append(room_id)
     return found

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from djwsbridge.chat.models import Message, Room
+from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.store.users import DELETED_USER, wire_id
 from djwsbridge.chat.values import MessageView, UserRef
 from djwsbridge.log.rows import find_rows, insert_rows
@@ -43,7 +44,7 @@ def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
 
 def erase_messages(room_id: int, seqs: Iterable[int]) -> int:
     """Leave nothing of the text of a room's messages; return how many there were."""
-    return Message.objects.filter(room_id=room_id, seq__in=list(seqs)).update(body="")
+    return rows_of(Message).filter(room_id=room_id, seq__in=list(seqs)).update(body="")
 
 
 def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUID], MessageView]:
@@ -52,7 +53,7 @@ def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUI
     if not found:  # as nearly always: few sends are retries
         return {}
     senders, ids = zip(*found, strict=True)
-    rows = Message.objects.filter(sender_id__in=set(senders), client_message_id__in=set(ids))
+    rows = rows_of(Message).filter(sender_id__in=set(senders), client_message_id__in=set(ids))
     return {(key, view.client_message_id): view for key, view in _keyed_views(rows)}
 
 
@@ -60,7 +61,7 @@ def list_messages(
     room_id: int, *, before: int | None, after: int | None, limit: int
 ) -> list[MessageView]:
     """Return up to `limit` messages, ascending: the newest, those before, or those after a seq."""
-    rows = Message.objects.filter(room_id=room_id)
+    rows = rows_of(Message).filter(room_id=room_id)
     if after is not None:
         return _views(rows.filter(seq__gt=after).order_by("seq")[:limit])
     if before is not None:
@@ -70,9 +71,9 @@ def list_messages(
 
 def newest_messages(room_ids: Iterable[int]) -> list[MessageView]:
     """Return the newest message of each room."""
-    newest = Message.objects.filter(room_id=OuterRef("pk")).order_by("-seq").values("pk")[:1]
-    rooms = Room.objects.filter(pk__in=list(room_ids)).order_by()
-    rows = Message.objects.filter(pk__in=rooms.values_list(Subquery(newest), flat=True))
+    newest = rows_of(Message).filter(room_id=OuterRef("pk")).order_by("-seq").values("pk")[:1]
+    rooms = rows_of(Room).filter(pk__in=list(room_ids)).order_by()
+    rows = rows_of(Message).filter(pk__in=rooms.values_list(Subquery(newest), flat=True))
     return _views(rows)
 
 

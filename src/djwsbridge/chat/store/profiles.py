@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
 
 from djwsbridge.chat.models import Profile
+from djwsbridge.chat.store.database import rows_of, using
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -18,22 +21,44 @@ __all__ = ["find_read_receipts", "save_last_seen", "save_read_receipts"]
 
 def find_read_receipts(actor: AbstractBaseUser) -> bool:
     """Say whether others see how far an actor has read."""
-    rows = Profile.objects.filter(user_id=actor.pk).values_list("read_receipts", flat=True)
+    rows = rows_of(Profile).filter(user_id=actor.pk).values_list("read_receipts", flat=True)
     return next(iter(rows), True)
 
 
 def save_read_receipts(actor: AbstractBaseUser, *, is_on: bool) -> None:
     """Store whether others see how far an actor has read."""
-    Profile.objects.update_or_create(user_id=actor.pk, defaults={"read_receipts": is_on})
+    rows_of(Profile).update_or_create(user_id=actor.pk, defaults={"read_receipts": is_on})
 
 
 def save_last_seen(moments: Mapping[Any, datetime]) -> None:
-    """Store when each of some users, by key, was last here; accounts may have been deleted since."""
+    """Store when each of some users, by key, was last here, unless a later moment is known.
+
+    Accounts may have been deleted since, also while this is at work: that costs the others nothing.
+    """
+    try:
+        _save_last_seen(moments)
+    except IntegrityError:
+        for key, moment in moments.items():
+            with suppress(IntegrityError):
+                _save_last_seen({key: moment})
+
+
+def _save_last_seen(moments: Mapping[Any, datetime]) -> None:
     left = get_user_model()._default_manager.filter(pk__in=moments.keys())
-    keys = left.values_list("pk", flat=True)
-    Profile.objects.bulk_create(
-        [Profile(user_id=key, last_seen=moments[key]) for key in keys],
-        update_conflicts=True,
-        unique_fields=["user"],
-        update_fields=["last_seen"],
-    )
+    keys = sorted(
+        left.values_list("pk", flat=True)
+    )  # in one order everywhere, or two nodes lock each other out
+    profiles = [Profile(user_id=key, last_seen=moments[key]) for key in keys]
+    with transaction.atomic(using=using()):
+        rows = rows_of(Profile)
+        rows.bulk_create(profiles, ignore_conflicts=True)
+        locked = rows.select_for_update().filter(user_id__in=keys).order_by("user_id")
+        known = dict(locked.values_list("user_id", "last_seen"))
+        later = [
+            profile
+            for profile in profiles
+            if (seen := known.get(profile.user_id)) is None or seen < moments[profile.user_id]
+        ]
+        rows.bulk_create(
+            later, update_conflicts=True, unique_fields=["user"], update_fields=["last_seen"]
+        )

@@ -11,6 +11,7 @@ from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
 from django.db.models.functions import Greatest
 
 from djwsbridge.chat.models import Membership, Profile
+from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.store.users import wire_id
 from djwsbridge.chat.values import Receipt
 from djwsbridge.protocol.frames import MAX_INTEGER
@@ -47,7 +48,7 @@ def find_pointers(
         large: a room with more members is a large one.
     """
     possible = {room_id for room_id in room_ids if room_id <= MAX_INTEGER}
-    rows = _annotated(Membership.objects.filter(user_id=actor.pk, room_id__in=possible), large)
+    rows = _annotated(rows_of(Membership).filter(user_id=actor.pk, room_id__in=possible), large)
     return {
         row.room_id: Pointers(
             membership_id=row.id,
@@ -63,14 +64,14 @@ def find_pointers(
 def raise_delivered(seqs: Mapping[int, int]) -> None:
     """Move the delivered pointer of each membership forward, never back, in one statement."""
     seq = Case(*(When(id=key, then=Value(seq)) for key, seq in seqs.items()))
-    Membership.objects.filter(id__in=seqs.keys()).update(
+    rows_of(Membership).filter(id__in=seqs.keys()).update(
         delivered_seq=Greatest("delivered_seq", seq)
     )
 
 
 def raise_read(membership_id: int, seq: int) -> None:
     """Move the read pointer, and the delivered pointer with it, forward; never back."""
-    Membership.objects.filter(id=membership_id, read_seq__lt=seq).update(
+    rows_of(Membership).filter(id=membership_id, read_seq__lt=seq).update(
         read_seq=seq, delivered_seq=Greatest("delivered_seq", Value(seq))
     )
 
@@ -86,9 +87,9 @@ def list_receipts(
     """
     actors = {actor.pk for actor, _ in asked}
     rooms = {room_id for _, room_ids in asked for room_id in room_ids if room_id <= MAX_INTEGER}
-    theirs = Membership.objects.filter(user_id__in=actors, room_id__in=rooms)
+    theirs = rows_of(Membership).filter(user_id__in=actors, room_id__in=rooms)
     small = theirs.annotate(is_large=_is_large(large)).filter(is_large=False).values("room_id")
-    members = Membership.objects.filter(room_id__in=small).annotate(hides_read=_hides_read())
+    members = rows_of(Membership).filter(room_id__in=small).annotate(hides_read=_hides_read())
     columns = ("room_id", "user_id", "delivered_seq", "read_seq", "hides_read")
     found: defaultdict[int, _RoomReceipts] = defaultdict(_RoomReceipts)
     for room_id, *member in members.order_by("id").values_list(*columns):
@@ -138,9 +139,9 @@ def _annotated(rows: QuerySet[Membership], large: int) -> QuerySet[Any]:
 
 
 def _is_large(large: int) -> Exists:
-    others = Membership.objects.filter(room_id=OuterRef("room_id")).order_by("id")
+    others = rows_of(Membership).filter(room_id=OuterRef("room_id")).order_by("id")
     return Exists(others[large : large + 1])
 
 
 def _hides_read() -> Exists:
-    return Exists(Profile.objects.filter(user_id=OuterRef("user_id"), read_receipts=False))
+    return Exists(rows_of(Profile).filter(user_id=OuterRef("user_id"), read_receipts=False))

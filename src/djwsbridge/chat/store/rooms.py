@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import NoReverseMatch, reverse
 
 from djwsbridge.chat.models import Membership, Message, Role, Room
-from djwsbridge.chat.names import room_topic
+from djwsbridge.chat.names import room_topic, title_key
+from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.store.messages import newest_messages
 from djwsbridge.chat.store.users import DELETED_USER, user_ref
 from djwsbridge.chat.values import MessageView, RoomKind, RoomView, UserRef
@@ -40,14 +41,18 @@ def find_room_id(name: str) -> int | None:
     """Return the id of the room with this slug, or else of the group with this very title."""
     if "\0" in name:  # PostgreSQL takes no such text
         return None
-    rooms = Room.objects.filter(Q(slug=name) | Q(title=name, kind=RoomKind.GROUP.value))
-    found = {slug: room_id for room_id, slug in rooms.values_list("id", "slug")}
-    return found.get(name) or next(iter(found.values()), None)
+    # Two look-ups by an index each. A title has none, and its key may be that of a title in another case.
+    by_slug = rows_of(Room).filter(slug=name)
+    by_title = rows_of(Room).filter(title_key=title_key(name), title=name)
+    for rooms in (by_slug, by_title):
+        for room_id in rooms.order_by().values_list("id", flat=True):
+            return room_id
+    return None
 
 
 def lock_group(room_id: int) -> bool:
     """Let nobody else join or leave a group until the transaction ends; False when there is none."""
-    groups = Room.objects.filter(id=room_id, kind=RoomKind.GROUP.value)
+    groups = rows_of(Room).filter(id=room_id, kind=RoomKind.GROUP.value)
     # No stronger: whoever sends has the topic, which comes next here, and at the commit must see that there is a room.
     locked = groups.select_for_update(no_key=True)
     return locked.values_list("id", flat=True).first() is not None
@@ -55,12 +60,12 @@ def lock_group(room_id: int) -> bool:
 
 def title_exists(key: str) -> bool:
     """Say whether a group has a title with this key."""
-    return Room.objects.filter(title_key=key).exists()
+    return rows_of(Room).filter(title_key=key).exists()
 
 
 def slug_exists(slug: str) -> bool:
     """Say whether a room has this slug."""
-    return Room.objects.filter(slug=slug).exists()
+    return rows_of(Room).filter(slug=slug).exists()
 
 
 def add_group(*, title: str, key: str, slug: str, owner: AbstractBaseUser) -> int:
@@ -69,17 +74,17 @@ def add_group(*, title: str, key: str, slug: str, owner: AbstractBaseUser) -> in
     Raises:
         IntegrityError: the title or the slug is taken; also at the commit, when the owner's account is gone.
     """
-    room = Room.objects.create(
+    room = rows_of(Room).create(
         kind=RoomKind.GROUP.value, title=title, title_key=key, slug=slug, created_by_id=owner.pk
     )
-    Membership.objects.create(room=room, user_id=owner.pk, role=Role.OWNER)
+    rows_of(Membership).create(room=room, user_id=owner.pk, role=Role.OWNER)
     return room.id
 
 
 def find_direct(actor: AbstractBaseUser, peer: AbstractBaseUser) -> int | None:
     """Return the id of the direct room of two users, or None."""
     key = _direct_key(actor, peer)
-    return Room.objects.filter(direct_key=key).values_list("id", flat=True).first()
+    return rows_of(Room).filter(direct_key=key).values_list("id", flat=True).first()
 
 
 def make_direct(actor: AbstractBaseUser, peer: AbstractBaseUser) -> int:
@@ -88,13 +93,13 @@ def make_direct(actor: AbstractBaseUser, peer: AbstractBaseUser) -> int:
     Raises:
         IntegrityError: it exists.
     """
-    room = Room.objects.create(
+    room = rows_of(Room).create(
         kind=RoomKind.DIRECT.value,
         slug=f"direct-{uuid.uuid4().hex}",
         direct_key=_direct_key(actor, peer),
         created_by_id=actor.pk,
     )
-    Membership.objects.bulk_create(
+    rows_of(Membership).bulk_create(
         Membership(room=room, user_id=user_id) for user_id in {actor.pk, peer.pk}
     )
     return room.id
@@ -102,7 +107,7 @@ def make_direct(actor: AbstractBaseUser, peer: AbstractBaseUser) -> int:
 
 def recent_directs(actor: AbstractBaseUser, *, after: datetime, limit: int) -> list[datetime]:
     """Return when an actor has made their newest direct rooms, at most `limit`, the newest first."""
-    rooms = Room.objects.filter(kind=RoomKind.DIRECT.value, created_by_id=actor.pk)
+    rooms = rows_of(Room).filter(kind=RoomKind.DIRECT.value, created_by_id=actor.pk)
     moments = rooms.filter(created__gt=after).order_by("-created").values_list("created", flat=True)
     return list(moments[:limit])
 
@@ -114,14 +119,14 @@ def _direct_key(actor: AbstractBaseUser, peer: AbstractBaseUser) -> str:
 
 def room_view(actor: AbstractBaseUser, room_id: int) -> RoomView | None:
     """Return one room as the actor sees it; None when they may not know of it."""
-    return next(iter(_views(actor, Room.objects.filter(id=room_id))), None)
+    return next(iter(_views(actor, rows_of(Room).filter(id=room_id))), None)
 
 
 def list_rooms(actor: AbstractBaseUser, *, open_limit: int) -> list[RoomView]:
     """Return the actor's rooms and up to `open_limit` groups that they may join, by title."""
-    mine = Membership.objects.filter(user_id=actor.pk, room=OuterRef("pk"))
-    own = _views(actor, Room.objects.filter(Exists(mine)))
-    others = Room.objects.filter(~Exists(mine), kind=RoomKind.GROUP.value)
+    mine = rows_of(Membership).filter(user_id=actor.pk, room=OuterRef("pk"))
+    own = _views(actor, rows_of(Room).filter(Exists(mine)))
+    others = rows_of(Room).filter(~Exists(mine), kind=RoomKind.GROUP.value)
     views = own + [_room_view(room, None, None, None, 0) for room in others[:open_limit]]
     return sorted(views, key=lambda view: (view.title.casefold(), view.id))
 
@@ -153,14 +158,15 @@ def _views(actor: AbstractBaseUser, rooms: QuerySet[Room]) -> list[RoomView]:
 def _own_memberships(actor: AbstractBaseUser, room_ids: list[int]) -> dict[int, Membership]:
     """Return the actor's memberships by room, each with the number of messages unread."""
     unread = (
-        Message.objects.filter(room_id=OuterRef("room_id"), seq__gt=OuterRef("read_seq"))
+        rows_of(Message)
+        .filter(room_id=OuterRef("room_id"), seq__gt=OuterRef("read_seq"))
         .exclude(sender_id=actor.pk)
         .order_by()
         .values("room_id")
         .annotate(count=Count("*"))
         .values("count")
     )
-    rows = Membership.objects.filter(room_id__in=room_ids, user_id=actor.pk)
+    rows = rows_of(Membership).filter(room_id__in=room_ids, user_id=actor.pk)
     return {row.room_id: row for row in rows.annotate(unread=Coalesce(Subquery(unread), 0))}
 
 
@@ -170,7 +176,7 @@ def _peers(actor: AbstractBaseUser, rooms: Sequence[Room]) -> dict[int, UserRef]
         return {}
     to_self = {room.id for room in rooms if room.direct_key == _direct_key(actor, actor)}
     peers = {room.id: user_ref(actor) if room.id in to_self else DELETED_USER for room in rooms}
-    others = Membership.objects.filter(room__in=rooms).exclude(user_id=actor.pk)
+    others = rows_of(Membership).filter(room__in=rooms).exclude(user_id=actor.pk)
     peers.update({row.room_id: user_ref(row.user) for row in others.select_related("user")})
     return peers
 

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, QuerySet
 
 from djwsbridge.chat.models import NameSkeleton
+from djwsbridge.chat.store.database import rows_of, using
 from djwsbridge.chat.values import UserRef
 
 if TYPE_CHECKING:
@@ -49,15 +50,20 @@ def find_user(user_id: int | str | None) -> AbstractBaseUser | None:
         return None
 
 
-def find_username(username: str) -> AbstractBaseUser | None:
-    """Return an active user by name, or None."""
+def find_username(username: str, *, active_only: bool = True) -> AbstractBaseUser | None:
+    """Return a user by name, or None."""
     if "\0" in username:  # PostgreSQL takes no such text
         return None
-    return _active_users().filter(**{get_user_model().USERNAME_FIELD: username}).first()
+    users = _active_users() if active_only else _users()
+    return users.filter(**{get_user_model().USERNAME_FIELD: username}).first()
+
+
+def _users() -> QuerySet[AbstractBaseUser]:
+    return cast("QuerySet[AbstractBaseUser]", get_user_model()._default_manager.all())
 
 
 def _active_users() -> QuerySet[AbstractBaseUser]:
-    users = cast("QuerySet[AbstractBaseUser]", get_user_model()._default_manager.all())
+    users = _users()
     active = any(field.name == "is_active" for field in users.model._meta.get_fields())
     return users.filter(**({"is_active": True} if active else {}))
 
@@ -65,14 +71,14 @@ def _active_users() -> QuerySet[AbstractBaseUser]:
 def names_without_skeleton(*, limit: int) -> list[tuple[Any, str]]:
     """Return up to `limit` users (key and name) whose present name has no skeleton."""
     users = get_user_model()
-    known = NameSkeleton.objects.filter(user=OuterRef("pk"), name=OuterRef(users.USERNAME_FIELD))
-    rows = users._default_manager.filter(~Exists(known))
+    known = rows_of(NameSkeleton).filter(user=OuterRef("pk"), name=OuterRef(users.USERNAME_FIELD))
+    rows = users._default_manager.using(using()).filter(~Exists(known))
     return list(rows.values_list("pk", users.USERNAME_FIELD)[:limit])
 
 
 def save_skeletons(rows: Iterable[tuple[Any, str, str]]) -> None:
     """Store (user key, name, skeleton) for each row."""
-    NameSkeleton.objects.bulk_create(
+    rows_of(NameSkeleton).bulk_create(
         (
             NameSkeleton(user_id=user_id, name=name, skeleton=skeleton)
             for user_id, name, skeleton in rows
@@ -85,4 +91,4 @@ def save_skeletons(rows: Iterable[tuple[Any, str, str]]) -> None:
 
 def skeleton_exists(skeleton: str) -> bool:
     """Say whether some user's name has this skeleton."""
-    return NameSkeleton.objects.filter(skeleton=skeleton).exists()
+    return rows_of(NameSkeleton).filter(skeleton=skeleton).exists()
