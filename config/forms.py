@@ -15,8 +15,10 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     """Django's own form; a name must not look like another person's."""
 
     def clean_username(self) -> str | None:  # type: ignore[override]
-        """Refuse names that exist, and names that look like one that exists."""
+        """Refuse names that exist, names that look like one that exists, and what is no part of an address."""
         name: str | None = super().clean_username()
+        if name in {".", ".."}:  # a browser makes another address of `/chat/direct/../`
+            raise ValidationError("A name needs more than dots.", code="bad_name")
         if name is not None:  # None: the form has refused it already
             try:
                 services.check_username(name=name)

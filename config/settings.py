@@ -162,9 +162,14 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 }
 # One process needs no layer between itself and itself, which costs more than all the rest of a push.
 DJWSBRIDGE_ENGINE = None if REDIS_URL else "memory"
-# Tickets are redeemed once: over all processes where they share a cache.
+# Tickets are redeemed once, and tries are counted: over all processes where they share a cache.
 CACHES: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        # Nobody waits for a Redis that hangs (seconds).
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    }
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }

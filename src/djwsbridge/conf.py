@@ -102,6 +102,7 @@ class Settings:
     # The chat: whether a new user's name may look like an existing one (one Cyrillic letter in `paypal`).
     REFUSE_LOOKALIKE_NAMES = Setting(default=True)
     DIRECT_RATE = Setting((20, 3600.0))  # private conversations that a user begins, seconds
+    ROOM_RATE = Setting((30, 3600.0))  # groups that a user makes over HTTP, seconds; per node
 
     DRAIN_SECONDS = Setting(10.0)  # in which the connections of a process that ends are sent away
 

@@ -1,14 +1,16 @@
 """The plain room socket: one room per connection, in the frames of the second seed.
 
-In `{"message": "…"}`, where `/pm <user> <text>` is a private message. Out, each with its `type`:
-`user_list {users}`, `user_join {user}`, `user_leave {user}`, `chat_message {user, message}`,
-`private_message {user, message}` and `private_message_delivered {target, message}`. Errors are
-`{"error", "code"}`, and the socket stays open.
+In `{"message": "…"}`, where `/pm <user> <text>` is a private message; whatever else begins so goes to nobody. Out, each
+with its `type`: `user_list {users}`, `user_join {user}`, `user_leave {user}`, `chat_message {user, message}`,
+`private_message {user, message}` and `private_message_delivered {target, message}`. Errors are `{"error", "code"}`, and
+the socket stays open.
 """
 
 from __future__ import annotations
 
 import functools
+import re
+import unicodedata
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,16 @@ from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
-from djwsbridge.transport.endpoint import refuse, serve
-from djwsbridge.transport.failures import DATABASE_DOWN, try_later
+from djwsbridge.transport.auth.handshake import HandshakeRefused
+from djwsbridge.transport.endpoint import (
+    IDENTITY,
+    authenticate,
+    choose_dialect,
+    deny,
+    refuse,
+    serve,
+)
+from djwsbridge.transport.failures import DATABASE_DOWN, failure_of, try_later
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -38,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["RoomConsumer", "RoomDialect", "routes"]
 
 PRIVATE_PREFIX = "/pm"
+BLANK = re.compile(r"\A[\s\u200b-\u200f\u2060\ufeff]*")  # what nobody sees before the first letter
+HOW_TO_WRITE = "Nothing was sent. A private message is: /pm, a space, the name, a space, the text."
 
 #: Pushes that are the seed's frames already: to one user, or to one connection.
 OWN_PUSHES = frozenset({"private_message", "private_message_delivered", "user_list"})
@@ -93,13 +105,24 @@ class RoomConsumer(UserConsumer):
         """Return the ASGI application to be put into a `URLRouter`."""
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            plain = cls.plain_dialect()
             try:
-                topic = await run_service(services.find_topic, name=_room_name(scope))
-            except DATABASE_DOWN:
-                reason = try_later(ErrorCode.DB_UNAVAILABLE)
-                await refuse(scope, receive, send, reason, plain=cls.plain_dialect())
+                dialect, _ = choose_dialect(scope, plain)
+                identity = await authenticate(scope)
+                if identity is not None and dialect is plain:  # no stranger makes the database work
+                    topic = await run_service(services.find_topic, name=_room_name(scope))
+                    plain = _dialect(topic)
+            except HandshakeRefused as error:
+                await deny(scope, receive, send, error.status)
                 return
-            await serve(scope, receive, send, plain=_dialect(topic), build=cls)
+            except CloseConnection as reason:
+                await refuse(scope, receive, send, reason, plain=plain)
+                return
+            except DATABASE_DOWN as error:
+                later = try_later(failure_of(error).code)
+                await refuse(scope, receive, send, later, plain=plain)
+                return
+            await serve({**scope, IDENTITY: identity}, receive, send, plain=plain, build=cls)
 
         return application
 
@@ -150,9 +173,9 @@ class RoomConsumer(UserConsumer):
         """
         if message.body is None:
             raise CommandError(ErrorCode.BAD_FIELD, field="message")
-        command, _, rest = message.body.partition(" ")
-        if command == PRIVATE_PREFIX:
-            await self._send_private(rest)
+        private = read_private(message.body)
+        if private is not None:
+            await self._send_private(*private)
         else:
             outgoing = services.Outgoing(
                 actor=self.user,
@@ -162,8 +185,7 @@ class RoomConsumer(UserConsumer):
             )
             await node_of(self.connection).sends.submit(outgoing)
 
-    async def _send_private(self, rest: str) -> None:
-        target, _, text = rest.strip(" ").partition(" ")
+    async def _send_private(self, target: str, text: str) -> None:
         peer = await run_service(services.send_private, actor=self.user, username=target, body=text)
         if self._has_device(peer):
             self.connection.tell("private_message_delivered", {"target": target, "message": text})
@@ -173,6 +195,23 @@ class RoomConsumer(UserConsumer):
         runtime, topic = self.connection.runtime, user_topic(peer.id)
         here = next(runtime.hub.subscribers(topic), None) is not None
         return here or runtime.presence.is_online_elsewhere(topic, peer.id)
+
+
+def read_private(body: str) -> tuple[str, str] | None:
+    """Return for whom a private message is and what it says, either of them perhaps empty; None for what is for all.
+
+    Raises:
+        CommandError: `bad_recipient` for what begins like a private message and is none: it may hold a secret.
+    """
+    words = BLANK.sub("", body).split(maxsplit=2)
+    # As the keyboard of another script writes it, too.
+    command = unicodedata.normalize("NFKC", words[0][:16]).casefold() if words else ""
+    if not command.startswith(PRIVATE_PREFIX):
+        return None
+    if command != PRIVATE_PREFIX:
+        raise CommandError(ErrorCode.BAD_RECIPIENT, HOW_TO_WRITE)
+    _, target, text = (*words, "", "")[:3]
+    return target, text.strip()
 
 
 def _room_name(scope: Mapping[str, Any]) -> str:

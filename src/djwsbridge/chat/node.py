@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import weakref
 from collections import Counter
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from djwsbridge.publish import publish
 from djwsbridge.runtime import Runtime
 from djwsbridge.threads import run_service
 from djwsbridge.transport.connection import Connection
+from djwsbridge.transport.node import node_of as transport_node_of
 
 __all__ = ["ChatNode", "node_of", "note_arrival", "note_departure"]
 
@@ -58,7 +60,10 @@ class ChatNode:
         # What of it is about to be stored.
         self._moments: dict[Any, datetime] = {}
         self._is_gathering = False
+        # The write that is under way; None when there is none.
         self._saving: asyncio.Task[None] | None = None
+        # Whether the node is about to stop: nothing is gathered any more then, and nothing waits.
+        self._is_stopping = False
 
     # -- receipts --------------------------------------------------------------------------------------------------
 
@@ -110,7 +115,10 @@ class ChatNode:
         moment = timezone.now()
         if self._seen.put(key, (key, moment), now=self._loop.time()) is not None:
             self._moments[key] = moment
-        self._plan_saving(SEEN_DELAY)
+        if self._is_stopping:
+            self._save_rest()
+        else:
+            self._plan_saving(SEEN_DELAY)
 
     def _plan_saving(self, delay: float) -> None:
         if not self._is_gathering:
@@ -121,19 +129,33 @@ class ChatNode:
         """Store what is due: one write for all."""
         self._is_gathering = False
         now = self._loop.time()
-        moments = {**self._moments, **dict(self._seen.take_due(now=now))}
-        self._moments.clear()
-        if moments:
-            self._saving = self._loop.create_task(_save_seen(moments))
+        self._save_due(now)
         if self._seen.deadline is not None:
             self._plan_saving(max(SEEN_DELAY, self._seen.deadline - now))
 
+    def stop_gathering(self) -> None:
+        """Store from now on what is noted at once: in a few seconds there is no process any more."""
+        self._is_stopping = True
 
-async def _save_seen(moments: dict[Any, datetime]) -> None:
-    try:
-        await run_service(services.record_seen, moments)
-    except DatabaseError as error:
-        logger.warning("When users were last seen could not be stored: %r", error)
+    def _save_rest(self) -> None:
+        """Store all that is noted, in one write at a time: who leaves meanwhile is in the next one."""
+        if self._saving is None:
+            self._save_due(math.inf)
+
+    def _save_due(self, now: float) -> None:
+        moments = {**self._moments, **dict(self._seen.take_due(now=now))}
+        self._moments.clear()
+        if moments:
+            self._saving = self._loop.create_task(self._save(moments))
+
+    async def _save(self, moments: dict[Any, datetime]) -> None:
+        try:
+            await run_service(services.record_seen, moments)
+        except DatabaseError as error:
+            logger.warning("When users were last seen could not be stored: %r", error)
+        self._saving = None
+        if self._is_stopping:
+            self._save_rest()
 
 
 def _further(older: ReceiptPush, newer: ReceiptPush) -> ReceiptPush:
@@ -164,4 +186,7 @@ def note_arrival(connection: Connection) -> None:
 
 def note_departure(connection: Connection) -> None:
     """Note that a connection of a user has gone."""
-    node_of(connection).depart(connection.user_id)
+    chat = node_of(connection)
+    if transport_node_of(connection.runtime).draining:
+        chat.stop_gathering()
+    chat.depart(connection.user_id)

@@ -29,6 +29,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from djwsbridge.chat import services
+from djwsbridge.chat.limits import count_room, count_search
 from djwsbridge.chat.values import RoomKind, RoomView, UserRef
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
@@ -46,6 +47,9 @@ __all__ = [
     "open_direct",
     "room",
 ]
+
+#: The status of a page that says why a form was refused; by default it is the form's fault.
+STATUSES = {ErrorCode.NOT_FOUND: 404, ErrorCode.RATE_LIMITED: 429, ErrorCode.BUSY: 503}
 
 
 @never_cache
@@ -77,7 +81,12 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
 def direct(request: HttpRequest, username: str) -> HttpResponse:
     """Show the private conversation with a user; looking makes none."""
     with _missing_is_404():
-        peer, found = services.find_direct(actor=_actor(request), username=username)
+        try:
+            peer, found = _find_direct(request, username)
+        except CommandError as error:
+            if error.code is not ErrorCode.RATE_LIMITED:
+                raise
+            return _refuse_username(request, username, error)
     return _render(request, "room", found, peer)
 
 
@@ -87,9 +96,10 @@ def create_room(request: HttpRequest) -> HttpResponse:
     """Make a group and go there; show the list again when its title cannot be used."""
     title = request.POST.get("title", "")
     try:
+        count_room(_actor(request))
         made = services.create_room(actor=_actor(request), title=title)
     except CommandError as error:
-        return _index(request, status=400, title=title, title_error=error.message)
+        return _index(request, status=_status_of(error), title=title, title_error=error.message)
     return redirect(made.url)
 
 
@@ -118,11 +128,38 @@ def open_direct(request: HttpRequest) -> HttpResponse:
     """Open the private conversation with the user of a name and go there."""
     username = request.POST.get("username", "").strip()
     try:
-        peer, _ = services.find_direct(actor=_actor(request), username=username)
+        peer, found = _find_direct(request, username)
+        if found is None:
+            found = services.open_direct(actor=_actor(request), user_id=peer.id)
+    except CommandError as error:
+        return _refuse_username(request, username, error)
+    return redirect(found.url)
+
+
+def _find_direct(request: HttpRequest, username: str) -> tuple[UserRef, RoomView | None]:
+    """Find a person and the conversation with them; without one it is counted, whether there is such a person or not.
+
+    Raises:
+        CommandError: `rate_limited`; else as the service.
+    """
+    try:
+        peer, found = services.find_direct(actor=_actor(request), username=username)
     except CommandError:
-        error = "There is no such person here."
-        return _index(request, status=404, username=username, username_error=error)
-    return redirect(services.open_direct(actor=_actor(request), user_id=peer.id).url)
+        count_search(_actor(request))
+        raise
+    if found is None:
+        count_search(_actor(request))
+    return peer, found
+
+
+def _refuse_username(request: HttpRequest, username: str, error: CommandError) -> HttpResponse:
+    is_missing = error.code is ErrorCode.NOT_FOUND
+    text = "There is no such person here." if is_missing else error.message
+    return _index(request, status=_status_of(error), username=username, username_error=text)
+
+
+def _status_of(error: CommandError) -> int:
+    return STATUSES.get(error.code, 400)
 
 
 def _index(request: HttpRequest, *, status: int = 200, **forms: str) -> HttpResponse:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from urllib.parse import quote
 
 import pytest
@@ -67,6 +69,19 @@ def test_three_people_talk_as_the_seeds_page_does(site: Site, sign_up: SignUp) -
     assert a.receive() == b.receive() == {"type": "user_leave", "user": "carol"}
 
 
+@pytest.mark.parametrize("written", ["/pm\tbob secret", "/PM bob secret", " /pm bob secret"])
+def test_nothing_private_is_said_aloud(site: Site, sign_up: SignUp, written: str) -> None:
+    alice, bob = sign_up(site, "alice"), sign_up(site, "bob")
+    room = alice.make_room("General")
+    a, b = alice.enter("general"), bob.enter("general")
+    a.wait_for(type="user_join", user="bob")
+    a.send(message=written)
+    assert b.receive() == {"type": "private_message", "user": "alice", "message": "secret"}
+    history = bob.client.get(f"/chat/api/rooms/{room['id']}/messages/").json()
+    assert history["last_seq"] == 1, "bob has joined, and nobody has said anything"
+    assert history["messages"] == []
+
+
 def test_who_says_something_and_goes_has_said_it(site: Site, sign_up: SignUp) -> None:
     alice, bob = sign_up(site, "alice"), sign_up(site, "bob")
     alice.make_room("General")
@@ -82,6 +97,19 @@ def test_who_says_something_and_goes_has_said_it(site: Site, sign_up: SignUp) ->
         said = {"type": "chat_message", "user": "alice", "message": body}
         assert b.wait_for(type="chat_message") == said
     b.wait_for(type="user_leave", user="alice")
+
+
+def test_a_server_that_stops_has_stored_who_was_here(
+    site: Site, sign_up: SignUp, sqlite_url: str
+) -> None:
+    alice = sign_up(site, "alice")
+    alice.make_room("General")
+    alice.enter("general")
+    site.stop()
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database:
+        rows = database.execute("SELECT last_seen FROM djwsbridge_chat_profile").fetchall()
+    assert len(rows) == 1
+    assert rows[0][0] is not None
 
 
 def alice_id(history: dict[str, list[dict[str, dict[str, int]]]]) -> int:
@@ -113,6 +141,7 @@ def test_mistakes_are_answered_and_cost_nothing(site: Site, sign_up: SignUp) -> 
         ({"message": "/pm"}, "bad_recipient"),
         ({"message": "/pm alice"}, "empty_body"),
         ({"message": "/pm alice  "}, "empty_body"),
+        ({"message": "/pmalice a secret"}, "bad_recipient"),
         ({"message": "  "}, "empty_body"),
         ({"message": 5}, "bad_field"),
         ({"message": None}, "bad_field"),
@@ -120,8 +149,8 @@ def test_mistakes_are_answered_and_cost_nothing(site: Site, sign_up: SignUp) -> 
     ):
         a.send(**frame)
         assert a.receive()["code"] == code, frame
-    a.send(message="/pmx is no command")
-    assert a.receive()["message"] == "/pmx is no command"
+    a.send(message="see /pm")
+    assert a.receive()["message"] == "see /pm"
     history = alice.client.get(f"/chat/api/rooms/{room['id']}/messages/").json()
     assert history["last_seq"] == 1
 

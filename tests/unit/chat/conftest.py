@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from djwsbridge import runtime
+from djwsbridge.chat import limits
 from djwsbridge.transport import admission
 
 Pushed = list[tuple[str, dict[str, Any]]]
@@ -21,6 +22,7 @@ Capture = Callable[[], AbstractContextManager[Pushed]]
 def _nobody_has_sent_too_much() -> None:
     """Forget what earlier tests have counted; their users have the same keys."""
     admission._admissions.clear()
+    limits._counters.clear()
 
 
 @pytest.fixture

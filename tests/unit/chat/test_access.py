@@ -16,7 +16,9 @@ from djwsbridge.chat.models import Membership, Room
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 # For everybody: what leads in, what says that the site lives, what asks for a WebSocket.
-PUBLIC = frozenset({"/", "/accounts/login/", "/accounts/signup/", "/accounts/logout/"})
+PUBLIC = frozenset(
+    {"/", "/accounts/login/", "/accounts/signup/", "/accounts/logout/", "/admin/login/"}
+)
 PROBES = frozenset({"/healthz", "/readyz", "/ws/"})
 
 

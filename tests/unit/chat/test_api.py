@@ -14,10 +14,13 @@ from django.http import HttpResponse
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
-from djwsbridge.chat import services
+from djwsbridge.chat import limits, services
 from djwsbridge.chat.api.errors import STATUSES
 from djwsbridge.chat.models import Message, Room
 from djwsbridge.chat.values import RoomView
+from djwsbridge.engine.base import Engine
+from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.transport import admission
 from tests.servers import ROOT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -185,6 +188,42 @@ class TestMessages:
         assert 0 < refused.json()["error"]["retry_after_ms"] <= 60_001
         assert refused.json()["error"]["retryable"] is True
         assert Message.objects.count() == 2
+
+
+def test_rooms_are_limited_over_all_nodes(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DJWSBRIDGE_ROOM_RATE = (2, 60.0)
+    statuses = [post(client, "rooms/", {"title": f"Room {n}"}).status_code for n in range(2)]
+    assert statuses == [201, 201]
+    refused = post(client, "rooms/", {"title": "Room 3"})
+    assert error_of(refused) == (429, "rate_limited")
+    assert 0 < refused.json()["error"]["retry_after_ms"] <= 60_001
+
+    async def count(*_: object, **__: object) -> int:
+        return 3  # of which the others have counted two
+
+    limits._counters.clear()
+    monkeypatch.setattr(Engine, "count", count)
+    assert error_of(post(client, "rooms/", {"title": "Room 4"})) == (429, "rate_limited")
+
+
+def test_a_node_that_cannot_count_is_busy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> float:
+        raise EngineUnavailable("The node did not answer in time.")
+
+    monkeypatch.setattr(limits, "run_on_node", fail)
+    assert error_of(post(client, "rooms/", {"title": "Room"})) == (503, "busy")
+
+
+def test_no_more_counters_are_kept_than_fit(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MAX_COUNTERS", 1)
+    for user in (10**9, 10**9 + 1):
+        post(client, "direct/", {"user": user})
+        post(client, "rooms/", {"title": f"Room {user}"})
+    assert [len(counters) for counters in limits._counters.values()] == [1]
 
 
 class TestMe:

@@ -175,6 +175,65 @@ class TestSocket:
         assert refused["retry_after_ms"] > 0
         await client.assert_closed(1013)
 
+    @pytest.mark.parametrize("subprotocols", [(), ("djwsbridge.v1",)])
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_no_stranger_makes_the_database_look_for_a_room(
+        self,
+        node: Runtime,
+        monkeypatch: pytest.MonkeyPatch,
+        subprotocols: tuple[str, ...],
+        *,
+        known: bool,
+    ) -> None:
+        def fail(**_: Any) -> None:
+            raise OperationalError("nobody is to be asked")
+
+        monkeypatch.setattr(services, "find_topic", fail)
+        scope = make_scope(
+            subprotocols=subprotocols,
+            known=known,
+            headers=[(b"origin", b"http://testserver"), (b"host", b"testserver")],
+            url_route={"kwargs": {"room_name": "general"}},
+        )
+        client = await FakeClient(RoomConsumer.as_asgi(), scope).open()
+        await client.assert_accepted()
+        if subprotocols:
+            client.say({"id": 1, "cmd": "ping"})
+        refused = await client.hear()
+        assert refused.get("data", refused)["code"] == "auth_required"
+        await client.assert_closed(4401)
+
+    async def test_a_foreign_page_is_denied(self, node: Runtime) -> None:
+        scope = make_scope(
+            subprotocols=(),
+            known=False,
+            headers=[(b"origin", b"http://evil.com"), (b"cookie", b"sessionid=x")],
+            url_route={"kwargs": {"room_name": "general"}},
+        )
+        client = await FakeClient(RoomConsumer.as_asgi(), scope).open()
+        await client.assert_denied(403)
+
+    async def test_a_version_that_is_not_spoken_is_refused(self, node: Runtime) -> None:
+        scope = make_scope(
+            subprotocols=("djwsbridge.v99",),
+            known=False,
+            url_route={"kwargs": {"room_name": "general"}},
+        )
+        client = await FakeClient(RoomConsumer.as_asgi(), scope).open()
+        await client.assert_accepted()
+        await client.assert_told_and_closed(4400, "unsupported_version")
+
+    async def test_a_client_of_v1_joins_too(self, node: Runtime) -> None:
+        _, bob = await make_people()
+        scope = make_scope(identity_of(bob), url_route={"kwargs": {"room_name": "general"}})
+        client = FakeClient(RoomConsumer.as_asgi(), scope)
+        frame = await client.join()
+        while "ok" not in frame:
+            assert frame["push"] in {"user_list", "room.joined", "member.joined"}
+            frame = await client.hear()
+        await client.leave()
+        assert await sync_to_async(Membership.objects.filter(user=bob).count)() == 1
+
     async def test_a_node_that_cannot_listen_sends_its_people_away(
         self, open_room: Enter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -206,6 +265,10 @@ class TestSocket:
             ({"message": "/pm nobody hi"}, "bad_recipient"),
             ({"message": "/pm"}, "bad_recipient"),
             ({"message": "/pm bob"}, "empty_body"),
+            ({"message": "/pm bob \t "}, "empty_body"),
+            ({"message": "/pmbob secret"}, "bad_recipient"),
+            ({"message": "/pm: bob secret"}, "bad_recipient"),
+            ({"message": "\t/PMbob secret"}, "bad_recipient"),
         ],
     )
     async def test_mistakes_are_answered(
@@ -218,18 +281,41 @@ class TestSocket:
         assert (await client.hear())["code"] == code
         assert await sync_to_async(Message.objects.count)() == 0
 
-    async def test_a_private_message_is_for_one(self, open_room: Enter) -> None:
+    @pytest.mark.parametrize(
+        "written",
+        [
+            "/pm bob psst",
+            "/pm\tbob psst",
+            "/pm\nbob\npsst",
+            "/pm\u3000bob\u00a0psst",
+            "/PM bob psst",
+            " /pm  bob  psst ",
+            "\r\n/Pm bob psst",
+            "\u200b/pm bob psst",
+            "\uff0f\uff50\uff4d bob psst",
+        ],
+    )
+    async def test_a_private_message_is_for_one(self, open_room: Enter, written: str) -> None:
         alice, bob = await make_people()
         a = await open_room(alice, "general")
         await hear_arrival(a, alice)
         b = await open_room(bob, "general")
         await hear_arrival(b, bob)
         assert await a.hear() == {"type": "user_join", "user": "bob"}
-        a.say({"message": "/pm bob psst"})
+        a.say({"message": written})
         heard = {"type": "private_message", "user": "alice", "message": "psst"}
         assert await b.hear() == heard
         told = {"type": "private_message_delivered", "target": "bob", "message": "psst"}
         assert await a.hear() == told
+
+    async def test_what_only_looks_like_a_command_is_a_message(self, open_room: Enter) -> None:
+        alice, _ = await make_people()
+        client = await open_room(alice, "general")
+        await hear_arrival(client, alice)
+        for body in ("see /pm bob psst", "/p bob", "/ pm bob"):
+            client.say({"message": body})
+            said = {"type": "chat_message", "user": "alice", "message": body}
+            assert await client.hear() == said
 
     async def test_nothing_is_told_of_somebody_who_is_away(self, open_room: Enter) -> None:
         alice, bob = await make_people()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from djwsbridge import runtime as runtimes
@@ -21,6 +21,7 @@ from djwsbridge.chat.node import ChatNode
 from djwsbridge.chat.values import RoomView
 from djwsbridge.consumers import UserConsumer
 from djwsbridge.runtime import Runtime
+from djwsbridge.transport.node import node_of
 from tests.servers import TIMEOUT
 from tests.unit.transport.fake_server import FakeClient, identity_of, make_scope
 
@@ -254,6 +255,59 @@ class TestLastSeen:
         await save(runtime)
         seen = await sync_to_async(set)(Profile.objects.values_list("user_id", flat=True))
         assert seen == {alice.pk, carol.pk}
+
+    async def test_an_account_deleted_meanwhile_spoils_nothing(
+        self, alice: User, bob: User, carol: User
+    ) -> None:
+        moment = timezone.now()
+
+        @sync_to_async
+        def record() -> None:
+            deleted = []
+
+            def delete_bob(execute: Any, *arguments: Any) -> Any:
+                """Let the account go after the look at who is left, and before anything is stored."""
+                if arguments[0].startswith("INSERT") and not deleted:
+                    deleted.append(bob.pk)
+                    raise IntegrityError("violates a foreign key")
+                return execute(*arguments)
+
+            with connection.execute_wrapper(delete_bob):
+                store.save_last_seen({person.pk: moment for person in (alice, bob, carol)})
+            assert deleted
+
+        await record()
+        assert await last_seen(alice) == await last_seen(carol) == moment
+
+    async def test_never_goes_back(self, alice: User, bob: User, carol: User) -> None:
+        now = timezone.now()
+        earlier, later = now - timedelta(seconds=50), now + timedelta(seconds=50)
+        await sync_to_async(services.set_read_receipts)(actor=carol, is_on=False)
+        save = sync_to_async(store.save_last_seen)
+        await save({alice.pk: now, bob.pk: now})
+        await save({alice.pk: earlier, bob.pk: later, carol.pk: earlier})
+        assert await last_seen(alice) == now, "another node has seen alice since"
+        assert await last_seen(bob) == later
+        assert await last_seen(carol) == earlier
+        assert (await sync_to_async(Profile.objects.get)(user=carol)).read_receipts is False
+
+    async def test_what_was_gathered_is_stored_when_the_node_stops(
+        self, alice: User, bob: User, enter: Enter, runtime: Runtime
+    ) -> None:
+        a = await enter(alice)
+        came = await save(runtime) and await last_seen(alice)
+        b = await enter(bob)
+        node_of(runtime).draining = True
+        await b.leave()
+        await a.leave()
+        chat = node._nodes[runtime]
+        while chat._saving is not None:
+            await chat._saving
+        assert await last_seen(bob) is not None
+        went = await last_seen(alice)
+        assert came is not None
+        assert went is not None
+        assert went > came, "not in a minute, when nobody is here any more"
 
     async def test_keeps_what_somebody_has_chosen(
         self, alice: User, enter: Enter, runtime: Runtime

@@ -100,6 +100,21 @@ def test_whoever_is_inactive_is_not_found(alice: User, bob: User) -> None:
     assert caught.value.code is ErrorCode.NOT_FOUND
 
 
+def test_what_was_said_with_somebody_inactive_stays_readable(
+    alice: User, bob: User, carol: User
+) -> None:
+    room = services.open_direct(actor=alice, user_id=bob.pk)
+    services.send_message(actor=bob, room_id=room.id, body="bye", client_message_id=uuid.uuid4())
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    peer, found = services.find_direct(actor=alice, username="bob")
+    assert peer.name == "bob"
+    assert found is not None
+    assert found.id == room.id
+    with pytest.raises(CommandError) as caught:
+        services.find_direct(actor=carol, username="bob")
+    assert caught.value.code is ErrorCode.NOT_FOUND
+
+
 def test_who_comes_second_gets_the_first_ones_room(
     alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
 from djwsbridge.chat import services, store
 from djwsbridge.chat.models import Membership, Role, Room
@@ -130,10 +131,27 @@ class TestFindRoom:
         for name, count in ((room.slug, 5), (private.slug, 6)):
             with django_assert_num_queries(count):
                 services.find_room(actor=alice, name=name)
-        with django_assert_num_queries(1):
-            assert services.find_topic(name="General") == f"room.{room.id}"
-        with django_assert_num_queries(1):
-            assert services.find_topic(name="nowhere") == "room.0"
+        for name, topic, count in (
+            (room.slug, f"room.{room.id}", 1),
+            ("General", f"room.{room.id}", 2),
+            ("nowhere", "room.0", 2),
+        ):
+            with django_assert_num_queries(count):
+                assert services.find_topic(name=name) == topic
+
+    def test_no_table_is_scanned(self, alice: User) -> None:
+        services.create_room(actor=alice, title="General")
+        with CaptureQueriesContext(connection) as queries:
+            services.find_topic(name="nowhere")
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET LOCAL enable_seqscan = off")  # the table is small
+            for query in queries:
+                explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+                cursor.execute(f"{explain} {query['sql']}")
+                plan = str(cursor.fetchall())
+                assert "SCAN" not in plan
+                assert "Seq Scan" not in plan
 
 
 class TestListRooms:

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from djwsbridge.chat import services
+from djwsbridge.chat import limits, services
 from djwsbridge.chat.models import Membership, Room
 from djwsbridge.chat.templatetags.djwsbridge_chat import tone
 from djwsbridge.protocol.codes import ErrorCode
@@ -76,6 +76,15 @@ class TestCreateRoom:
         assert answer.context["title"] == title
         assert answer.context["title_error"] in answer.text
         assert Room.objects.count() == 1
+
+    def test_nobody_makes_rooms_without_end(self, client: Client, settings: Any) -> None:
+        settings.DJWSBRIDGE_ROOM_RATE = (2, 60.0)
+        answers: list[Any] = [
+            client.post("/chat/rooms/create/", {"title": f"Room {number}"}) for number in range(3)
+        ]
+        assert [answer.status_code for answer in answers] == [302, 302, 429]
+        assert answers[2].context["title_error"] in answers[2].text
+        assert Room.objects.count() == 2
 
     def test_needs_a_post(self, client: Client) -> None:
         assert client.get("/chat/rooms/create/").status_code == 405
@@ -172,6 +181,53 @@ class TestDirect:
 
     def test_nobody(self, client: Client) -> None:
         assert client.get("/chat/direct/nobody/").status_code == 404
+
+    def test_stays_readable_when_the_other_person_was_deactivated(
+        self, client: Client, alice: User, bob: User, carol: User
+    ) -> None:
+        room = services.open_direct(actor=alice, user_id=bob.pk)
+        services.send_message(
+            actor=bob, room_id=room.id, body="farewell", client_message_id=uuid.uuid4()
+        )
+        User.objects.filter(pk__in=(bob.pk, carol.pk)).update(is_active=False)
+        answer: Any = client.get(f"/chat/{room.slug}/", follow=True)
+        assert answer.status_code == 200
+        assert "farewell" in answer.text
+        opened: Any = client.post("/chat/direct/", {"username": "bob"})
+        assert opened.url == "/chat/direct/bob/"
+        assert client.get("/chat/direct/carol/").status_code == 404
+        assert client.post("/chat/direct/", {"username": "carol"}).status_code == 404
+
+    @pytest.mark.parametrize("names", [("bob", "nobody"), ("nobody", "bob")])
+    def test_nobody_can_find_out_who_is_here(
+        self, client: Client, alice: User, bob: User, carol: User, names: tuple[str, str]
+    ) -> None:
+        services.open_direct(actor=alice, user_id=carol.pk)
+        for _ in range(limits.SEARCHES.count):
+            assert client.get(f"/chat/direct/{names[0]}/").status_code in {200, 404}
+        for name in names:
+            answers: list[Any] = [
+                client.get(f"/chat/direct/{name}/"),
+                client.post("/chat/direct/", {"username": name}),
+            ]
+            for answer in answers:
+                assert answer.status_code == 429
+                assert answer.context["username_error"] in answer.text
+        answers = [
+            client.post("/chat/api/direct/", {"user": user}, "application/json")
+            for user in (bob.pk, 10**9)
+        ]
+        assert [answer.status_code for answer in answers] == [429, 429]
+        assert client.get("/chat/direct/carol/").status_code == 200, "one's own can be read"
+
+    def test_who_begins_too_many_conversations_is_told(
+        self, client: Client, bob: User, carol: User, settings: Any
+    ) -> None:
+        settings.DJWSBRIDGE_DIRECT_RATE = (1, 3600.0)
+        assert client.post("/chat/direct/", {"username": "bob"}).status_code == 302
+        refused: Any = client.post("/chat/direct/", {"username": "carol"})
+        assert refused.status_code == 429
+        assert refused.context["username_error"] in refused.text
 
     def test_a_post_opens_it(self, client: Client, bob: User) -> None:
         answer: Any = client.post("/chat/direct/", {"username": " bob "})

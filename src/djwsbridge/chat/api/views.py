@@ -18,7 +18,7 @@ from djwsbridge.chat import services
 from djwsbridge.chat.api import inputs
 from djwsbridge.chat.api.errors import describe, status_of, to_command_error
 from djwsbridge.chat.api.formats import StrictJSONParser, StructRenderer
-from djwsbridge.chat.api.limits import count_send
+from djwsbridge.chat.limits import count_room, count_search, count_send
 from djwsbridge.chat.values import RoomLeft, RoomList
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class RoomsView(ChatAPIView):
     def post(self, request: Request) -> Response:
         """Make a group."""
         body = self.read_body(inputs.CreateRoom)
+        count_room(self.actor)
         room = services.create_room(actor=self.actor, title=body.title)
         return Response(room, status=status.HTTP_201_CREATED)
 
@@ -150,6 +151,7 @@ class DirectView(ChatAPIView):
     def post(self, request: Request) -> Response:
         """Open it; it is made when there is none."""
         body = self.read_body(inputs.OpenDirect)
+        count_search(self.actor)
         return Response(services.open_direct(actor=self.actor, user_id=body.user))
 
 
