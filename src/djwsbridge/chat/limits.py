@@ -66,17 +66,12 @@ def _ask(
         raise CommandError(ErrorCode.RATE_LIMITED, message, retry_after_ms=milliseconds)
 
 
-# What was counted on each node, by key. Of more keys than are remembered, the oldest are forgotten.
+# What was counted on each node, by key.
 _counters: WeakKeyDictionary[Runtime, dict[str, WindowCounter]] = WeakKeyDictionary()
 
 
 async def _count(runtime: Runtime, key: str, limit: RateLimit) -> float:
-    counters = _counters.setdefault(runtime, {})
-    counter = counters.get(key)
-    if counter is None or counter.limit != limit:
-        if len(counters) >= admission.MAX_COUNTERS:
-            del counters[next(iter(counters))]
-        counter = counters[key] = WindowCounter(limit)
+    counter = admission.counter_of(_counters.setdefault(runtime, {}), key, limit)
     wait = counter.add(runtime.loop.time())
     if wait:
         return wait

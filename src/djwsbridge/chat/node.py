@@ -153,7 +153,8 @@ class ChatNode:
             await run_service(services.record_seen, moments)
         except DatabaseError as error:
             logger.warning("When users were last seen could not be stored: %r", error)
-        self._saving = None
+        finally:
+            self._saving = None
         if self._is_stopping:
             self._save_rest()
 

@@ -23,6 +23,7 @@ __all__ = [
     "count_guess",
     "count_send",
     "count_soon",
+    "counter_of",
     "is_over_share",
 ]
 
@@ -70,15 +71,15 @@ class Admission:
 
     def sends_of(self, user_id: str) -> WindowCounter:
         """Return what counts the messages of a user on this node."""
-        return _counter(self._sends, user_id, settings.send_limit)
+        return counter_of(self._sends, user_id, settings.send_limit)
 
     def count_recovery(self, user_id: str, *, now: float) -> float:
         """Count one recovery of a user; returns 0.0, or the seconds until the next one fits."""
-        return _counter(self._recoveries, user_id, settings.recovery_limit).add(now)
+        return counter_of(self._recoveries, user_id, settings.recovery_limit).add(now)
 
     def count_guess(self, address: str, *, now: float) -> float:
         """Count one credential that was no good; returns 0.0, or the seconds to wait."""
-        return _counter(self._guesses, address, GUESSES).add(now)
+        return counter_of(self._guesses, address, GUESSES).add(now)
 
 
 async def count_send(runtime: Runtime, user_id: str) -> float:
@@ -190,9 +191,11 @@ def _leave(counts: Counter[str], key: str) -> None:
         del counts[key]
 
 
-def _counter(counters: dict[str, WindowCounter], key: str, limit: RateLimit) -> WindowCounter:
+def counter_of(counters: dict[str, WindowCounter], key: str, limit: RateLimit) -> WindowCounter:
+    """Return what counts by a key; of more keys than are remembered, the oldest are forgotten."""
     counter = counters.get(key)
-    if counter is None or counter.limit is not limit:
+    # Nearly always the same object: to compare what they hold costs a message more than all else here.
+    if counter is None or (counter.limit is not limit and counter.limit != limit):
         if len(counters) >= MAX_COUNTERS:
             del counters[next(iter(counters))]
         counter = counters[key] = WindowCounter(limit)

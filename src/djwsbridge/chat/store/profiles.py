@@ -45,9 +45,8 @@ def save_last_seen(moments: Mapping[Any, datetime]) -> None:
 
 def _save_last_seen(moments: Mapping[Any, datetime]) -> None:
     left = get_user_model()._default_manager.filter(pk__in=moments.keys())
-    keys = sorted(
-        left.values_list("pk", flat=True)
-    )  # in one order everywhere, or two nodes lock each other out
+    # In one order everywhere, or two nodes lock each other out.
+    keys = sorted(left.values_list("pk", flat=True))
     profiles = [Profile(user_id=key, last_seen=moments[key]) for key in keys]
     with transaction.atomic(using=using()):
         rows = rows_of(Profile)
