@@ -73,12 +73,30 @@ def test_run_says_that_the_port_is_taken(tmp_path: Path) -> None:
         assert refusal(tmp_path, str(port)) == expected
 
 
-def refusal(tmp_path: Path, port: str) -> str:
+@pytest.mark.parametrize("url", ["foo", "mysql://user:hush@127.0.0.1/site", "postgres://h:hush/x"])
+def test_an_address_of_no_database_is_said_in_a_sentence(tmp_path: Path, url: str) -> None:
+    said = refusal(tmp_path, "8000", url=url)
+    assert said.startswith("DATABASE_URL is no address that this site knows: write postgres://")
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://user:hush@127.0.0.1:1/site", "sqlite:////nowhere/site.sqlite3"]
+)
+def test_a_database_that_does_not_answer_is_said_in_a_sentence(tmp_path: Path, url: str) -> None:
+    said = refusal(tmp_path, str(free_port()), url=url)
+    assert "The database of DATABASE_URL does not answer" in said
+    assert "hush" not in said
+    assert "Traceback" not in said
+
+
+def refusal(tmp_path: Path, port: str, *, url: str | None = None) -> str:
     """Run the script where it cannot serve; return its one line."""
+    url = url or f"sqlite:///{tmp_path / 'unused.sqlite3'}"
     done = subprocess.run(
         [sys.executable, "scripts/run.py", port],
         cwd=ROOT,
-        env=child_environment({"DATABASE_URL": f"sqlite:///{tmp_path / 'unused.sqlite3'}"}),
+        env=child_environment({"DATABASE_URL": url}),
         check=False,
         capture_output=True,
         text=True,
