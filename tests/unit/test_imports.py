@@ -26,6 +26,7 @@ PUBLIC_MODULES = (
     "djwsbridge.bridge",
     "djwsbridge.client",
     "djwsbridge.consumers",
+    "djwsbridge.http",
     "djwsbridge.middleware",
     "djwsbridge.routing",
     "djwsbridge.utils",
