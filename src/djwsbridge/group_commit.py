@@ -18,7 +18,7 @@ from djwsbridge.threads import ServiceThread
 __all__ = ["READS_REST", "GroupCommit"]
 
 MAX_GROUP = 500  # items of one transaction: about 10 ms of database work, so that nobody waits long for the next
-READS_REST = 3.0  # of a service that only reads: it is under way for a quarter of the time at most
+READS_REST = 9.0  # of a service that only reads: it is under way for a tenth of the time at most
 MAX_REST = 0.1  # seconds
 MAX_WAITING = 10_000  # items; beyond it the database is too slow for what comes in, and senders are told `busy`
 

@@ -13,6 +13,7 @@ import itertools
 __all__ = ["note_connection"]
 
 FREEZE_EVERY = 250  # connections; what has come together by then is put aside
+YOUNG = 10_000  # objects more than before, and those that are young are looked at; with Python's 700 every few handshakes
 
 _connections = itertools.count(1)
 
@@ -22,3 +23,5 @@ def note_connection() -> None:
     if next(_connections) % FREEZE_EVERY == 0:
         gc.collect(1)  # what is young may be garbage, and would stay for ever
         gc.freeze()
+        if 0 < gc.get_threshold()[0] < YOUNG:  # 0: somebody has switched the collector off
+            gc.set_threshold(YOUNG)

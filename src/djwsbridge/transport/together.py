@@ -17,7 +17,9 @@ from djwsbridge.runtime import Runtime
 
 __all__ = ["Together"]
 
-AT_ONCE = 64  # items of one query: enough to pay for the thread, and nobody waits long for the next
+AT_ONCE = (
+    200  # items of one query: enough to pay for the thread, and nobody waits long for the next
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
