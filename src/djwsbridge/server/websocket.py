@@ -158,6 +158,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._key is not None and message["type"] == "websocket.accept":
             self._accept(self._key, message)
         else:
+            self._open_library()
             await super().send(message)
         if self._deadline is not None:
             self._deadline.cancel()
@@ -170,7 +171,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._deadline = self.loop.call_later(ANSWER_TIMEOUT, self.transport.abort)
 
     def _accept(self, key: bytes, message: dict[str, Any]) -> None:
-        """Answer the handshake; from here on uvicorn's class and the library go on as if they had.
+        """Answer the handshake.
 
         Raises:
             ClientDisconnected: the client is gone.
@@ -184,11 +185,21 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             address, path = get_client_addr(self.scope), get_path_with_query_string(self.scope)
             self.logger.info('%s - "WebSocket %s" [accepted]', address, path)
         headers = [*self.default_headers, *message.get("headers", ())]
-        self.conn = ServerProtocol(
-            state=State.OPEN, max_size=self.config.ws_max_size, logger=self.logger
-        )
         self.handshake_complete = True
         self.transport.write(switching_protocols(key, message.get("subprotocol"), headers))
+
+    def _open_library(self) -> None:
+        """Let uvicorn's class and the library go on as if they had answered; who attaches never comes here."""
+        if self._key is not None and self.handshake_complete and not self.close_sent:
+            self._key = None
+            self.conn = ServerProtocol(
+                state=State.OPEN, max_size=self.config.ws_max_size, logger=self.logger
+            )
+
+    def shutdown(self) -> None:
+        """Close with 1012, as the server stops."""
+        self._open_library()
+        super().shutdown()
 
     def start_keepalive(self) -> None:
         """Do nothing yet: the pings of one that attaches are its own; see `_begin_reading`."""
@@ -203,6 +214,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Go on as uvicorn does, unless the application has attached."""
         if self._is_attached:
             return
+        self._open_library()
         if not (self.close_sent or self.disconnected):
             super().start_keepalive()
         while self._early:

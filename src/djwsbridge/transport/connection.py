@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
@@ -117,7 +117,7 @@ class Connection:
     def __init__(self, scope: Scope, *, dialect: Dialect) -> None:
         self.runtime = runtimes.current()
         self.admission = admission_of(self.runtime)
-        self.connection_id = uuid.uuid4().hex
+        self.connection_id = secrets.token_hex(16)
         self.scope = scope
         self.address = address_of(scope)
         self.dialect = dialect
