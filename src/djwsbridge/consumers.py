@@ -24,7 +24,8 @@ from djwsbridge.publish import publish
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
-from djwsbridge.transport.connection import Connection, Receive, Scope, Send
+from djwsbridge.transport.asgi import Receive, Scope, Send
+from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.endpoint import serve
 from djwsbridge.transport.inbox import DONE
 from djwsbridge.transport.together import Together

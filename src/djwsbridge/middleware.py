@@ -11,9 +11,9 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.publish import will_serve
+from djwsbridge.transport.asgi import Receive, Scope, Send
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import refusal
-from djwsbridge.transport.connection import Receive, Scope, Send
 from djwsbridge.transport.endpoint import (
     IDENTITY,
     authenticate,

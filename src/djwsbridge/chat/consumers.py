@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
     from djwsbridge.protocol.frames import PlainMessage
-    from djwsbridge.transport.connection import Connection, Receive, Scope, Send
+    from djwsbridge.transport.asgi import Receive, Scope, Send
+    from djwsbridge.transport.connection import Connection
 
 __all__ = ["RoomConsumer", "RoomDialect", "routes"]
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -26,6 +26,7 @@ from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.protocol.wire import Wire
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
+from djwsbridge.transport.asgi import Scope
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.credential import CredentialWatch
 from djwsbridge.transport.failures import (
@@ -57,10 +58,6 @@ _FINAL_CODES = frozenset(
     {CloseCode.NORMAL, CloseCode.GOING_AWAY}
     | {code for code, policy in CLOSE_POLICIES.items() if policy.reaction is Reaction.STOP}
 )
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Consumer(Protocol):

@@ -18,17 +18,17 @@ from djwsbridge.protocol.server import Dialect
 from djwsbridge.protocol.wire import take_attach
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of, count_guess
+from djwsbridge.transport.asgi import Receive, Scope, Send, has_http_response
 from djwsbridge.transport.auth.handshake import (
     BEARER_SUBPROTOCOL,
     HandshakeRefused,
     authenticate_handshake,
 )
 from djwsbridge.transport.auth.identity import Identity
-from djwsbridge.transport.connection import Connection, Consumer, Receive, Scope, Send
+from djwsbridge.transport.connection import Connection, Consumer
 from djwsbridge.transport.failures import (
     DATABASE_DOWN,
     failure_of,
-    has_http_response,
     send_close,
     try_later,
 )

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -15,13 +15,12 @@ from django.db import InterfaceError, OperationalError
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.threads import PoolBusy, is_outcome_unknown, lacks_table, sqlstate_of
+from djwsbridge.transport.asgi import Send, has_http_response
 
 __all__ = [
     "CLOSE_TIMEOUT",
     "DATABASE_DOWN",
-    "cut",
     "failure_of",
-    "has_http_response",
     "send_close",
     "try_later",
 ]
@@ -34,8 +33,6 @@ COME_BACK = 5.0  # seconds after which, at the latest, a client that was sent aw
 DATABASE_DOWN = (OperationalError, InterfaceError)
 # PostgreSQL is alive and has rolled back: a conflict of transactions, a timeout of its own, no connection free.
 _BUSY_STATES = ("40", "53300", "55P03", "57014")
-
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def failure_of(error: BaseException) -> CommandError:
@@ -64,11 +61,6 @@ def try_later(code: ErrorCode, *, within: float = COME_BACK) -> CloseConnection:
     return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay))
 
 
-def has_http_response(scope: Mapping[str, Any]) -> bool:
-    """Say whether the server can answer a handshake with an HTTP status: uvicorn can, Daphne cannot."""
-    return "websocket.http.response" in scope.get("extensions", {})
-
-
 async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnection) -> bool:
     """Close a connection with the code of a reason, or with what the server has instead of it.
 
@@ -92,15 +84,3 @@ async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnecti
         with contextlib.suppress(Exception):
             await asyncio.wait_for(send(close), CLOSE_TIMEOUT)
     return True
-
-
-def cut(send: Send) -> None:
-    """End a connection whose peer takes nothing more, not even the close frame.
-
-    ASGI has no word for it. uvicorn's `send` is a method of the object that holds the transport; without this, the
-    socket would stay open for as long as the peer likes.
-    """
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    abort = getattr(transport, "abort", None)
-    if callable(abort):
-        abort()

@@ -13,13 +13,14 @@ import logging
 import random
 import signal
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from djwsbridge import runtime as runtimes
 from djwsbridge.conf import settings
 from djwsbridge.runtime import Runtime
+from djwsbridge.transport.asgi import Receive, Scope, Send
 
 __all__ = ["Node", "is_draining", "node_of", "serve_lifespan"]
 
@@ -29,9 +30,6 @@ MOVES_PER_SECOND = 500  # connections that are sent away: half of what another n
 MOVING_SHARE = 0.6  # of DJWSBRIDGE_DRAIN_SECONDS, in which they are told to go; the rest is for those who do not
 STOP_TIMEOUT = 5.0  # seconds to take leave of the other nodes
 LOOK_INTERVAL = 0.05  # seconds between two looks at who is still here
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Node:
@@ -117,7 +115,7 @@ def is_draining() -> bool:
     return any(node.draining and not runtime.loop.is_closed() for runtime, node in nodes)
 
 
-async def serve_lifespan(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+async def serve_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve ASGI's `lifespan`: notice SIGTERM before the first connection, take leave also without it (Ctrl-C)."""
     node = node_of(runtimes.current())
     while True:

@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from djwsbridge.transport.asgi import Send, is_servers_own
+
 __all__ = ["SendQueue"]
-
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-# Whose `send` neither asks for the task it runs in nor for anything else of its caller's.
-_SERVERS = frozenset({"daphne", "uvicorn"})
 
 
 class SendQueue:
@@ -86,7 +83,7 @@ class SendQueue:
         # connection has none.
         self._is_writing = False
         self._task: asyncio.Task[None] | None = None
-        self._begin = _begin_at_once if _is_servers_own(send) else self._loop.create_task
+        self._begin = _begin_at_once if is_servers_own(send) else self._loop.create_task
 
     def put(self, text: str) -> None:
         """Take a frame; after the queue is closed it is dropped."""
@@ -193,12 +190,6 @@ class SendQueue:
             self._progress = self._loop.time()
             if not self._waiting:
                 self.drain()
-
-
-def _is_servers_own(send: Send) -> bool:
-    """Say whether nobody has wrapped `send`: what a middleware does in there may need a task of its own."""
-    function = getattr(send, "func", send)  # Daphne's is a partial
-    return str(getattr(function, "__module__", "")).partition(".")[0] in _SERVERS
 
 
 def _begin_at_once(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CloseCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.wire import Attach
-from djwsbridge.transport.failures import CLOSE_TIMEOUT, cut, send_close
+from djwsbridge.transport.asgi import Receive, Send, cut, waits
+from djwsbridge.transport.failures import CLOSE_TIMEOUT, send_close
 from djwsbridge.transport.send_queue import SendQueue
 from djwsbridge.transport.wire_queue import WireQueue
 
@@ -22,10 +22,6 @@ __all__ = ["serve_asgi", "serve_attached"]
 # Send queues full that may be on their way to a client that has sent nothing since; where the server does not wait.
 UNCONFIRMED = 2
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 
 async def serve_asgi(connection: Connection, receive: Receive, send: Send) -> None:
     """Serve an accepted connection until it ends."""
@@ -35,7 +31,7 @@ async def serve_asgi(connection: Connection, receive: Receive, send: Send) -> No
         limit=settings.SEND_QUEUE_BYTES,
         on_changed=connection.on_queue_changed,
         on_failed=connection.on_send_failed,
-        unconfirmed=None if _waits(scope) else UNCONFIRMED * settings.SEND_QUEUE_BYTES,
+        unconfirmed=None if waits(scope) else UNCONFIRMED * settings.SEND_QUEUE_BYTES,
     )
 
     async def end(reason: CloseConnection) -> None:
@@ -75,8 +71,3 @@ async def serve_attached(connection: Connection, attach: Attach) -> None:
     queue = WireQueue(wire, connection.runtime.hub, on_changed=connection.on_queue_changed)
     connection.enter(queue, queue.close, wire)
     await connection.begin()
-
-
-def _waits(scope: Scope) -> bool:
-    """Say whether the server's `send` waits for a slow reader: Daphne's does not, and it names no version of ASGI."""
-    return "spec_version" in scope.get("asgi", {})
