@@ -228,6 +228,7 @@ class Client:
             ConnectionLostError: whether it was carried out is not known.
             ReplyTimeoutError: likewise; or there was no connection in time.
             StoppedError: the client has stopped.
+            TypeError: JSON cannot express a field.
         """
         try:
             await asyncio.wait_for(self._wait_online(), timeout)
@@ -236,9 +237,9 @@ class Client:
         key = next(self._keys)
         future: asyncio.Future[Mapping[str, Any]] = self._loop.create_future()
         self._requests[key] = future
-        self._core.request(key, cmd, fields, now=self._loop.time(), timeout=timeout)
-        self._perform()
         try:
+            self._core.request(key, cmd, fields, now=self._loop.time(), timeout=timeout)
+            self._perform()
             return await future
         finally:
             self._requests.pop(key, None)

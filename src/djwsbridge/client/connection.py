@@ -165,10 +165,15 @@ class Connection:
         now: float,
         timeout: float = COMMAND_TIMEOUT,
     ) -> None:
-        """Send a command; `settle` hears of it exactly once."""
+        """Send a command; `settle` hears of it exactly once.
+
+        Raises:
+            TypeError: JSON cannot express the fields; nothing is sent, and `settle` hears of nothing.
+        """
+        text = encode_command(self._last_id + 1, cmd, fields)
         self._last_id += 1
         self._pending[self._last_id] = _Pending(settle, now + timeout)
-        self.actions.append(SendText(encode_command(self._last_id, cmd, fields)))
+        self.actions.append(SendText(text))
 
     # -- the socket's side -----------------------------------------------------------------------------------------
 

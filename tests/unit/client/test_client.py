@@ -390,6 +390,18 @@ async def test_a_request_returns_the_answer_or_raises_the_error(server: FakeServ
         assert not caught.value.retryable
 
 
+async def test_a_request_that_cannot_be_written_is_told_at_once_and_leaves_nothing(
+    server: FakeServer,
+) -> None:
+    async with Client(server.url) as client:
+        for field in (object(), "\ud800"):
+            with pytest.raises((TypeError, UnicodeError)):
+                await soon(client.request("message.list", room=field))
+        assert client._requests == {}
+        assert client._core._connection._pending == {}
+        assert await soon(client.request("heartbeat")) == {}
+
+
 async def test_a_request_is_sent_once(server: FakeServer) -> None:
     server.script["room.mark_read"] = None
     async with Client(server.url) as client:
