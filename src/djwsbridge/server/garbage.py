@@ -13,7 +13,7 @@ import itertools
 __all__ = ["note_connection"]
 
 FREEZE_EVERY = 250  # connections; what has come together by then is put aside
-YOUNG = 10_000  # new objects until the collector looks at them; with Python's 700 every few handshakes
+YOUNG = 10_000  # new objects until the collector looks at them; Python's 700 are a few handshakes
 
 _connections = itertools.count(1)
 
