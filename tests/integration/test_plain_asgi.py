@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.servers import TIMEOUT, Site, serve, wait_until
+from tests.servers import TIMEOUT, ServerName, Site, serve, wait_until
 
 PING_INTERVAL = 0.2  # seconds
 KEY = base64.b64encode(b"sixteen bytes!!!").decode()
@@ -22,12 +23,32 @@ PING = 0x89
 MORE_THAN_EARLY = b"x" * 70_000
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, site_env: Mapping[str, str]) -> Iterator[Site]:
-    env = {**site_env, "UVICORN_WS_PING_INTERVAL": str(PING_INTERVAL)}
-    directory = tmp_path_factory.mktemp("echo")
+# Who reads the request: our HTTP protocol class, which hands it over as it is, or one that writes it down again.
+READERS: dict[str, tuple[ServerName, dict[str, str]]] = {
+    "ours": ("fast", {}),
+    "h11": (
+        "uvicorn",
+        {"UVICORN_WS": "djwsbridge.server:WebSocketProtocol", "UVICORN_HTTP": "h11"},
+    ),
+}
+
+
+@contextmanager
+def echo_site(reader: str, directory: Path, env: Mapping[str, str]) -> Iterator[Site]:
+    server, more = READERS[reader]
     application = "tests.echo_app:application"
-    with serve("fast", directory=directory, env=env, application=application) as running:
+    with serve(server, directory=directory, env={**env, **more}, application=application) as site:
+        yield site
+
+
+@pytest.fixture(scope="module", params=READERS)
+def site(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    site_env: Mapping[str, str],
+) -> Iterator[Site]:
+    env = {**site_env, "UVICORN_WS_PING_INTERVAL": str(PING_INTERVAL)}
+    with echo_site(request.param, tmp_path_factory.mktemp("echo"), env) as running:
         yield running
 
 
@@ -119,3 +140,18 @@ def test_no_secret_of_an_address_is_logged(site: Site) -> None:
         pass
     wait_until(lambda: site.log.count("It is meant to fail.") > before, "the failure in the log")
     assert "hush" not in site.log
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_server_that_stops_says_so(
+    reader: str, tmp_path: Path, site_env: Mapping[str, str]
+) -> None:
+    with (
+        echo_site(reader, tmp_path, site_env) as site,
+        connect(f"{site.ws_url}/", proxy=None) as link,
+    ):
+        assert site.stop() is not None
+        with pytest.raises(ConnectionClosed) as closed:
+            link.recv(TIMEOUT)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
