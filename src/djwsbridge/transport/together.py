@@ -17,9 +17,7 @@ from djwsbridge.runtime import Runtime
 
 __all__ = ["Together"]
 
-AT_ONCE = (
-    200  # items of one query: enough to pay for the thread, and nobody waits long for the next
-)
+AT_ONCE = 200  # items of one query: enough to pay for the thread, and the next one is near
 
 T = TypeVar("T")
 R = TypeVar("R")
