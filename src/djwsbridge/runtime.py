@@ -340,10 +340,9 @@ class Runtime:
         for change in changes:
             key = (change.topic, str(change.person.id))
             before = self._news.pop(key, None)
+            # Came and went, or the reverse: nothing that anybody has seen.
             if before is None or before.online == change.online:
-                self._news[key] = (
-                    change  # else came and went, or the reverse: nothing that anybody has seen
-                )
+                self._news[key] = change
 
     def _tell_news(self) -> None:
         """Tell what was announced, except in a crowd: whoever listens hears of all who came or went in one write."""
