@@ -22,9 +22,8 @@ from django.urls import set_script_prefix
 
 __all__ = ["HTTPHandler", "get_http_application"]
 
-THREADS = (
-    32  # as many requests as are served side by side; an async view takes one as well while it runs
-)
+# As many requests as are served side by side; an async view takes one as well while it runs.
+THREADS = 32
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]

@@ -21,9 +21,8 @@ __all__ = ["Hub", "Subscriber"]
 
 logger = logging.getLogger("djwsbridge.hub")
 
-JOINED_BYTES = (
-    262_144  # of one topic that wait for the end of the turn; beyond it they are written at once
-)
+# Bytes of one topic that wait for the end of the turn; beyond it they are written at once.
+JOINED_BYTES = 262_144
 
 Write = Callable[[bytes], None]
 

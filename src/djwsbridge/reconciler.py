@@ -20,9 +20,8 @@ __all__ = ["Reconciler"]
 
 logger = logging.getLogger("djwsbridge.reconciler")
 
-INTERVAL = (
-    2.0  # seconds between two looks; a reader is at most this late when the engine loses a push
-)
+# Seconds between two looks; a reader is at most this late when the engine loses a push.
+INTERVAL = 2.0
 PRUNE_INTERVAL = 3_600.0  # seconds
 REORDER_WINDOW = 0.1  # seconds in which an earlier push may still arrive by itself
 

@@ -52,9 +52,8 @@ CONNECT_TIMEOUT = 15.0  # seconds from opening the socket to the answer to `conn
 COMMAND_TIMEOUT = 10.0  # seconds; after that the outcome is unknown and a retry decides
 HEARTBEAT_TIMEOUT = 10.0  # seconds without an answer: the connection is half-open
 HEARTBEAT_JITTER = 0.2  # of the period, so that clients which came together do not beat together
-STABLE_AFTER = (
-    10.0  # seconds online before the back-off starts anew: a server that fails late is spared
-)
+# Seconds online before the back-off starts anew: a server that fails late is spared.
+STABLE_AFTER = 10.0
 RATE_LIMITED_DELAY = 10.0  # seconds at least after close code 4429
 #: After these, and after any error that came with the end, a client is more patient.
 REFUSALS = {CloseCode.TRY_LATER, CloseCode.RATE_LIMITED, CloseCode.INTERNAL}

@@ -12,9 +12,8 @@ from djwsbridge.client.frames import Push, ReceiptEntry
 
 __all__ = ["Acks", "Receipts"]
 
-INTERVAL = (
-    2.0  # seconds between two acks; each counts as a frame, of which the server takes 120 in 60 s
-)
+# Seconds between two acks; each counts as a frame, of which the server takes 120 in 60 s.
+INTERVAL = 2.0
 ROOMS = 50  # of one ack; the server takes no more than 200 and refuses more for good
 ROOM_PREFIX = "room."  # only members of rooms have a `delivered_seq`
 

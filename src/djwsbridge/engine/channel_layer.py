@@ -28,13 +28,11 @@ CAPACITY = 100_000  # messages waiting for one node: what a thousand channels of
 PREFIX = "djwsbridge"  # of channels and groups; keeps ours apart from the developer's own
 PUBLISH_TIMEOUT = 5.0  # seconds; a layer that hangs must not hold its publisher for ever
 RETRY_DELAY = 1.0  # seconds after a failed receive: the layer's server is down or restarting
-ECHO_INTERVAL = (
-    2.0  # seconds between two calls to itself, by which a node finds out that it is not reached
-)
+# Seconds between two calls to itself, by which a node finds out that it is not reached.
+ECHO_INTERVAL = 2.0
 ECHO_PATIENCE = 5  # unheard calls in a row, while other messages do arrive
-RENEW_INTERVAL = (
-    600.0  # seconds between two renewals of the groups, which layers forget after a day
-)
+# Seconds between two renewals of the groups, which layers forget after a day.
+RENEW_INTERVAL = 600.0
 _SEED_EVENT_TYPES = frozenset({"send_message", "send.message"})
 _USER_TOPIC = "user."
 _ECHO = "control.echo"

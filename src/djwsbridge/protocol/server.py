@@ -75,9 +75,8 @@ class Limits:
     frames: RateLimit = RateLimit(120, 60.0)
     bad_frames: RateLimit = RateLimit(9, 60.0)  # the tenth closes
     breaches: RateLimit = RateLimit(2, 600.0)  # of a rate limit; the third closes
-    rejected: int = (
-        120  # frames refused during one breach; one more closes: this client does not listen
-    )
+    # Frames refused during one breach; one more closes: this client does not listen.
+    rejected: int = 120
 
 
 class WindowCounter:

@@ -16,9 +16,8 @@ else:
 
 __all__ = ["HTTPProtocol"]
 
-HEAD_TIMEOUT = (
-    8.0  # seconds from the connection, or a request's first byte, to the end of its headers
-)
+# Seconds from the connection, or a request's first byte, to the end of its headers.
+HEAD_TIMEOUT = 8.0
 
 
 class HTTPProtocol(_Base):

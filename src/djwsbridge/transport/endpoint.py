@@ -36,9 +36,8 @@ from djwsbridge.transport.serving import serve_asgi, serve_attached
 
 __all__ = ["IDENTITY", "authenticate", "choose_dialect", "deny", "refuse", "serve"]
 
-IDENTITY = (
-    "djwsbridge.identity"  # the key under which the middleware leaves its result in the scope
-)
+# The key under which the middleware leaves its result in the scope.
+IDENTITY = "djwsbridge.identity"
 STORM_SPREAD = 10.0  # seconds over which those who come all at once are spread
 MAX_SUBPROTOCOLS = 20  # offered in one handshake
 _VERSION_PREFIX = "djwsbridge.v"

@@ -24,9 +24,8 @@ from djwsbridge.transport.auth.token import authenticate_token_here
 
 __all__ = ["BEARER_SUBPROTOCOL", "HandshakeRefused", "authenticate_handshake", "header"]
 
-BEARER_SUBPROTOCOL = (
-    "djwsbridge.bearer."  # followed by a token, for browsers, which cannot set headers
-)
+# Followed by a token, for browsers, which cannot set headers.
+BEARER_SUBPROTOCOL = "djwsbridge.bearer."
 _SECRET_PARAMETERS = frozenset({"token", "access_token", "jwt", "access", "authorization"})
 
 Scope = Mapping[str, Any]
