@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 IMAGE ?= djwsbridge
 # Node.js 18 has CustomEvent behind this flag; newer ones ignore it.
 NODE_TEST := node --experimental-global-customevent --test
+# Whole files, in the order in which they are collected: long ones first.
+SHARE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 TEST_PROGRAMS := chromium-headless-shell,chromium,chromium-browser,google-chrome:chromium redis-server:redis-server \
 	postgres:postgresql nginx:nginx-light node:nodejs wget:wget
 
@@ -22,10 +24,13 @@ help: ## Say what each target does
 run: $(VENV)/site.stamp ## Serve the chat with demo data at http://127.0.0.1:8000 (PORT=8001 for another)
 	@$(BIN)/python scripts/run.py $(PORT)
 
+# Else each of hundreds of processes would compile the package for itself.
+test test-faults coverage: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
 	@scripts/need $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --database postgresql -m database
+	$(BIN)/python -m pytest $(SHARE)
+	$(BIN)/python -m pytest $(SHARE) --database postgresql -m database
 	$(NODE_TEST) $(wildcard tests/js/*.test.js)
 
 test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a time (40 minutes, as root)
@@ -47,7 +52,7 @@ bench-smoke: $(VENV)/dev.stamp ## See that the benchmarks work, in less than a m
 
 coverage: $(VENV)/dev.stamp ## Run the Python tests and report what they did not reach
 	@scripts/need $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest $(SHARE) --cov --cov-report=term
 
 check: $(VENV)/dev.stamp node_modules/.package-lock.json ## Lint, types and import contracts
 	$(BIN)/ruff check && $(BIN)/ruff format --check

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 StartSite = Callable[..., Site]
 OpenPage = Callable[..., "Page"]
 
+# What runs a server or a browser for a test.
+SERVERS_OF_TESTS = {"browser", "postgres", "redis", "start_lasting_site", "start_site"}
+UNIT_TESTS = ROOT / "tests" / "unit"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a run choose the database of the tests that run in pytest's own process."""
@@ -41,11 +45,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about the locks of rows where the database has none."""
+    """Leave out what is about the locks of rows where the database has none, and begin with what takes long.
+
+    `pytest -n 2` shares out whole files: the last ones should be short, or one process ends long after the other.
+    """
+    serving = {item.path for item in items if not SERVERS_OF_TESTS.isdisjoint(_fixtures_of(item))}
+    quick = {item.path for item in items if item.path.is_relative_to(UNIT_TESTS)} - serving
+    items.sort(key=lambda item: item.path in quick)
     if config.getoption("--database") == "sqlite":
         about_locks = [item for item in items if item.get_closest_marker("row_locks")]
         config.hook.pytest_deselected(items=about_locks)
         items[:] = [item for item in items if item not in about_locks]
+
+
+def _fixtures_of(item: pytest.Item) -> Sequence[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else ()
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +124,7 @@ def postgres_url(postgres: PostgresServer) -> str:
 def site_env() -> Mapping[str, str]:
     """Return the settings that every site of the tests starts from."""
     return {
-        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.settings_site",
         "SECRET_KEY": "a key for tests only, long enough for every algorithm in use",
         "DEBUG": "1",
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
@@ -171,6 +185,25 @@ def start_site(tmp_path: Path, site_env: Mapping[str, str]) -> Iterator[StartSit
             return stack.enter_context(
                 serve(server, directory=tmp_path, env=settings, **{"cwd": ROOT, **options})
             )
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_lasting_site(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, site_env: Mapping[str, str]
+) -> Iterator[StartSite]:
+    """Return a function that serves a site with a database of its own until the module ends.
+
+    For tests that do nothing to the site itself; each begins with `tests.lasting_site.vacate`.
+    """
+    with ExitStack() as stack:
+
+        def start(server: ServerName, *, env: Mapping[str, str] | None = None) -> Site:
+            directory = tmp_path_factory.mktemp("lasting")
+            database = shutil.copy(migrated_sqlite, directory / "site.sqlite3")
+            settings = {**site_env, "DATABASE_URL": f"sqlite:///{database}", **(env or {})}
+            return stack.enter_context(serve(server, directory=directory, env=settings))
 
         yield start
 

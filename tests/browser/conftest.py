@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.lasting_site import vacate
 from tests.servers import TIMEOUT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+    from tests.conftest import StartSite
     from tests.servers import Site
 
 PASSWORD = "correct horse battery"
@@ -36,6 +38,32 @@ class Person:
         self.page.get_by_label("Password confirmation").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign up").click()
         self.page.wait_for_url("**/chat/")
+        self.expect_status("Connected")
+
+    def have_account(self) -> None:
+        """Create an account and be logged in, without the pages that other tests are about."""
+        self.page.request.get("/accounts/signup/")
+        passwords = {"password1": PASSWORD, "password2": PASSWORD}
+        form = {"csrfmiddlewaretoken": self.csrf_token, "username": self.name, **passwords}
+        answer = self.page.request.post("/accounts/signup/", form=form, max_redirects=0)
+        assert answer.status == 302, answer.text()
+
+    @property
+    def csrf_token(self) -> str:
+        """The token that goes with what changes something."""
+        cookies = {one["name"]: one["value"] for one in self.page.context.cookies()}
+        return cookies["csrftoken"]
+
+    def post(self, path: str, **fields: object) -> Any:
+        """Have the chat's API do something, as this person's browser would."""
+        headers = {"X-CSRFToken": self.csrf_token}
+        answer = self.page.request.post(f"/chat/api/{path}", data=fields, headers=headers)
+        assert answer.ok, answer.text()
+        return answer.json()
+
+    def open_room(self, room: dict[str, Any]) -> None:
+        """Open the page of a room that this person is in."""
+        self.page.goto(f"/chat/{room['slug']}/")
         self.expect_status("Connected")
 
     def create_room(self, title: str) -> None:
@@ -113,12 +141,26 @@ MakePerson = Callable[..., Person]
 def meet(person: MakePerson, site: Site) -> tuple[Person, Person]:
     """Return two people who are in one room, Harbour, and it is open before both."""
     ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
-    ann.sign_up()
-    ann.create_room("Harbour")
-    ben.sign_up()
-    ben.join_room("Harbour")
+    ann.have_account()
+    room = ann.post("rooms/", title="Harbour")
+    ben.have_account()
+    ben.post(f"rooms/{room['id']}/join/")
+    for each in (ann, ben):
+        each.open_room(room)
     ann.expect_online("ann", "ben")
     return ann, ben
+
+
+@pytest.fixture(scope="module")
+def lasting_site(start_lasting_site: StartSite) -> Site:
+    """Serve one site to all tests of a module that need no settings of their own."""
+    return start_lasting_site("uvicorn")
+
+
+@pytest.fixture
+def site(lasting_site: Site) -> Site:
+    """Return that site with nobody on it; a test may kill it and start it again."""
+    return vacate(lasting_site)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,10 +54,7 @@ def test_two_people_meet_in_a_room(
     ann.expect_messages(*both)
 
 
-def test_a_private_conversation_is_private(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+def test_a_private_conversation_is_private(site: Site, person: MakePerson):
     ann, ben, cleo = (person(name, site, **DESKTOP) for name in ("ann", "ben", "cleo"))
     ann.sign_up()
     ann.create_room("Harbour")
@@ -85,11 +83,8 @@ def test_a_private_conversation_is_private(
     expect(cleo.page.get_by_text("Between you and me")).to_have_count(0)
 
 
-def test_losing_the_server_for_a_moment(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
-):
+def test_losing_the_server_for_a_moment(site: Site, person: MakePerson, complaints: Complaints):
     complaints.allow("WebSocket connection|ERR_CONNECTION_REFUSED|Failed to load resource")
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
     ann, ben = meet(person, site)
     ann.say("Before")
     ben.expect_message("Before")
@@ -114,14 +109,13 @@ def test_history_loads_on_scrolling_up_and_stays_where_it_was(
     env = {"DATABASE_URL": sqlite_url, "DJANGO_SETTINGS_MODULE": "tests.settings_without_limits"}
     site = start_site("uvicorn", env=env)
     ann = person("ann", site, **DESKTOP)
-    ann.sign_up()
-    ann.create_room("Diary")
+    ann.have_account()
+    room = ann.post("rooms/", title="Diary")
     for number in range(1, 121):
-        ann.say(f"Entry {number}")
-    ann.expect_message("Entry 120")
-    expect(ann.page.get_by_role("img", name="Sending", exact=True)).to_have_count(0)
+        message = {"body": f"Entry {number}", "client_message_id": str(uuid.uuid4())}
+        ann.post(f"rooms/{room['id']}/messages/", **message)
 
-    ann.page.reload()
+    ann.open_room(room)
     ann.expect_message("Entry 120")
     expect(ann.message("Entry 1")).to_have_count(0)
     log = ann.page.get_by_role("log", name="Messages")
@@ -133,10 +127,7 @@ def test_history_loads_on_scrolling_up_and_stays_where_it_was(
     assert log.locator(".message-body").all_inner_texts() == [f"Entry {n}" for n in range(1, 121)]
 
 
-def test_ones_own_rooms_come_first_the_one_spoken_in_last_on_top(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+def test_ones_own_rooms_come_first_the_one_spoken_in_last_on_top(site: Site, person: MakePerson):
     ann, ben = person("ann", site, **PHONE), person("ben", site, **DESKTOP)
     ann.sign_up()
     for title in ("Boats", "Yard", "Attic"):
@@ -173,8 +164,7 @@ def test_ones_own_rooms_come_first_the_one_spoken_in_last_on_top(
     expect(ann.page.get_by_label("Write to a person")).to_be_visible()
 
 
-def test_on_a_phone(start_site: Callable[..., Site], sqlite_url: str, person: MakePerson):
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+def test_on_a_phone(site: Site, person: MakePerson):
     ann, ben = person("ann", site, **PHONE), person("ben", site, **DESKTOP)
     ann.sign_up()
     ann.create_room("On the road")
@@ -209,10 +199,7 @@ def test_on_a_phone(start_site: Callable[..., Site], sqlite_url: str, person: Ma
     ).to_be_visible()
 
 
-def test_two_tabs_are_one_person_and_closing_one_keeps_them_online(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+def test_two_tabs_are_one_person_and_closing_one_keeps_them_online(site: Site, person: MakePerson):
     ann, ben = meet(person, site)
     second_tab = ben.page.context.new_page()
     second_tab.goto(ben.page.url)
@@ -229,13 +216,11 @@ def test_two_tabs_are_one_person_and_closing_one_keeps_them_online(
 
 
 def test_mistakes_get_an_answer_that_says_what_to_do(
-    start_site: Callable[..., Site],
-    sqlite_url: str,
+    site: Site,
     person: MakePerson,
     complaints: Complaints,
 ):
     complaints.allow("status of 40[0-9]")  # the browser's own word on a page that answers 4xx
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
     ann = person("ann", site, **DESKTOP)
     ann.sign_up()
     ann.page.get_by_label("Write to a person").fill("nobody")

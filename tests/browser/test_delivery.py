@@ -15,7 +15,7 @@ from tests.browser_rig import save_screenshot, watch
 from tests.servers import run_manage, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from playwright.sync_api import Page, WebSocket
 
@@ -42,18 +42,16 @@ def count_sends(page: Page) -> list[str]:
     return sent
 
 
-def count_seen(sqlite_url: str) -> int:
+def count_seen(site: Site) -> int:
     """Return of how many users the server has stored when they were last here."""
-    path = sqlite_url.removeprefix("sqlite:///")
+    path = site.env["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         seen = "SELECT count(last_seen) FROM djwsbridge_chat_profile"
         return int(database.execute(seen).fetchone()[0])
 
 
-def test_typing_is_seen_and_passes(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+def test_typing_is_seen_and_passes(site: Site, person: MakePerson):
+    ann, ben = meet(person, site)
     line = ann.page.get_by_text("ben is typing…")
     composer = ann.page.get_by_role("textbox", name="Message")
     before = composer.bounding_box()
@@ -71,10 +69,8 @@ def test_typing_is_seen_and_passes(
     expect(ben.page.get_by_text("is typing…")).not_to_be_visible()  # never oneself
 
 
-def test_a_message_is_sent_then_delivered_then_read(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+def test_a_message_is_sent_then_delivered_then_read(site: Site, person: MakePerson):
+    ann, ben = meet(person, site)
     room = ben.page.url
     ben.page.goto("about:blank")  # not here at all
     ann.say("First")
@@ -91,10 +87,8 @@ def test_a_message_is_sent_then_delivered_then_read(
     ann.expect_mark("Second", "Read")
 
 
-def test_who_does_not_tell_what_they_read_is_shown_as_having_it(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+def test_who_does_not_tell_what_they_read_is_shown_as_having_it(site: Site, person: MakePerson):
+    ann, ben = meet(person, site)
     ben.page.get_by_role("button", name="Settings").click()
     ben.page.get_by_label("Send read receipts").uncheck()
     expect(ben.page.get_by_text("Saved.")).to_be_visible()
@@ -154,8 +148,10 @@ def test_a_room_opens_at_the_first_unread_message(
 def test_who_is_away_was_last_seen(
     start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
 ):
-    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
-    wait_until(lambda: count_seen(sqlite_url) == 2, "the server to notice both")
+    # A process of its own: one that has written who was here may take a minute to write it again.
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann, ben = meet(person, site)
+    wait_until(lambda: count_seen(site) == 2, "the server to notice both")
     ben.page.context.close()
     offline = ann.page.get_by_role("complementary", name="Online").locator("[data-people=away]")
     entry = offline.get_by_role("listitem").filter(has_text="ben")
@@ -168,10 +164,9 @@ def test_who_is_away_was_last_seen(
 
 
 def test_what_was_written_without_a_server_outlives_the_page_and_is_sent_once(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
+    site: Site, person: MakePerson, complaints: Complaints
 ):
     complaints.allow(SERVER_LOST)
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
     ann, ben = meet(person, site)
     room = ann.page.url
     site.kill()
@@ -193,10 +188,10 @@ def test_what_was_written_without_a_server_outlives_the_page_and_is_sent_once(
 
 
 def test_a_network_that_is_gone_is_noticed_at_once_and_what_was_written_goes_out_later(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
+    site: Site, person: MakePerson, complaints: Complaints
 ):
     complaints.allow("ERR_INTERNET_DISCONNECTED|WebSocket connection")
-    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+    ann, ben = meet(person, site)
     ann.page.context.set_offline(True)
     ann.expect_status("Checking")  # the browser's word alone proves nothing
     ann.say("Into the tunnel")
@@ -208,10 +203,7 @@ def test_a_network_that_is_gone_is_noticed_at_once_and_what_was_written_goes_out
     ben.expect_messages("Into the tunnel")
 
 
-def test_a_browser_that_is_wrong_about_the_network_is_not_believed(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+def test_a_browser_that_is_wrong_about_the_network_is_not_believed(site: Site, person: MakePerson):
     ann = person("ann", site)
     ann.sign_up()
     said = ann.page.evaluate(
@@ -228,10 +220,8 @@ def test_a_browser_that_is_wrong_about_the_network_is_not_believed(
     assert said == ["Checking…", "Connected"]
 
 
-def test_a_browser_that_keeps_nothing_can_be_written_in(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+def test_a_browser_that_keeps_nothing_can_be_written_in(site: Site, person: MakePerson):
+    ann, ben = meet(person, site)
     # As in a sandboxed frame, or where the person allows sites to keep no data.
     ben.page.add_init_script(
         "Object.defineProperty(window, 'sessionStorage', {"
@@ -247,10 +237,7 @@ def test_a_browser_that_keeps_nothing_can_be_written_in(
     ann.expect_messages("Tulips")
 
 
-def test_a_text_that_is_too_long_says_so_until_it_is_shorter(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+def test_a_text_that_is_too_long_says_so_until_it_is_shorter(site: Site, person: MakePerson):
     ann = person("ann", site, **DESKTOP)
     ann.sign_up()
     ann.create_room("Essays")
@@ -272,10 +259,7 @@ def test_a_text_that_is_too_long_says_so_until_it_is_shorter(
     ann.expect_message("a" * 8000)
 
 
-def test_in_a_group_a_mark_tells_how_many_have_the_message(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
-):
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+def test_in_a_group_a_mark_tells_how_many_have_the_message(site: Site, person: MakePerson):
     ann, ben = meet(person, site)
     cleo = person("cleo", site, **DESKTOP)
     cleo.sign_up()
@@ -319,11 +303,8 @@ def test_what_is_being_read_stays_in_its_place_while_there_is_no_connection(
     assert ann.message("Entry 15").bounding_box() == box
 
 
-def test_two_tabs_send_what_waits_once(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
-):
+def test_two_tabs_send_what_waits_once(site: Site, person: MakePerson, complaints: Complaints):
     complaints.allow(SERVER_LOST)
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
     ann, ben = meet(person, site)
     first, second = ann, Person(ann.page.context.new_page(), "ann")
     watch(second.page, complaints)
@@ -350,10 +331,9 @@ def test_two_tabs_send_what_waits_once(
 
 
 def test_logging_out_takes_unsent_texts_along(
-    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
+    site: Site, person: MakePerson, complaints: Complaints
 ):
     complaints.allow(SERVER_LOST)
-    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
     ann, _ = meet(person, site)
     room = ann.page.url
     site.kill()
@@ -375,12 +355,10 @@ def test_logging_out_takes_unsent_texts_along(
 
 
 def test_an_erased_message_leaves_its_place(
-    start_site: Callable[..., Site],
-    site_env: Mapping[str, str],
-    sqlite_url: str,
+    site: Site,
     person: MakePerson,
 ):
-    ann, ben = meet(person, start_site("uvicorn", env={"DATABASE_URL": sqlite_url}))
+    ann, ben = meet(person, site)
     ann.say("The code is 1234")
     ann.say("Oh no")
     ben.expect_messages("The code is 1234", "Oh no")
@@ -388,8 +366,7 @@ def test_an_erased_message_leaves_its_place(
         "async () => { const { rooms } = await (await fetch('/chat/api/rooms/')).json();"
         " return [rooms[0].id, rooms[0].last_seq - 1]; }"
     )
-    env = {**site_env, "DATABASE_URL": sqlite_url}
-    run_manage("djwsbridge_scrub", f"room.{room}", str(seq), env=env)
+    run_manage("djwsbridge_scrub", f"room.{room}", str(seq), env=site.env)
     for each in (ann, ben):
         each.page.reload()
         each.expect_status("Connected")

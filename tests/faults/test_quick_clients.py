@@ -9,6 +9,6 @@ import pytest
 from tests.faults.quick import survive
 
 
-@pytest.mark.parametrize(("fault", "system"), [("26", "sqlite"), ("26b", "sqlite")])
+@pytest.mark.parametrize(("fault", "system"), [("26", "sqlite")])
 def test_a_fault_is_survived(fault: str, system: str, tmp_path: Path) -> None:
     survive(fault, system, tmp_path)

@@ -9,6 +9,6 @@ import pytest
 from tests.faults.quick import survive
 
 
-@pytest.mark.parametrize(("fault", "system"), [("2", "postgresql"), ("3", "postgresql")])
+@pytest.mark.parametrize(("fault", "system"), [("2", "postgresql")])
 def test_a_fault_is_survived(fault: str, system: str, tmp_path: Path) -> None:
     survive(fault, system, tmp_path)

@@ -1,4 +1,4 @@
-"""Workers that are killed, and told to go, as far as 15 seconds show it."""
+"""Workers that are killed, as far as 15 seconds show it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import pytest
 from tests.faults.quick import survive
 
 
-@pytest.mark.parametrize(("fault", "system"), [("1", "postgresql"), ("8", "postgresql")])
+@pytest.mark.parametrize(("fault", "system"), [("1", "postgresql")])
 def test_a_fault_is_survived(fault: str, system: str, tmp_path: Path) -> None:
     survive(fault, system, tmp_path)

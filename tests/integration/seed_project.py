@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -146,22 +147,31 @@ class SeedProject:
         directory: an empty one.
         layer: a key of LAYERS.
         redis_port: where Redis answers.
+        like: a project to make a copy of, so that the README's steps are taken once; only the layer differs.
     """
 
-    def __init__(self, directory: Path, layer: str, redis_port: int) -> None:
+    def __init__(
+        self, directory: Path, layer: str, redis_port: int, *, like: SeedProject | None = None
+    ) -> None:
         self.directory = directory
         self.layer = layer
         self.env = {
             "PYTHONPATH": f"{ROOT / 'src'}:{directory}",
             "DJANGO_SETTINGS_MODULE": "your_project.settings",
         }
-        self._django_admin("startproject", "your_project", ".")
-        self._django_admin("startapp", "yourapp")
+        package = directory / "your_project"
         config = "{}" if layer == "memory" else f'{{"hosts": [("localhost", {redis_port})]}}'
         added = SETTINGS % {"backend": LAYERS[layer], "config": config}
-        package = directory / "your_project"
-        with (package / "settings.py").open("a") as settings:
-            settings.write(added)
+        if like is not None:
+            shutil.copytree(like.directory, directory, dirs_exist_ok=True)
+            (package / "settings.py").write_text(like.given_settings + added)
+            self.given_settings, self.people = like.given_settings, like.people
+            return
+        self._django_admin("startproject", "your_project", ".")
+        self._django_admin("startapp", "yourapp")
+        # What startproject has written.
+        self.given_settings = (package / "settings.py").read_text()
+        (package / "settings.py").write_text(self.given_settings + added)
         (package / "store_settings.py").write_text(STORE_SETTINGS)
         (package / "asgi.py").write_text(ASGI)
         (package / "urls.py").write_text(URLS)

@@ -13,21 +13,24 @@ from djwsbridge.client import RESET, Client, CommandError, Message, Push, State
 from djwsbridge.protocol.codes import ErrorCode
 from tests.conftest import StartSite
 from tests.integration.chat.conftest import Person
-from tests.servers import SERVERS, TIMEOUT, ServerName, Site
+from tests.lasting_site import vacate
+from tests.servers import SERVERS, TIMEOUT, Process, ServerName, Site
 
 MESSAGES = 100  # enough that many are on their way at any moment
 
 ConnectAs = Callable[..., Client]
 
 
-@pytest.fixture(params=SERVERS)
-def site(request: pytest.FixtureRequest, start_site: StartSite, sqlite_url: str) -> Site:
+@pytest.fixture(scope="module", params=SERVERS)
+def lasting_site(request: pytest.FixtureRequest, start_lasting_site: StartSite) -> Site:
     server: ServerName = request.param
-    env = {
-        "DATABASE_URL": sqlite_url,
-        "DJANGO_SETTINGS_MODULE": "tests.settings_without_limits",
-    }
-    return start_site(server, env=env)
+    env = {"DJANGO_SETTINGS_MODULE": "tests.settings_without_limits"}
+    return start_lasting_site(server, env=env)
+
+
+@pytest.fixture
+def site(lasting_site: Site) -> Site:
+    return vacate(lasting_site)
 
 
 @pytest.fixture
@@ -96,7 +99,8 @@ async def test_a_killed_server_loses_nothing_and_doubles_nothing(
         await asyncio.to_thread(site.kill)
         while sender.state is State.ONLINE:
             await sender._wait_change()
-        await asyncio.to_thread(site.start)
+        Process.start(site)  # from this thread: a server ends with the thread that started it
+        await asyncio.to_thread(site.wait_answer)
         sent: list[Message] = await soon(*sends)
         found = await stored(reader, room)
         for client in (sender, reader):

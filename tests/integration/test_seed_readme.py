@@ -23,10 +23,11 @@ def build(
     tmp_path_factory: pytest.TempPathFactory, redis: RedisServer
 ) -> Callable[[str], SeedProject]:
     """Return a function that makes the project for a layer, once."""
+    followed = SeedProject(tmp_path_factory.mktemp("seed"), "core", redis.port)
 
     @functools.cache
     def build_once(layer: str) -> SeedProject:
-        return SeedProject(tmp_path_factory.mktemp("seed"), layer, redis.port)
+        return SeedProject(tmp_path_factory.mktemp("seed"), layer, redis.port, like=followed)
 
     return build_once
 

@@ -34,6 +34,7 @@ __all__ = [
     "assert_closed",
     "assert_told_and_closed",
     "hear",
+    "make_people",
     "make_site_env",
     "say",
 ]
@@ -110,6 +111,12 @@ def make_site_env(base: Mapping[str, str], database: Path, **settings: Any) -> d
     }
 
 
+def make_people(env: Mapping[str, str], *names: str) -> dict[str, tuple[int, str]]:
+    """Make people in a site's database; return the primary key and the session key of each."""
+    printed = run_manage("shell", "-v", "0", "-c", PREPARE % (names,), env=env)
+    return {name: tuple(value) for name, value in json.loads(printed).items()}
+
+
 @dataclass
 class Target:
     """A running site and the people on it."""
@@ -122,9 +129,7 @@ class Target:
     @classmethod
     def prepare(cls, site: Site, env: Mapping[str, str], *names: str) -> Target:
         """Make people on a site."""
-        printed = run_manage("shell", "-v", "0", "-c", PREPARE % (names,), env=env)
-        people = {name: tuple(value) for name, value in json.loads(printed).items()}
-        return cls(site, env, people)
+        return cls(site, env, make_people(env, *names))
 
     def id_of(self, name: str) -> int:
         return self.people[name][0]

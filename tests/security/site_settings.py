@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 
-from config.settings import *  # noqa: F403
-
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+from tests.settings_site import *  # noqa: F403
 
 globals().update(json.loads(os.environ["SITE_SETTINGS"]))

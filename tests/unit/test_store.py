@@ -5,7 +5,9 @@ On SQLite as Django makes it, on SQLite with immediate transactions, and on Post
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -28,15 +30,13 @@ DATABASES = ("sqlite", "sqlite-immediate", "postgresql")
 
 
 def project_env(variant: str, database: str) -> dict[str, str]:
-    """Return the environment of a project with fresh tables."""
-    env = {
+    """Return the environment of a project with a database of its own."""
+    return {
         "DJANGO_SETTINGS_MODULE": "tests.store_project.settings",
         "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
         "STORE_VARIANT": variant,
         "DATABASE_URL": database,
     }
-    run_manage("migrate", "--verbosity=0", env=env)
-    return env
 
 
 def run(scenario: str, env: dict[str, str]) -> Any:
@@ -45,26 +45,76 @@ def run(scenario: str, env: dict[str, str]) -> Any:
     return json.loads(run_manage("shell", "-v", "0", "-c", code, env=env))
 
 
-@pytest.fixture(params=DATABASES)
-def database(
-    request: pytest.FixtureRequest, tmp_path: Path, counter: Iterator[int]
-) -> Iterator[tuple[str, str]]:
-    """Return the URL of an empty database and how SQLite begins a transaction."""
-    if request.param == "postgresql":
+@pytest.fixture(scope="module")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that gives the migrated SQLite file of a project, made once; tests get copies."""
+
+    @functools.cache
+    def make(variant: str) -> Path:
+        path = tmp_path_factory.mktemp("migrated") / "store.sqlite3"
+        run_manage("migrate", "--verbosity=0", env=project_env(variant, f"sqlite:///{path}"))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def migrated_database(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Return a function that gives the name of the migrated PostgreSQL database of a project, likewise."""
+
+    @functools.cache
+    def make(variant: str) -> str:
         postgres: PostgresServer = request.getfixturevalue("postgres")
-        name = f"store_{next(counter)}"
-        yield postgres.create_database(name), ""
-        postgres.drop_database(name)
-    else:
-        mode = "IMMEDIATE" if request.param == "sqlite-immediate" else ""
-        yield f"sqlite:///{tmp_path / 'store.sqlite3'}", mode
+        name = f"store_{variant}"
+        env = project_env(variant, postgres.create_database(name))
+        run_manage("migrate", "--verbosity=0", env=env)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def sqlite_env(
+    migrated_file: Callable[[str], Path], tmp_path: Path
+) -> Callable[[str], dict[str, str]]:
+    """Return a function that gives the environment of a project with fresh tables on SQLite."""
+
+    def make(variant: str) -> dict[str, str]:
+        path = shutil.copy(migrated_file(variant), tmp_path / "store.sqlite3")
+        return project_env(variant, f"sqlite:///{path}")
+
+    return make
 
 
 @pytest.fixture(params=["plain", "uuids"])
-def scenario(request: pytest.FixtureRequest, database: tuple[str, str]) -> Scenario:
+def variant(request: pytest.FixtureRequest) -> str:
+    """Return each project in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=DATABASES)
+def env(
+    request: pytest.FixtureRequest,
+    variant: str,
+    sqlite_env: Callable[[str], dict[str, str]],
+    migrated_database: Callable[[str], str],
+    counter: Iterator[int],
+) -> Iterator[dict[str, str]]:
+    """Return the environment of a project with fresh tables, on each database in turn."""
+    if request.param == "postgresql":
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        name = f"store_{next(counter)}"
+        url = postgres.create_database(name, template=migrated_database(variant))
+        yield project_env(variant, url)
+        postgres.drop_database(name)
+    else:
+        mode = "IMMEDIATE" if request.param == "sqlite-immediate" else ""
+        yield {**sqlite_env(variant), "SQLITE_MODE": mode}
+
+
+@pytest.fixture
+def scenario(env: dict[str, str]) -> Scenario:
     """Return a function that runs a scenario in a project."""
-    url, mode = database
-    env = {**project_env(request.param, url), "SQLITE_MODE": mode}
     return lambda name: run(f"{name}()", env)
 
 
@@ -171,9 +221,12 @@ def serve_project(start_site: Callable[..., Site], server: str, env: dict[str, s
 
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
 def test_a_derived_consumer_decides(
-    server: str, tmp_path: Path, start_site: Callable[..., Site], open_socket: Any
+    server: str,
+    sqlite_env: Callable[[str], dict[str, str]],
+    start_site: Callable[..., Site],
+    open_socket: Any,
 ) -> None:
-    env = project_env("plain", f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    env = sqlite_env("plain")
     people = run("tokens('alice', 'bob', 'carol')", env)
     site = serve_project(start_site, server, {**env, "STORE_CONSUMER": "strict"})
     alice, carol = (open_socket(site, people[index][1]) for index in (0, 2))
@@ -200,10 +253,12 @@ def test_a_derived_consumer_decides(
 
 
 def test_people_with_uuids_meet_over_two_processes(
-    tmp_path: Path, redis_url: str, start_site: Callable[..., Site], open_socket: Any
+    sqlite_env: Callable[[str], dict[str, str]],
+    redis_url: str,
+    start_site: Callable[..., Site],
+    open_socket: Any,
 ) -> None:
-    env = project_env("uuids", f"sqlite:///{tmp_path / 'store.sqlite3'}")
-    env["REDIS_URL"] = redis_url
+    env = {**sqlite_env("uuids"), "REDIS_URL": redis_url}
     (one, one_token), (other, other_token) = run("tokens('one@x.org', 'other@x.org')", env)
     left = open_socket(serve_project(start_site, "daphne", env), one_token)
     right = open_socket(serve_project(start_site, "uvicorn", env), other_token)

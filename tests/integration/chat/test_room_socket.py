@@ -13,15 +13,21 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import StartSite
 from tests.integration.chat.conftest import Person
+from tests.lasting_site import vacate
 from tests.servers import TIMEOUT, ServerName, Site
 
 SignUp = Callable[[Site, str], Person]
 
 
-@pytest.fixture(params=["fast", "daphne"])
-def site(request: pytest.FixtureRequest, start_site: StartSite, sqlite_url: str) -> Site:
+@pytest.fixture(scope="module", params=["fast", "daphne"])
+def lasting_site(request: pytest.FixtureRequest, start_lasting_site: StartSite) -> Site:
     server: ServerName = request.param
-    return start_site(server, env={"DATABASE_URL": sqlite_url})
+    return start_lasting_site(server)
+
+
+@pytest.fixture
+def site(lasting_site: Site) -> Site:
+    return vacate(lasting_site)
 
 
 def test_three_people_talk_as_the_seeds_page_does(site: Site, sign_up: SignUp) -> None:
@@ -99,14 +105,13 @@ def test_who_says_something_and_goes_has_said_it(site: Site, sign_up: SignUp) ->
     b.wait_for(type="user_leave", user="alice")
 
 
-def test_a_server_that_stops_has_stored_who_was_here(
-    site: Site, sign_up: SignUp, sqlite_url: str
-) -> None:
+def test_a_server_that_stops_has_stored_who_was_here(site: Site, sign_up: SignUp) -> None:
     alice = sign_up(site, "alice")
     alice.make_room("General")
     alice.enter("general")
     site.stop()
-    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database:
+    path = site.env["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path)) as database:
         rows = database.execute("SELECT last_seen FROM djwsbridge_chat_profile").fetchall()
     assert len(rows) == 1
     assert rows[0][0] is not None

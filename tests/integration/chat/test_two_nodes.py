@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -11,13 +11,34 @@ import pytest
 
 from tests.conftest import StartSite
 from tests.integration.chat.conftest import Person
-from tests.servers import Site, wait_until
+from tests.lasting_site import vacate
+from tests.servers import PostgresServer, Site, wait_until
 
 SignUp = Callable[[Site, str], Person]
 
 
+@pytest.fixture(scope="module")
+def lasting_sites(
+    start_lasting_site: StartSite,
+    postgres: PostgresServer,
+    migrated_postgres: str,
+    counter: Iterator[int],
+    redis_url: str,
+) -> tuple[Site, Site]:
+    url = postgres.create_database(f"nodes_{next(counter)}", template=migrated_postgres)
+    env = {"DATABASE_URL": url, "REDIS_URL": redis_url}
+    return start_lasting_site("uvicorn", env=env), start_lasting_site("daphne", env=env)
+
+
 @pytest.fixture
-def sites(start_site: StartSite, postgres_site_url: str, redis_url: str) -> tuple[Site, Site]:
+def sites(lasting_sites: tuple[Site, Site]) -> tuple[Site, Site]:
+    one, other = lasting_sites
+    return vacate(one), vacate(other)
+
+
+@pytest.fixture
+def fresh_sites(start_site: StartSite, postgres_site_url: str, redis_url: str) -> tuple[Site, Site]:
+    """Serve it to one test: a process that has written who was here may take a minute to write it again."""
     env = {"DATABASE_URL": postgres_site_url, "REDIS_URL": redis_url}
     return start_site("uvicorn", env=env), start_site("daphne", env=env)
 
@@ -118,9 +139,9 @@ def test_the_first_message_of_a_private_conversation_arrives(
 
 
 def test_receipts_typing_and_who_was_here_cross_the_nodes(
-    sites: tuple[Site, Site], sign_up: SignUp, postgres_site_url: str
+    fresh_sites: tuple[Site, Site], sign_up: SignUp, postgres_site_url: str
 ) -> None:
-    one, other = sites
+    one, other = fresh_sites
     alice, bob = sign_up(one, "alice"), sign_up(other, "bob")
     bob_id = bob.client.get("/chat/api/me/").json()["id"]
     room = alice.make_room("General")
