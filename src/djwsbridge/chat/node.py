@@ -59,7 +59,8 @@ class ChatNode:
         self._seen: Coalescer[Any, tuple[Any, datetime]] = Coalescer(SEEN_INTERVAL, max)
         # What of it is about to be stored.
         self._moments: dict[Any, datetime] = {}
-        self._is_gathering = False
+        # When the next write begins; None while nothing is to be stored.
+        self._next_save: asyncio.TimerHandle | None = None
         # The write that is under way; None when there is none.
         self._saving: asyncio.Task[None] | None = None
         # Whether the node is about to stop: nothing is gathered any more then, and nothing waits.
@@ -121,13 +122,17 @@ class ChatNode:
             self._plan_saving(SEEN_DELAY)
 
     def _plan_saving(self, delay: float) -> None:
-        if not self._is_gathering:
-            self._is_gathering = True
-            self._loop.call_later(delay, self.save_seen)
+        """See to it that what is noted is stored within so many seconds."""
+        moment = self._loop.time() + delay
+        if self._next_save is not None:
+            if self._next_save.when() <= moment:
+                return
+            self._next_save.cancel()
+        self._next_save = self._loop.call_at(moment, self.save_seen)
 
     def save_seen(self) -> None:
         """Store what is due: one write for all."""
-        self._is_gathering = False
+        self._next_save = None
         now = self._loop.time()
         self._save_due(now)
         if self._seen.deadline is not None:

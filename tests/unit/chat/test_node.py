@@ -352,6 +352,23 @@ class TestLastSeen:
         await client.leave()
         assert await asyncio.wait_for(stored.get(), TIMEOUT) > came
 
+    async def test_who_comes_waits_for_nobody_who_was_stored_a_moment_ago(
+        self, alice: User, bob: User, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(node, "SEEN_DELAY", 0.01)
+        stored: asyncio.Queue[Any] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def record(moments: dict[int, Any]) -> None:
+            loop.call_soon_threadsafe(stored.put_nowait, set(moments))
+
+        monkeypatch.setattr(services, "record_seen", record)
+        client = await enter(alice)
+        assert await asyncio.wait_for(stored.get(), TIMEOUT) == {alice.pk}
+        await client.leave()  # to be stored in a minute
+        await enter(bob)
+        assert await asyncio.wait_for(stored.get(), TIMEOUT) == {bob.pk}
+
 
 async def save(runtime: Runtime) -> ChatNode:
     """Store what is due now, and return what did it."""
