@@ -95,10 +95,12 @@ def test_who_says_something_and_goes_has_said_it(site: Site, sign_up: SignUp) ->
     bodies = [f"last words {number}" for number in range(5)]
     # In one piece, as a page does that is closed: messages, and behind them the close frame.
     protocol = a.connection.protocol
-    for body in bodies:
-        protocol.send_text(json.dumps({"message": body}).encode())
-    protocol.send_close(1001)
-    a.connection.socket.sendall(b"".join(protocol.data_to_send()))
+    # Under its lock, or the thread that reads would send a part of it, behind the rest.
+    with a.connection.protocol_mutex:
+        for body in bodies:
+            protocol.send_text(json.dumps({"message": body}).encode())
+        protocol.send_close(1001)
+        a.connection.socket.sendall(b"".join(protocol.data_to_send()))
     for body in bodies:
         said = {"type": "chat_message", "user": "alice", "message": body}
         assert b.wait_for(type="chat_message") == said
