@@ -1,7 +1,8 @@
 # One command per task, the same on every machine and in CI. `make help` lists them.
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= 2
+# One more than there are cores: tests often wait.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -36,7 +37,7 @@ test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
 test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a time (40 minutes, as root)
 	@scripts/need $(TEST_PROGRAMS) cc:gcc
 	rm -rf artifacts/faults
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m faults tests/faults; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m faults tests/faults; \
 		status=$$?; sort -n artifacts/faults/table.txt; exit $$status
 
 test-fuzz: $(VENV)/dev.stamp ## Give the decoders 100,000 frames each, and every server 10,000 (half an hour)
