@@ -10,7 +10,7 @@ No I/O and no clock: `Presence` is told what happened and returns what to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -22,6 +22,7 @@ __all__ = [
     "Beat",
     "Change",
     "Delta",
+    "News",
     "Person",
     "Presence",
     "Question",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 BEAT_INTERVAL = 10.0  # seconds between two signs of life of a node
+TOLD_A_SECOND = 25.0  # readers of one topic who are told of comings and goings: of a large one they are gathered longer
 LEASE = 35.0  # seconds; three lost beats and some, so that a crash shows within 60 s
 
 #: The id of a user in text, so that integer and UUID keys look alike.
@@ -117,6 +119,8 @@ class Presence:
         # What changed here and was not told yet.
         self._came: dict[tuple[str, UserKey], Person] = {}
         self._went: dict[tuple[str, UserKey], Person] = {}
+        # What the connections here were not told yet.
+        self.news = News()
 
     def online(self, topic: str) -> list[Person]:
         """Return who is online on a topic, each once, by name."""
@@ -129,6 +133,10 @@ class Presence:
         """Return how many are online on a topic; who is so on several nodes may count several times."""
         here = len(self._own.get(topic, ()))
         return here + sum(len(peer.table.get(topic, ())) for peer in self._peers.values())
+
+    def take_news(self, *, now: float) -> list[Change]:
+        """Return what the connections here are to be told now."""
+        return self.news.take(now=now, count=self.count)
 
     @property
     def nodes(self) -> int:
@@ -288,3 +296,41 @@ def _entries(
     for topic, people in table.items():
         for key, person in people.items():
             yield topic, key, person
+
+
+class News:
+    """Who came or went and was not told yet: gathered, so that whoever listens hears of all of them in one write.
+
+    When everybody comes back at once, each of them is news for all who are there already: in a room of a hundred, ten
+    thousand writes. So the more people a topic has, the longer it rests.
+    """
+
+    def __init__(self) -> None:
+        # Topic → user → what waits to be told.
+        self._waiting: dict[str, dict[UserKey, Change]] = {}
+        # Topic → until when nothing more is told on it.
+        self._rests: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, change: Change) -> None:
+        """Take a change; the opposite of one that waits undoes it, for nobody has seen that."""
+        waiting = self._waiting.setdefault(change.topic, {})
+        before = waiting.pop(str(change.person.id), None)
+        if before is None or before.online == change.online:
+            waiting[str(change.person.id)] = change
+        elif not waiting:
+            del self._waiting[change.topic]
+
+    def take(self, *, now: float, count: Callable[[str], int]) -> list[Change]:
+        """Return what is to be told now.
+
+        Args:
+            now: seconds of a monotonic clock.
+            count: says how many people a topic has.
+        """
+        self._rests = {topic: until for topic, until in self._rests.items() if until > now}
+        ready = [topic for topic in self._waiting if topic not in self._rests]
+        self._rests.update((topic, now + count(topic) / TOLD_A_SECOND) for topic in ready)
+        return [change for topic in ready for change in self._waiting.pop(topic).values()]

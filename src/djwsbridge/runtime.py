@@ -146,8 +146,6 @@ class Runtime:
         # Users by key, as some part of this node has seen them a moment ago.
         self.people: People[Any] = People()
         self.presence = Presence(self.node)
-        # What those who are here were not told yet, by topic and the text of the user's key.
-        self._news: dict[tuple[str, str], Change] = {}
         log = installed_log()
         # None without an installed log: nothing is durable then.
         self.reconciler = Reconciler(log, self.hub.deliver) if log is not None else None
@@ -338,16 +336,11 @@ class Runtime:
     def announce(self, changes: Iterable[Change]) -> None:
         """Tell the connections of this node who came or went, soon; every node tells its own."""
         for change in changes:
-            key = (change.topic, str(change.person.id))
-            before = self._news.pop(key, None)
-            # Came and went, or the reverse: nothing that anybody has seen.
-            if before is None or before.online == change.online:
-                self._news[key] = change
+            self.presence.news.add(change)
 
     def _tell_news(self) -> None:
-        """Tell what was announced, except in a crowd: whoever listens hears of all who came or went in one write."""
-        news, self._news = self._news, {}
-        for change in news.values():
+        """Tell what was announced, except in a crowd."""
+        for change in self.presence.take_news(now=self.loop.time()):
             if self.presence.count(change.topic) > settings.PRESENCE_LIMIT:
                 continue
             data = {"user": change.person, "state": "online" if change.online else "offline"}

@@ -22,6 +22,7 @@ from djwsbridge.presence import (
     Beat,
     Change,
     Delta,
+    News,
     Person,
     Presence,
     Question,
@@ -397,3 +398,49 @@ class Cluster(RuleBasedStateMachine):
 
 TestCluster = Cluster.TestCase
 TestCluster.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+
+
+# -- news ------------------------------------------------------------------------------------------------------------
+
+
+def came(number: int, topic: str = "room.1") -> Change:
+    return Change(topic, Person(number, f"user{number}"), online=True)
+
+
+def went(number: int) -> Change:
+    return msgspec.structs.replace(came(number), online=False)
+
+
+def test_news_is_told_once() -> None:
+    news = News()
+    news.add(came(1))
+    news.add(came(1))
+    assert news
+    assert news.take(now=0.0, count=lambda _: 2) == [came(1)]
+    assert not news
+    assert news.take(now=100.0, count=lambda _: 2) == []
+
+
+def test_who_came_and_went_or_the_reverse_is_no_news() -> None:
+    news = News()
+    for change in (came(1), went(1), went(2), came(2)):
+        news.add(change)
+    assert not news
+
+
+def test_in_a_large_room_news_is_gathered_for_longer() -> None:
+    news = News()
+    news.add(came(1))
+    assert news.take(now=10.0, count=lambda _: 100) == [came(1)]
+    for change in (came(2), went(1), came(3)):
+        news.add(change)
+    news.add(came(4, topic="room.2"))
+    assert news.take(now=13.9, count=lambda _: 1) == [came(4, topic="room.2")]
+    assert news.take(now=14.0, count=lambda _: 100) == [came(2), went(1), came(3)]
+
+
+def test_a_room_that_has_rested_is_told_at_once() -> None:
+    news = News()
+    for now in (0.0, 10.0):
+        news.add(came(1))
+        assert news.take(now=now, count=lambda _: 100) == [came(1)]

@@ -510,12 +510,12 @@ async def test_in_a_crowd_nobody_is_told_who_comes_and_goes(
     alice, bob = new_client(7), new_client(8)
     await alice.join()
     await alice.ask("subscribe", id=2, topic="shop.1")
-    await until(lambda: not node._news)
+    await until(lambda: not node.presence.news)
     told = Told()
     node.hub.add("shop.1", told)
     await bob.join()
     await bob.ask("subscribe", id=2, topic="shop.1")
-    await until(lambda: not node._news)
+    await until(lambda: not node.presence.news)
     assert told.got == []
     reply = await bob.ask("presence.list", id=3, topic="shop.1")
     assert reply["ok"] == {"users": [{"id": 7, "name": "user7"}], "count": 2}
