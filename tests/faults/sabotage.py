@@ -30,9 +30,9 @@ def reply_before_commit() -> None:
 
     original = messages._send_together
 
-    def send_together(sends: Any) -> Any:
+    def send_together(*arguments: Any, **fields: Any) -> Any:
         with transaction.atomic():
-            results = original(sends)
+            results = original(*arguments, **fields)
             if random.random() < 0.02:
                 transaction.set_rollback(True)
         return results
