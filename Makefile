@@ -34,7 +34,7 @@ test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
 	$(BIN)/python -m pytest $(SHARE) --database postgresql -m database
 	$(NODE_TEST) $(wildcard tests/js/*.test.js)
 
-test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a time (40 minutes, as root)
+test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a time (half an hour, as root)
 	@scripts/need $(TEST_PROGRAMS) cc:gcc
 	rm -rf artifacts/faults
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m faults tests/faults; \

@@ -31,6 +31,9 @@ __all__ = [
 
 BEAT_INTERVAL = 10.0  # seconds between two signs of life of a node
 TOLD_A_SECOND = 25.0  # readers of one topic who are told of comings and goings: of a large one they are gathered longer
+LONGEST_REST = (
+    8.0  # seconds; that of 200 people, beyond which nothing is pushed unless a project wants it
+)
 LEASE = 35.0  # seconds; three lost beats and some, so that a crash shows within 60 s
 
 #: The id of a user in text, so that integer and UUID keys look alike.
@@ -332,5 +335,6 @@ class News:
         """
         self._rests = {topic: until for topic, until in self._rests.items() if until > now}
         ready = [topic for topic in self._waiting if topic not in self._rests]
-        self._rests.update((topic, now + count(topic) / TOLD_A_SECOND) for topic in ready)
+        for topic in ready:
+            self._rests[topic] = now + min(LONGEST_REST, count(topic) / TOLD_A_SECOND)
         return [change for topic in ready for change in self._waiting.pop(topic).values()]

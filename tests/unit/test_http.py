@@ -208,6 +208,19 @@ async def test_a_stream_ends_when_its_client_leaves(signals: list[str]) -> None:
     assert [signal.split()[0] for signal in signals] == ["started", "finished"]
 
 
+async def test_the_request_has_finished_when_its_answer_leaves(signals: list[str]) -> None:
+    before: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        before.append(len(signals))
+
+    await HTTPHandler()(http_scope("/thread/"), receive, send)
+    assert before == [2, 2]  # the head and the body, each after both signals
+
+
 async def test_who_leaves_before_the_request_is_whole_is_not_served(signals: list[str]) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}

@@ -444,3 +444,11 @@ def test_a_room_that_has_rested_is_told_at_once() -> None:
     for now in (0.0, 10.0):
         news.add(came(1))
         assert news.take(now=now, count=lambda _: 100) == [came(1)]
+
+
+def test_a_crowd_that_has_gone_is_waited_for_no_longer_than_a_large_room() -> None:
+    news = News()
+    news.add(came(1))
+    news.take(now=0.0, count=lambda _: 10_000)
+    news.add(went(1))
+    assert news.take(now=8.0, count=lambda _: 2) == [went(1)]

@@ -228,7 +228,7 @@ class Client:
             ConnectionLostError: whether it was carried out is not known.
             ReplyTimeoutError: likewise; or there was no connection in time.
             StoppedError: the client has stopped.
-            TypeError: JSON cannot express a field.
+            TypeError: JSON cannot express a field; UnicodeEncodeError for text that is none.
         """
         try:
             await asyncio.wait_for(self._wait_online(), timeout)

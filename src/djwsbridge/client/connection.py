@@ -167,7 +167,8 @@ class Connection:
         """Send a command; `settle` hears of it exactly once.
 
         Raises:
-            TypeError: JSON cannot express the fields; nothing is sent, and `settle` hears of nothing.
+            TypeError: JSON cannot express the fields (UnicodeEncodeError: a text that is none); nothing is sent, and
+                `settle` hears of nothing.
         """
         text = encode_command(self._last_id + 1, cmd, fields)
         self._last_id += 1

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-__all__ = ["Receive", "Scope", "Send", "cut", "has_http_response", "is_servers_own", "waits"]
+__all__ = [
+    "Receive",
+    "Scope",
+    "Send",
+    "cut",
+    "has_http_response",
+    "is_servers_own",
+    "waits_for_readers",
+]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,7 +28,7 @@ def has_http_response(scope: Mapping[str, Any]) -> bool:
     return "websocket.http.response" in scope.get("extensions", {})
 
 
-def waits(scope: Mapping[str, Any]) -> bool:
+def waits_for_readers(scope: Mapping[str, Any]) -> bool:
     """Say whether the server's `send` waits for a slow reader: Daphne's does not, and it names no version of ASGI."""
     return "spec_version" in scope.get("asgi", {})
 

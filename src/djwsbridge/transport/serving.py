@@ -9,7 +9,7 @@ from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CloseCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.wire import Attach
-from djwsbridge.transport.asgi import Receive, Send, cut, waits
+from djwsbridge.transport.asgi import Receive, Send, cut, waits_for_readers
 from djwsbridge.transport.failures import CLOSE_TIMEOUT, send_close
 from djwsbridge.transport.send_queue import SendQueue
 from djwsbridge.transport.wire_queue import WireQueue
@@ -31,7 +31,7 @@ async def serve_asgi(connection: Connection, receive: Receive, send: Send) -> No
         limit=settings.SEND_QUEUE_BYTES,
         on_changed=connection.on_queue_changed,
         on_failed=connection.on_send_failed,
-        unconfirmed=None if waits(scope) else UNCONFIRMED * settings.SEND_QUEUE_BYTES,
+        unconfirmed=None if waits_for_readers(scope) else UNCONFIRMED * settings.SEND_QUEUE_BYTES,
     )
 
     async def end(reason: CloseConnection) -> None:
