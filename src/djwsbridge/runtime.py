@@ -35,7 +35,7 @@ from djwsbridge.durable import installed_log
 from djwsbridge.engine.base import Engine
 from djwsbridge.engine.channel_layer import ChannelLayer, ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
-from djwsbridge.engine.outbox import Outbox
+from djwsbridge.engine.outbox import AT_ONCE, Outbox
 from djwsbridge.hub import Hub, Subscriber
 from djwsbridge.people import People
 from djwsbridge.presence import BEAT_INTERVAL, Beat, Change, Delta, Presence, Question, Snapshot
@@ -54,7 +54,6 @@ __all__ = [
     "UserChanged",
     "build_engine",
     "current",
-    "hand_over",
     "hand_over_all",
     "publish",
     "run_on_node",
@@ -402,37 +401,29 @@ def _serving() -> Runtime | None:
     return _served
 
 
-def hand_over(topic: str, text: str) -> None:
-    """Give a push to the engine, from any thread, with or without a running loop, in any process.
+def hand_over_all(pushes: Sequence[tuple[str, str]]) -> None:
+    """Give pushes (topic, text) to the engine in their order, from any thread, with or without a running loop.
 
-    In a process that serves, this returns at once and a failure of the engine is logged. In any other it returns when
-    the engine has taken the push, so that a command may end right after it.
+    In a process that serves, this returns at once and a failure of the engine is logged; the loop is woken once for
+    all. In any other it returns when the engine has taken them, so that a command may end right after it.
 
     Raises:
-        EngineUnavailable: in a process that does not serve, the engine did not take it.
+        EngineUnavailable: in a process that does not serve, the engine did not take all of them.
     """
-    hand_over_all([(topic, text)])
-
-
-def hand_over_all(pushes: Sequence[tuple[str, str]]) -> None:
-    """Give pushes (topic, text) to the engine in their order, as `hand_over` does: the loop is woken once for all."""
     runtime = _serving()
     if runtime is None:
-        for topic, text in pushes:
-            _publish_and_wait(topic, text)
+        for start in range(0, len(pushes), AT_ONCE):
+            _publish_and_wait(pushes[start : start + AT_ONCE])
     elif threading.get_ident() == runtime.thread:
         runtime.hand_over_all(pushes)
     else:
         runtime.loop.call_soon_threadsafe(runtime.hand_over_all, pushes)
 
 
-def _publish_and_wait(topic: str, text: str) -> None:
-    future = asyncio.run_coroutine_threadsafe(publish(topic, text), _background_loop())
-    try:
-        future.result(HAND_OVER_TIMEOUT)
-    except concurrent.futures.TimeoutError as error:
-        future.cancel()
-        raise EngineUnavailable("The engine did not answer in time.") from error
+def _publish_and_wait(pushes: Sequence[tuple[str, str]]) -> None:
+    outcomes = run_on_node(lambda node: node.engine.publish_all(pushes))
+    for refused in filter(None, outcomes):
+        raise refused
 
 
 async def publish(topic: str, text: str) -> None:

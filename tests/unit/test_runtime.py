@@ -15,7 +15,7 @@ from djwsbridge import publish, runtime
 from djwsbridge.engine.base import Deliver, Engine, OnBack
 from djwsbridge.engine.channel_layer import ChannelLayerEngine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
-from djwsbridge.engine.outbox import Outbox
+from djwsbridge.engine.outbox import AT_ONCE, Outbox
 from djwsbridge.presence import Change, Person
 from djwsbridge.protocol.codec import Codec, encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
@@ -456,6 +456,36 @@ async def test_a_thread_hands_over_many_pushes_in_order(
     await asyncio.to_thread(runtime.hand_over_all, pushes)
     await eventually(lambda: ("publish", "user.7", "99") in engine.calls)
     assert [call[1:] for call in engine.calls if call[:2] == ("publish", "user.7")] == pushes
+
+
+async def node_without_server() -> Runtime:
+    async def itself(node: Runtime) -> Runtime:
+        return node
+
+    return await asyncio.to_thread(runtime.run_on_node, itself)
+
+
+async def test_a_process_that_does_not_serve_waits_once_for_many_pushes(
+    engine: RecordingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(await node_without_server(), "engine", engine)
+    waits: list[object] = []
+    wait = runtime.run_on_node
+    monkeypatch.setattr(runtime, "run_on_node", lambda call: waits.append(call) or wait(call))
+    pushes = [("user.7", str(number)) for number in range(AT_ONCE + 1)]
+    await asyncio.to_thread(runtime.hand_over_all, pushes)
+    assert [call[1:] for call in engine.calls] == pushes
+    assert len(waits) == 2
+
+
+async def test_in_a_process_that_does_not_serve_one_refused_push_is_told_and_the_others_leave(
+    engine: RecordingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(await node_without_server(), "engine", engine)
+    engine.broken = {"user.7"}
+    with pytest.raises(EngineUnavailable, match="broken"):
+        await asyncio.to_thread(runtime.hand_over_all, [("user.7", "1"), ("user.8", "2")])
+    assert engine.calls[-1] == ("publish", "user.8", "2")
 
 
 async def test_a_sender_who_gave_up_stops_nobody(engine: RecordingEngine) -> None:

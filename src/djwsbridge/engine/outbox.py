@@ -13,7 +13,7 @@ from djwsbridge.engine.base import Engine, attempt
 from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.sequencer import seq_of
 
-__all__ = ["Outbox"]
+__all__ = ["AT_ONCE", "Outbox"]
 
 logger = logging.getLogger("djwsbridge.outbox")
 
