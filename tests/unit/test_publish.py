@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -464,7 +465,8 @@ def test_the_transaction_of_another_database_is_waited_for(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Transaction()
-    monkeypatch.setattr(publish.connections, "all", lambda **_: [other])
+    # Of this module alone: a thread that ends in this moment closes what `connections` has.
+    monkeypatch.setattr(publish, "connections", SimpleNamespace(all=lambda **_: [other]))
     send_ws_message(7, {"n": 1})
     (function,) = other.waiting
     other.in_atomic_block = False
