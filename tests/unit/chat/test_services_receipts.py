@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership
 from djwsbridge.chat.services import receipts
+from djwsbridge.chat.store import rooms
 from djwsbridge.chat.values import Receipt, ReceiptMoved, ReceiptPush, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
@@ -136,6 +137,16 @@ class TestMarkRead:
         read(bob, room, 3)
         [view] = services.list_rooms(actor=bob)
         assert (view.last_seq, view.read_seq, view.unread) == (6, 3, 3)
+
+    def test_counts_no_further_than_anybody_looks(
+        self, bob: User, room: RoomView, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rooms, "UNREAD_COUNTED", 2)
+        unread = []
+        for seq in (3, 4, 5):
+            read(bob, room, seq)
+            unread.append(services.list_rooms(actor=bob)[0].unread)
+        assert unread == [2, 2, 1]
 
     def test_counts_messages_of_others_alone(self, bob: User, carol: User, room: RoomView) -> None:
         send(bob, room)

@@ -12,7 +12,7 @@ from django.test import Client
 
 from djwsbridge.chat import limits, services
 from djwsbridge.chat.models import Membership, Room
-from djwsbridge.chat.templatetags.djwsbridge_chat import tone
+from djwsbridge.chat.templatetags.djwsbridge_chat import badge, tone
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
@@ -267,3 +267,8 @@ def test_the_tone_of_a_person_is_the_one_that_the_page_chooses(
 ) -> None:
     """`tests/js/dom.test.js` has the same rows."""
     assert tone(user_id) == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, "0"), (99, "99"), (100, "99+"), ("", "")])
+def test_a_count_of_unread_messages_has_two_digits(count: Any, expected: str) -> None:
+    assert badge(count) == expected

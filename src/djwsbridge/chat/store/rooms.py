@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Subquery
 from django.urls import NoReverseMatch, reverse
 
 from djwsbridge.chat.models import Membership, Message, Role, Room
@@ -35,6 +34,9 @@ __all__ = [
     "slug_exists",
     "title_exists",
 ]
+
+# Messages of a room that are counted as unread: who comes back after a year waits no longer than others.
+UNREAD_COUNTED = 1_000
 
 
 def find_room_id(name: str) -> int | None:
@@ -162,12 +164,17 @@ def _own_memberships(actor: AbstractBaseUser, room_ids: list[int]) -> dict[int, 
         .filter(room_id=OuterRef("room_id"), seq__gt=OuterRef("read_seq"))
         .exclude(sender_id=actor.pk)
         .order_by()
-        .values("room_id")
-        .annotate(count=Count("*"))
-        .values("count")
+        .values("pk")[:UNREAD_COUNTED]
     )
     rows = rows_of(Membership).filter(room_id__in=room_ids, user_id=actor.pk)
-    return {row.room_id: row for row in rows.annotate(unread=Coalesce(Subquery(unread), 0))}
+    return {row.room_id: row for row in rows.annotate(unread=_Counted(unread))}
+
+
+class _Counted(Subquery):
+    """The number of rows of a query: what the ORM counts stops at no limit."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = IntegerField()
 
 
 def _peers(actor: AbstractBaseUser, rooms: Sequence[Room]) -> dict[int, UserRef]:

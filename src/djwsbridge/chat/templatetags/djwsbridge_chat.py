@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from django import template
 
-__all__ = ["register", "tone"]
+__all__ = ["badge", "register", "tone"]
 
 register = template.Library()
+
+MOST_SHOWN = 99  # unread messages; beyond it nobody counts
+
+
+@register.filter
+def badge(count: int | str) -> str:
+    """Write a count of unread messages as the page does, too; of no room it is empty, and stays so."""
+    return f"{MOST_SHOWN}+" if isinstance(count, int) and count > MOST_SHOWN else str(count)
 
 
 @register.filter
