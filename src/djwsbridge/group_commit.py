@@ -7,6 +7,7 @@ Transaction Systems", 1987; here without a timer: nobody waits for company). A s
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
@@ -18,8 +19,10 @@ from djwsbridge.threads import ServiceThread
 __all__ = ["READS_REST", "GroupCommit"]
 
 MAX_GROUP = 500  # items of one transaction: about 10 ms of database work, so that nobody waits long for the next
-READS_REST = 9.0  # of a service that only reads: it is under way for a tenth of the time at most
-MAX_REST = 0.1  # seconds
+READS_REST = 30.0  # of a service that only reads: a busy process gives it a thirtieth of its time
+MAX_REST = 0.25  # seconds
+LOOK = 0.005  # seconds between two looks, during a rest, at how busy the process is
+BUSY = 0.8  # of one core: a process with more to do than that gathers on
 MAX_WAITING = 10_000  # items; beyond it the database is too slow for what comes in, and senders are told `busy`
 
 T = TypeVar("T")
@@ -35,9 +38,9 @@ class GroupCommit(Generic[T, R]):
         service: sync; takes items in the order of their arrival and returns for each its result, or the exception that
             is raised where the item was submitted. What it raises itself meets every item of the group.
         at_once: items of one group at most.
-        rest: after a group, for how many times as long as it took items are gathered (0.1 s at most). A service that
-            is quicker than its items come would see groups of one or two, and each costs a thread. Who asks when
-            nobody has asked lately never waits.
+        rest: after a group, for how many times as long as it took items are gathered (0.25 s at most) while the process
+            is busy. A service that is quicker than its items come would see groups of one or two, and each costs a
+            thread. Who asks when nobody has asked lately never waits, nor anybody for long where there is time.
     """
 
     def __init__(
@@ -77,9 +80,21 @@ class GroupCommit(Generic[T, R]):
     def _leave_soon(self) -> None:
         """Let the next group leave with all that comes in this turn of the loop, or until it may."""
         if self._rest and self._loop.time() < self._next:
-            self._loop.call_at(self._next, self._leave)
+            self._rest_on()
         else:
             self._loop.call_soon(self._leave)
+
+    def _rest_on(self) -> None:
+        due = min(self._next, self._loop.time() + LOOK)
+        self._loop.call_at(due, self._look, time.monotonic(), time.process_time())
+
+    def _look(self, since: float, used: float) -> None:
+        """Leave when the rest is over, or when the process has been idle: then a small group costs nobody anything."""
+        busy = (time.process_time() - used) / (time.monotonic() - since)
+        if busy < BUSY or self._loop.time() >= self._next:
+            self._leave()
+        else:
+            self._rest_on()
 
     def _leave(self) -> None:
         """Carry out the next group."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from djwsbridge import group_commit
 from djwsbridge.group_commit import GroupCommit
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from tests.servers import TIMEOUT
 
 
 class Service:
@@ -93,9 +95,21 @@ async def test_too_many_waiting_are_told_that_the_server_is_busy(monkeypatch: py
     await asyncio.gather(*late, return_exceptions=True)
 
 
-async def test_who_asks_often_is_gathered_and_who_asks_alone_does_not_wait():
+class Clocks:
+    """The clock, and a share of it that the process is said to have used."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self, busy: float) -> None:
+        self.process_time = lambda: busy * time.monotonic()
+
+
+async def test_who_asks_often_is_gathered_and_who_asks_alone_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(group_commit, "time", Clocks(busy=0.9))
     service = Service()
-    commits = GroupCommit(service, rest=1e9)  # however short the group: 0.1 s
+    commits = GroupCommit(service, rest=1e9)  # however short the group: 0.25 s
     loop = asyncio.get_running_loop()
     assert await commits.submit(0) == 0
     begun = loop.time()
@@ -103,8 +117,17 @@ async def test_who_asks_often_is_gathered_and_who_asks_alone_does_not_wait():
     await asyncio.sleep(0)
     await asyncio.sleep(0)  # two turns of the loop later: without a rest it would have left
     assert await asyncio.gather(first, commits.submit(4)) == [4, 8]
-    assert loop.time() - begun >= 0.09
+    assert loop.time() - begun >= 0.24
     assert service.groups == [[0], [2, 4]]
+
+
+async def test_a_process_that_has_time_to_spare_does_not_rest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(group_commit, "time", Clocks(busy=0.7))
+    monkeypatch.setattr(group_commit, "MAX_REST", 1e9)
+    service = Service()
+    commits = GroupCommit(service, rest=1e9)
+    assert await commits.submit(0) == 0
+    assert await asyncio.wait_for(commits.submit(2), TIMEOUT) == 4
 
 
 async def test_a_full_group_does_not_wait_for_its_time():
