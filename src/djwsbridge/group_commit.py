@@ -20,7 +20,7 @@ __all__ = ["READS_REST", "GroupCommit"]
 
 MAX_GROUP = 500  # items of one transaction: about 10 ms of database work, so that nobody waits long for the next
 READS_REST = 30.0  # of a service that only reads: a busy process gives it a thirtieth of its time
-MAX_REST = 0.25  # seconds
+MAX_REST = 0.5  # seconds
 LOOK = 0.005  # seconds between two looks, during a rest, at how busy the process is
 BUSY = 0.8  # of one core: a process with more to do than that gathers on
 MAX_WAITING = 10_000  # items; beyond it the database is too slow for what comes in, and senders are told `busy`
@@ -38,7 +38,7 @@ class GroupCommit(Generic[T, R]):
         service: sync; takes items in the order of their arrival and returns for each its result, or the exception that
             is raised where the item was submitted. What it raises itself meets every item of the group.
         at_once: items of one group at most.
-        rest: after a group, for how many times as long as it took items are gathered (0.25 s at most) while the process
+        rest: after a group, for how many times as long as it took items are gathered (0.5 s at most) while the process
             is busy. A service that is quicker than its items come would see groups of one or two, and each costs a
             thread. Who asks when nobody has asked lately never waits, nor anybody for long where there is time.
     """

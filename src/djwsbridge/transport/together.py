@@ -17,7 +17,7 @@ from djwsbridge.runtime import Runtime
 
 __all__ = ["Together"]
 
-AT_ONCE = 200  # items of one query: enough to pay for the thread, and the next one is near
+AT_ONCE = 500  # items of one query: enough to pay for the thread, and the next one is near
 
 T = TypeVar("T")
 R = TypeVar("R")
