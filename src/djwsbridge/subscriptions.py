@@ -115,8 +115,12 @@ class Subscriptions:
         """Make the subscriptions that the engine could not make when they were asked for, for ever."""
         while True:
             await asyncio.sleep(JOIN_INTERVAL)
-            with contextlib.suppress(EngineUnavailable):
+            try:
                 await self._join_late()
+            except EngineUnavailable:
+                pass
+            except Exception:
+                logger.exception("The engine failed in a way that no engine should.")
 
     async def _join_late(self) -> None:
         for topic in list(self._without_engine):

@@ -31,6 +31,8 @@ class Moody(MemoryEngine):
         self.asked.append(topic)
         if self.mood == "down":
             raise EngineUnavailable("down")
+        if self.mood == "broken":
+            raise RuntimeError("no engine should")
         if self.mood == "hangs":
             await asyncio.Event().wait()
         self.joined.add(topic)
@@ -95,6 +97,19 @@ async def test_nobody_waits_for_an_engine_that_is_down(rig: Rig, mood: str):
     if mood == "down":
         await eventually(lambda: rig.engine.joined == {"room.1", "room.2"})
         await eventually(lambda: rig.backs == 1)
+
+
+async def test_an_engine_that_fails_as_none_should_is_joined_all_the_same_when_it_is_well(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+):
+    rig.engine.mood = "down"
+    await rig.subscriptions.add("room.1", Reader())
+    rig.engine.mood = "broken"
+    asked = len(rig.engine.asked)
+    await eventually(lambda: len(rig.engine.asked) > asked + 1)
+    assert "no engine should" in caplog.text
+    rig.engine.mood = "well"
+    await eventually(lambda: rig.engine.joined == {"room.1"})
 
 
 async def test_what_nobody_wants_any_more_is_not_joined_late(rig: Rig):
