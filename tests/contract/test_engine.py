@@ -244,7 +244,6 @@ async def test_events_that_are_none_of_ours_are_ignored(
     assert layered.layer is not None
     node, layer = await start_node(layered), layered.layer()
     await node.engine.subscribe("user.7")
-    begin = asyncio.get_running_loop().time()
     for event in (
         {"type": "chat.message", "data": {}},
         {"type": "send_message"},
@@ -256,9 +255,9 @@ async def test_events_that_are_none_of_ours_are_ignored(
     await layer.group_send("user_7", {"type": "send_message", "data": {"last": 1}})
     await node.wait_for(1)
     assert [json.loads(text)["data"] for _, text in node.got] == [{"last": 1}]
-    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 5
-    # None of them was taken for a failure of the layer, after which a node pauses.
-    assert asyncio.get_running_loop().time() - begin < 1.0
+    warnings = [(record.name, record.levelno) for record in caplog.records]
+    # None of them was taken for a failure of the layer: that would be a sixth.
+    assert warnings.count(("djwsbridge.engine", logging.WARNING)) == 5
 
 
 async def test_an_event_that_nobody_foresaw_does_not_make_a_node_deaf(
