@@ -90,8 +90,8 @@ class GroupCommit(Generic[T, R]):
 
     def _look(self, since: float, used: float) -> None:
         """Leave when the rest is over, or when the process has been idle: then a small group costs nobody anything."""
-        busy = (time.process_time() - used) / (time.monotonic() - since)
-        if busy < BUSY or self._loop.time() >= self._next:
+        is_idle = time.process_time() - used < BUSY * (time.monotonic() - since)
+        if is_idle or self._loop.time() >= self._next:
             self._leave()
         else:
             self._rest_on()
