@@ -64,8 +64,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         # The client's, when the request was read by the HTTP protocol and the handshake is ours to make.
         self._key: bytes | None = None
-        # What has come in after the request and before the answer to it.
+        # What has come in after the request and before anybody reads on; and whether this object does by now.
         self._early: deque[bytes] = deque()
+        self._is_reading = False
         self._is_attached = False
         # Runs until the application has answered, else None.
         self._deadline: asyncio.TimerHandle | None = None
@@ -116,10 +117,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # -- from uvicorn ----------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Read the request; keep what follows it until there is an answer."""
-        if self.handshake_initiated and not self.handshake_complete:
+        """Read the request; keep what follows it until somebody reads on, which is a turn after the answer."""
+        if self.handshake_initiated and not self._is_reading:
             self._early.append(data)
-            if sum(map(len, self._early)) > EARLY_BYTES:
+            if not self.handshake_complete and sum(map(len, self._early)) > EARLY_BYTES:
                 self.transport.abort()
             return
         super().data_received(data)
@@ -214,6 +215,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Go on as uvicorn does, unless the application has attached."""
         if self._is_attached:
             return
+        self._is_reading = True
         self._open_library()
         if not (self.close_sent or self.disconnected):
             super().start_keepalive()
@@ -242,6 +244,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.disconnected:  # the transport has told this object, and tells nobody again
             self.loop.call_soon(socket.connection_lost, None)
         elif self._early:
-            self.loop.call_soon(socket.data_received, b"".join(self._early))
+            socket.pause_reading()  # or what comes in just now would be read first
+            self.loop.call_soon(_read_early, socket, b"".join(self._early))
         self._early.clear()
         return socket
+
+
+def _read_early(socket: OpenSocket, early: bytes) -> None:
+    socket.resume_reading()
+    socket.data_received(early)
