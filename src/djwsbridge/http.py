@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, cast
 
 import django
@@ -20,10 +19,13 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import FileResponse, HttpResponseBase
 from django.urls import set_script_prefix
 
+from djwsbridge.thread_pool import ThreadPool
+
 __all__ = ["HTTPHandler", "get_http_application"]
 
 # As many requests as are served side by side; an async view takes one as well while it runs.
 THREADS = 32
+LINGER = 60.0  # seconds for which a thread lives, with its connection, when no request comes
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -50,7 +52,7 @@ class HTTPHandler(ASGIHandler):
 
     def __init__(self, *, threads: int = THREADS) -> None:
         super().__init__()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="djwsbridge http")
+        self._pool = ThreadPool(threads, "djwsbridge http", linger=LINGER)
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002  Django's own signature
         """Build the chain of middleware for sync calls, whatever kind of handler this is."""
@@ -62,9 +64,8 @@ class HTTPHandler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        respond = sync_to_async(self._respond, thread_sensitive=False, executor=self._pool)
         with body:
-            response = await respond(scope, body)
+            response = await self._pool.run(self._respond, scope, body)
             if response.streaming:
                 await self._stream(response, receive, send)
             else:

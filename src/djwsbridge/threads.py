@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import functools
 import os
-import queue
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
@@ -30,6 +28,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from djwsbridge.breaker import Breaker
 from djwsbridge.conf import settings
+from djwsbridge.thread_pool import NoThread, ThreadPool
 
 __all__ = [
     "OutcomeUnknown",
@@ -47,7 +46,10 @@ T = TypeVar("T")
 STUCK_AFTER = 2.5  # seconds without an answer to one statement; a client hears of it within three
 CUT_PATIENCE = 0.3  # seconds in which a thread whose link was cut must have noticed
 QUEUE_PATIENCE = 5.0  # seconds to wait for a thread
-LINGER = 1.0  # seconds for which a service thread lives, with its connection, when nothing comes
+LINGER = (
+    60.0  # seconds for which a thread of the pool lives, with its connection, when nothing comes
+)
+SERVICE_THREAD_LINGER = 1.0  # and a service thread
 STUCK_THREADS = 4  # of one service thread that never came back; then it begins no further one
 
 
@@ -120,8 +122,8 @@ class _Job:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(settings.SERVICE_THREADS, thread_name_prefix="djwsbridge service")
+def _pool() -> ThreadPool:
+    return ThreadPool(settings.SERVICE_THREADS, "djwsbridge service", linger=LINGER)
 
 
 async def run_service(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -141,11 +143,12 @@ async def run_service(function: Callable[P, T], /, *args: P.args, **kwargs: P.kw
         return await sync_to_async(service, thread_sensitive=True)()
     _breaker.enter()
     job = _Job()
-    call = functools.partial(_call, job, service)
-    running = asyncio.ensure_future(sync_to_async(call, thread_sensitive=False, executor=_pool())())
+    running = asyncio.ensure_future(_pool().run(_call, job, service))
     with _watched(job, running):
         try:
             return await running
+        except NoThread as error:
+            raise PoolBusy("No thread can be begun.") from error
         except asyncio.CancelledError:
             if job.given_up is not None:
                 raise job.given_up from None
@@ -228,10 +231,9 @@ class ServiceThread:
     """
 
     def __init__(self) -> None:
-        # What the thread has to do; None while there is no thread. A call that was given up takes its thread along.
-        self._calls: _Calls | None = None
-        # Threads of calls that were given up.
-        self._stuck: list[threading.Thread] = []
+        self._pool = self._new_pool()
+        # Whose threads have a call that was given up.
+        self._stuck: set[ThreadPool] = set()
 
     def call(self, function: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
         """Run a sync function in the thread, then tell the loop what it returned or raised.
@@ -245,6 +247,12 @@ class ServiceThread:
             task.add_done_callback(lambda done: then(_try(done.result)))
             return
         loop, job = asyncio.get_running_loop(), _Job()
+        try:
+            _breaker.enter()
+            pool = self._free_pool()
+        except OperationalError as error:
+            loop.call_soon(then, error)
+            return
 
         def settle(outcome: T | Exception) -> None:
             if job.given_up is None:
@@ -252,80 +260,32 @@ class ServiceThread:
                 then(outcome)
 
         def give_up() -> None:
-            self._abandon(job)
+            if job.started:
+                self._stuck.add(pool)
             then(job.given_up or OutcomeUnknown())
 
         watch = _Watch(job, give_up)
         try:
-            _breaker.enter()
-            calls = self._start()
-        except OperationalError as error:
-            loop.call_soon(settle, error)
-        else:
-            calls.put((job, function, functools.partial(_tell, loop, settle)))
+            pool.submit(_carry_out, job, function, functools.partial(_tell, loop, settle))
+        except NoThread:
+            loop.call_soon(settle, PoolBusy("No thread can be begun."))
 
-    def _start(self) -> _Calls:
-        """Return the queue of a thread that is there to read it."""
-        calls = self._calls
-        if calls is None or not calls.reserve():
-            self._stuck = [thread for thread in self._stuck if thread.is_alive()]
+    def _free_pool(self) -> ThreadPool:
+        """Return the pool, another one when its thread is stuck."""
+        if self._pool in self._stuck:
+            self._stuck = {pool for pool in self._stuck if pool.is_alive}
             if len(self._stuck) >= STUCK_THREADS:
                 raise PoolBusy("The threads do not come back.")
-            calls = _Calls()
-            try:
-                calls.thread.start()
-            except RuntimeError as error:  # the system has none left, for now
-                raise PoolBusy("No thread can be started.") from error
-            self._calls = calls
-        return calls
+            self._pool = self._new_pool()
+        return self._pool
 
-    def _abandon(self, job: _Job) -> None:
-        if job.started and self._calls is not None:
-            self._stuck.append(self._calls.thread)
-            self._calls = None
+    def _new_pool(self) -> ThreadPool:
+        return ThreadPool(1, "djwsbridge service thread", linger=SERVICE_THREAD_LINGER)
 
 
-_Call = tuple[_Job, Callable[[], Any], Callable[[Any], None]]
-
-
-class _Calls:
-    """What a service thread has to do, and the thread."""
-
-    def __init__(self) -> None:
-        self.thread = threading.Thread(
-            target=self._run, name="djwsbridge service thread", daemon=True
-        )
-        self._waiting: queue.SimpleQueue[_Call] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        # How many calls were announced and not yet carried out; the thread ends with none, and never begins again.
-        self._announced = 1
-        self._ended = False
-
-    def reserve(self) -> bool:
-        """Announce a call; False when the thread has ended."""
-        with self._lock:
-            self._announced += not self._ended
-            return not self._ended
-
-    def put(self, call: _Call) -> None:
-        self._waiting.put(call)
-
-    def _run(self) -> None:
-        try:
-            while not self._ended:
-                try:
-                    job, function, tell = self._waiting.get(timeout=LINGER)
-                except queue.Empty:
-                    with self._lock:
-                        self._ended = not self._announced
-                    continue
-                if job.given_up is None:
-                    tell(_try(functools.partial(_call, job, function, tidy=_keep_connections)))
-                with self._lock:
-                    self._announced -= 1
-                    self._ended = job.given_up is not None and not self._announced
-        finally:
-            connections.close_all()
+def _carry_out(job: _Job, function: Callable[[], Any], tell: Callable[[Any], None]) -> None:
+    if job.given_up is None:
+        tell(_try(functools.partial(_call, job, function, tidy=_keep_connections)))
 
 
 def _try(function: Callable[[], T]) -> T | Exception:

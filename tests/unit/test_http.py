@@ -12,13 +12,14 @@ import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.core.signals import request_finished, request_started
-from django.db import connection
+from django.db import connection, connections
 from django.db.backends.signals import connection_created
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from djwsbridge.http import HTTPHandler, get_http_application
+from tests.servers import TIMEOUT
 
 SOURCE = Path(__file__)
 STREAMED = b"one, two, three"
@@ -92,9 +93,11 @@ uses_database = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(HTTPHandler(threads=1))
+    handler = HTTPHandler(threads=1)
+    transport = httpx.ASGITransport(handler)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
+    handler._pool.submit(connections.close_all).result(TIMEOUT)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -252,6 +253,19 @@ async def test_a_service_may_take_its_time_without_the_database(impatient: None)
     assert await soon(run_service(lambda: time.sleep(0.3) or "done")) == "done"  # type: ignore[func-returns-value]
 
 
+async def test_a_system_without_threads_is_busy(
+    one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_thread, "start_new_thread", fail)
+        with pytest.raises(PoolBusy):
+            await soon(run_service(lambda: 7))
+    assert await soon(run_service(lambda: 7)) == 7
+
+
 async def test_a_caller_that_is_cancelled_is_cancelled() -> None:
     free = threading.Event()
     task = asyncio.create_task(run_service(free.wait, TIMEOUT))
@@ -290,12 +304,12 @@ async def test_a_service_thread_is_one_thread_in_which_one_call_follows_the_othe
 async def test_a_service_thread_that_cannot_be_started_is_started_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(thread: threading.Thread) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     service_thread = ServiceThread()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", fail)
+        patch.setattr(_thread, "start_new_thread", fail)
         with pytest.raises(PoolBusy):
             await through(service_thread, lambda: 1)
     assert await through(service_thread, lambda: 2) == 2
@@ -313,7 +327,7 @@ async def test_a_service_thread_keeps_its_connection_while_calls_come_and_closes
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
-    monkeypatch.setattr(threads, "LINGER", 0.2)
+    monkeypatch.setattr(threads, "SERVICE_THREAD_LINGER", 0.2)
     service_thread = ServiceThread()
 
     def link() -> Any:
@@ -350,6 +364,7 @@ async def test_a_service_thread_gives_up_what_is_stuck_and_goes_on_in_another_th
     impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "STUCK_THREADS", 2)
+    monkeypatch.setattr(threads, "SERVICE_THREAD_LINGER", 0.05)
     free, stuck = threading.Event(), []
 
     def ask() -> None:
