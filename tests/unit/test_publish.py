@@ -568,7 +568,7 @@ RECURSIVE["self"] = RECURSIVE
         {"x": Unreadable()},
         {"x": float("nan")},
         {"x": [float("inf")]},
-        {"x": {1, Unreadable()}},
+        {"x": {Unreadable()}},
         {("a", "b"): 1},
         {"x": "\ud800"},
         {"\udfff": 1},
