@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import IO, Any, cast
 
 import django
-from asgiref.sync import sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -96,6 +95,6 @@ class HTTPHandler(ASGIHandler):
             for task in tasks:
                 task.cancel()
             sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
-            await sync_to_async(response.close)()
+            await self._pool.run(response.close)
         if isinstance(sent, Exception):
             raise sent

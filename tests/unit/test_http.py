@@ -19,7 +19,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from djwsbridge.http import HTTPHandler, get_http_application
-from tests.servers import TIMEOUT
+from tests.servers import TIMEOUT, wait_until
 
 SOURCE = Path(__file__)
 STREAMED = b"one, two, three"
@@ -47,6 +47,23 @@ def view_broken(request: HttpRequest) -> HttpResponse:
 async def view_async(request: HttpRequest) -> HttpResponse:
     await asyncio.sleep(0)
     return HttpResponse(f"{await User.objects.acount()}")
+
+
+class Slow:
+    """A view that waits in the event loop, and what has become of it."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+        self.has_ended = False
+
+    async def view(self, request: HttpRequest) -> HttpResponse:
+        self.begun.set()
+        await self.may_end.wait()
+        self.has_ended = True
+        return HttpResponse()
+
+
+slow = Slow()
 
 
 def view_sync_stream(request: HttpRequest) -> StreamingHttpResponse:
@@ -81,6 +98,7 @@ urlpatterns = [
     path("body/", view_body),
     path("broken/", view_broken),
     path("async/", view_async),
+    path("slow/", slow.view),
     path("sync-stream/", view_sync_stream),
     path("async-stream/", view_async_stream),
     path("file/", view_file),
@@ -249,6 +267,43 @@ async def test_requests_are_served_side_by_side() -> None:
     finally:
         request_started.disconnect(wait)
     assert len({answer.text for answer in answers}) == 2
+
+
+async def test_who_comes_while_all_threads_are_busy_waits() -> None:
+    gate, begun = threading.Event(), list[str]()
+
+    def hold(scope: dict[str, Any], **_: Any) -> None:
+        begun.append(scope["query_string"].decode())
+        gate.wait(TIMEOUT)
+
+    request_started.connect(hold)
+    try:
+        handler = HTTPHandler(threads=1)
+        transport = httpx.ASGITransport(handler)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            answers = asyncio.gather(client.get("/thread/?first"), client.get("/thread/?second"))
+            await asyncio.to_thread(wait_until, lambda: handler._pool._waiting, "a second request")
+            assert begun == ["first"]
+            gate.set()
+            assert [answer.status_code for answer in await answers] == [200, 200]
+    finally:
+        gate.set()
+        request_started.disconnect(hold)
+    assert begun == ["first", "second"]
+
+
+async def test_an_async_view_goes_on_when_its_client_leaves() -> None:
+    events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    events.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    async def send(message: Any) -> None: ...
+
+    serving = asyncio.ensure_future(HTTPHandler()(http_scope("/slow/"), events.get, send))
+    await asyncio.wait_for(slow.begun.wait(), TIMEOUT)
+    events.put_nowait({"type": "http.disconnect"})
+    slow.may_end.set()
+    await asyncio.wait_for(serving, TIMEOUT)
+    assert slow.has_ended
 
 
 def test_the_application_is_ready_for_requests() -> None:
