@@ -79,7 +79,7 @@ class ThreadPool(Executor):
         if needs_thread:
             try:
                 self._begin_thread()
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not self.is_alive and future.cancel():
                     raise NoThread(str(error)) from error
         return future

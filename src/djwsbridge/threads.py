@@ -46,10 +46,8 @@ T = TypeVar("T")
 STUCK_AFTER = 2.5  # seconds without an answer to one statement; a client hears of it within three
 CUT_PATIENCE = 0.3  # seconds in which a thread whose link was cut must have noticed
 QUEUE_PATIENCE = 5.0  # seconds to wait for a thread
-LINGER = (
-    60.0  # seconds for which a thread of the pool lives, with its connection, when nothing comes
-)
-SERVICE_THREAD_LINGER = 1.0  # and a service thread
+LINGER = 60.0  # seconds for which a thread lives, with its connection, when nothing comes
+SERVICE_THREAD_LINGER = 1.0  # the same, of a service thread
 STUCK_THREADS = 4  # of one service thread that never came back; then it begins no further one
 
 

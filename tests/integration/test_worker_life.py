@@ -215,10 +215,8 @@ def test_who_never_reads_costs_little_delays_nobody_and_is_closed(
     site: Site, alice: Person, stack: ExitStack
 ) -> None:
     bob = Person(site, "bob", stack)
-    for person in (
-        alice,
-        bob,
-    ):  # or a server would close the connections of these requests while sockets are counted
+    # Or a server would close the connections of these requests while sockets are counted.
+    for person in (alice, bob):
         person.client.headers["connection"] = "close"
     room = alice.make_room("General")["id"]
     assert bob.post(f"/chat/api/rooms/{room}/join/").status_code == 200

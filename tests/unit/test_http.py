@@ -6,11 +6,12 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from django.contrib.auth.models import User
+from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import connection, connections
 from django.db.backends.signals import connection_created
@@ -63,7 +64,8 @@ class Slow:
         return HttpResponse()
 
 
-slow = Slow()
+async def view_slow(request: ASGIRequest) -> HttpResponse:
+    return await cast(Slow, request.scope["slow"]).view(request)
 
 
 def view_sync_stream(request: HttpRequest) -> StreamingHttpResponse:
@@ -98,7 +100,7 @@ urlpatterns = [
     path("body/", view_body),
     path("broken/", view_broken),
     path("async/", view_async),
-    path("slow/", slow.view),
+    path("slow/", view_slow),
     path("sync-stream/", view_sync_stream),
     path("async-stream/", view_async_stream),
     path("file/", view_file),
@@ -298,9 +300,13 @@ async def test_an_async_view_goes_on_when_its_client_leaves() -> None:
 
     async def send(message: Any) -> None: ...
 
-    serving = asyncio.ensure_future(HTTPHandler()(http_scope("/slow/"), events.get, send))
+    slow = Slow()
+    scope = {**http_scope("/slow/"), "slow": slow}
+    serving = asyncio.ensure_future(HTTPHandler()(scope, events.get, send))
     await asyncio.wait_for(slow.begun.wait(), TIMEOUT)
     events.put_nowait({"type": "http.disconnect"})
+    for _ in range(10):
+        await asyncio.sleep(0)  # Django's own handler would hear of it, and cancel the view
     slow.may_end.set()
     await asyncio.wait_for(serving, TIMEOUT)
     assert slow.has_ended

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -82,9 +83,7 @@ def test_a_thread_without_a_job_ends_and_another_begins() -> None:
     assert pool.submit(threading.current_thread).result(TIMEOUT) is not first
 
 
-def test_no_job_is_left_where_threads_end_while_others_submit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_no_job_is_left_where_threads_end_while_others_submit() -> None:
     pool, before = ThreadPool(1, "pool", linger=0.0), sys.getswitchinterval()
     done: list[int] = []
 
@@ -121,15 +120,13 @@ def test_a_thread_that_dies_before_it_runs_is_not_waited_for(
     assert results_of([pool.submit(lambda: 2), first]) == [2, 1]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
 def test_a_system_without_threads_is_told_of_and_nothing_is_done_later(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     pool, seen = ThreadPool(1, "pool", linger=LINGER), []  # type: ignore[var-annotated]
     with monkeypatch.context() as patch:
-        patch.setattr(_thread, "start_new_thread", fail)
+        patch.setattr(_thread, "start_new_thread", Mock(side_effect=error))
         with pytest.raises(NoThread):
             pool.submit(seen.append, 1)
     pool.submit(seen.append, 2).result(TIMEOUT)
@@ -139,13 +136,10 @@ def test_a_system_without_threads_is_told_of_and_nothing_is_done_later(
 def test_busy_threads_do_what_a_system_without_more_of_them_cannot(
     monkeypatch: pytest.MonkeyPatch, gate: threading.Event
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     pool = ThreadPool(2, "pool", linger=LINGER)
     first = pool.submit(gate.wait, TIMEOUT)
     wait_until(first.running, "the first job to be under way")
-    monkeypatch.setattr(_thread, "start_new_thread", fail)
+    monkeypatch.setattr(_thread, "start_new_thread", Mock(side_effect=RuntimeError))
     second = pool.submit(lambda: 2)
     gate.set()
     assert second.result(TIMEOUT) == 2

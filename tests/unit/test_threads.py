@@ -8,6 +8,7 @@ import threading
 import time
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -256,11 +257,8 @@ async def test_a_service_may_take_its_time_without_the_database(impatient: None)
 async def test_a_system_without_threads_is_busy(
     one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patch:
-        patch.setattr(_thread, "start_new_thread", fail)
+        patch.setattr(_thread, "start_new_thread", Mock(side_effect=RuntimeError))
         with pytest.raises(PoolBusy):
             await soon(run_service(lambda: 7))
     assert await soon(run_service(lambda: 7)) == 7
@@ -304,12 +302,9 @@ async def test_a_service_thread_is_one_thread_in_which_one_call_follows_the_othe
 async def test_a_service_thread_that_cannot_be_started_is_started_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     service_thread = ServiceThread()
     with monkeypatch.context() as patch:
-        patch.setattr(_thread, "start_new_thread", fail)
+        patch.setattr(_thread, "start_new_thread", Mock(side_effect=RuntimeError))
         with pytest.raises(PoolBusy):
             await through(service_thread, lambda: 1)
     assert await through(service_thread, lambda: 2) == 2

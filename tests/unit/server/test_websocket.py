@@ -72,12 +72,7 @@ async def listening(respond: Respond, http: Any) -> AsyncIterator[socket.socket]
 
 
 def run(scenario: Callable[[], Any]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(PATIENCE):
-            await scenario()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(limited())
+    uvloop.run(asyncio.wait_for(scenario(), PATIENCE))
 
 
 @pytest.mark.parametrize("http", [HTTPProtocol, "h11"])
