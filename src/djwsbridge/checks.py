@@ -19,8 +19,8 @@ from django.core.management import get_commands
 from django.db.models import NOT_PROVIDED, Field, ManyToManyField, Model
 from django.utils.module_loading import import_string
 
-from djwsbridge import runtime
 from djwsbridge.conf import settings
+from djwsbridge.engine import factory
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.publish import is_local_to_a_process
 from djwsbridge.routing import socket_path
@@ -169,15 +169,15 @@ def _check_path() -> Iterator[CheckMessage]:
 
 def _check_engine() -> Iterator[CheckMessage]:
     name = settings.ENGINE
-    if name is not None and name not in runtime.ENGINES:
+    if name is not None and name not in factory.ENGINES:
         yield Error(
             f"DJWSBRIDGE_ENGINE is {name!r}, which is no engine.",
-            hint=f"It can be one of: {', '.join(sorted(runtime.ENGINES))}.",
+            hint=f"It can be one of: {', '.join(sorted(factory.ENGINES))}.",
             id="djwsbridge.E009",
         )
     elif name == "redis":
         try:
-            runtime.build_engine()
+            factory.build_engine()
         except (ImproperlyConfigured, ValueError) as error:
             yield Error(
                 str(error),
@@ -191,7 +191,7 @@ def _check_channel_layer() -> Iterator[CheckMessage]:
     if settings.ENGINE not in (None, "channel_layer"):
         return
     try:
-        runtime.build_engine()
+        factory.build_engine()
     except (InvalidChannelLayerError, ImproperlyConfigured, TypeError, ValueError) as error:
         yield Error(
             f"The channel layer cannot be built: {error}",

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
+
+from djwsbridge.sequencer import Tip
 
 __all__ = [
     "Appended",
     "Cursors",
     "DurableLog",
     "NewEvent",
+    "Page",
     "Recovery",
+    "Survey",
+    "Witness",
     "erase_copies",
     "installed_log",
     "register_eraser",
@@ -82,6 +87,41 @@ class Recovery(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+class Page(NamedTuple):
+    """A part of a topic's log.
+
+    Attributes:
+        tip: where the log stood when it was read; an empty epoch and 0 for a topic without a log.
+        frames: pushes in order, as they go over the wire.
+    """
+
+    tip: Tip
+    frames: list[str]
+
+
+class Witness(NamedTuple):
+    """One stored event, by which a later look finds out whether the database still has the same history."""
+
+    id: int
+    topic_id: int
+    seq: int
+    created: dt.datetime
+
+
+class Survey(NamedTuple):
+    """What a look at the whole log has found.
+
+    Attributes:
+        witness: the newest event; None in an empty log.
+        is_rewound: whether the witness of the look before is gone, or another event has taken its place.
+        tips: where the log of each topic stands that has an event of the last half minute.
+    """
+
+    witness: Witness | None
+    is_rewound: bool
+    tips: dict[str, Tip]
+
+
 class DurableLog(Protocol):
     """The log as the core sees it. All of it is sync and talks to the database."""
 
@@ -94,20 +134,23 @@ class DurableLog(Protocol):
     def recover(self, asked: Sequence[Cursors]) -> list[dict[str, Recovery]]:
         """Return, for each of those who ask, of each topic that has a log what was missed since a cursor."""
 
-    def read(self, topic: str, *, after: int) -> list[str]:
+    def read(self, topic: str, *, after: int) -> Page:
         """Return the pushes of a topic after a seq, in order, one page at most."""
 
-    def tips(self, topics: Iterable[str]) -> dict[str, int]:
-        """Return the newest seq of each topic that has a log."""
+    def tips(self, topics: Iterable[str]) -> dict[str, Tip]:
+        """Return where the log of each topic stands that has one."""
+
+    def survey(self, witness: Witness | None) -> Survey:
+        """Look at what has lately happened, and whether the history is still the one of the look before."""
+
+    def renew(self, topic: str, epoch: str) -> None:
+        """Give a topic another epoch, unless it has another one by now."""
 
     def prune(self) -> int:
         """Delete what is older than the project wants to keep; return how many events there were."""
 
     def weaknesses(self) -> list[str]:
         """Return a sentence for each setting of the database by which an acknowledged message can be lost."""
-
-    def recent_tips(self) -> dict[str, int]:
-        """Return the newest seq of each topic with an event of the last half minute."""
 
 
 _installed: list[DurableLog] = []

@@ -1,7 +1,11 @@
 """Compare what was delivered on this node with the log, and deliver what is missing.
 
-The engine carries hints; a lost one heals here, without the client: at once when a push shows a gap or the engine's
+The engine carries hints. A lost hint heals here, without the client: at once when a push shows a gap or the engine's
 link comes back, and otherwise by a look at what has lately happened, every few seconds.
+
+The same look detects that the history was rewound under the running node: a backup was restored, or a replica that was
+behind has become the primary. The clients then have events that the database no longer knows, and the database gives
+their numbers away again. Such a topic gets another epoch, and its clients reconnect and learn it.
 """
 
 from __future__ import annotations
@@ -9,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from djwsbridge.durable import DurableLog
+from djwsbridge.durable import DurableLog, Page, Survey, Witness
 from djwsbridge.group_commit import READS_REST, GroupCommit
-from djwsbridge.sequencer import Sequencer, seq_of
+from djwsbridge.sequencer import Sequencer, Tip, seq_of
 from djwsbridge.threads import run_service
 
 __all__ = ["Reconciler"]
@@ -24,6 +28,7 @@ logger = logging.getLogger("djwsbridge.reconciler")
 INTERVAL = 2.0
 PRUNE_INTERVAL = 3_600.0  # seconds
 REORDER_WINDOW = 0.1  # seconds in which an earlier push may still arrive by itself
+NO_LOG = Tip("", 0)  # the position of a topic without a log
 
 Deliver = Callable[[str, str], None]
 
@@ -34,18 +39,26 @@ class Reconciler:
     Args:
         log: where the truth is.
         deliver: hands a push to the subscriptions of this node.
+        on_rewound: called with a topic whose history was rewound: what its subscribers have is not true any more.
     """
 
-    def __init__(self, log: DurableLog, deliver: Deliver) -> None:
+    def __init__(
+        self, log: DurableLog, deliver: Deliver, *, on_rewound: Callable[[str], None]
+    ) -> None:
         self._log = log
         self._deliver = deliver
+        self._on_rewound = on_rewound
         self.sequencer = Sequencer()
         # Set when something is known or suspected to be missing.
         self._suspicion = asyncio.Event()
+        # Topics that were said to have moved, by a hint that cannot be trusted.
+        self._rumoured: set[str] = set()
         # Whether the next look is at every topic, not only at those that have lately changed.
         self._look_at_all = False
+        # The newest event of the last look; None before the first look, and while the log is empty.
+        self._witness: Witness | None = None
         # Finds out where the logs of topics stand, of many at once.
-        self._tips: GroupCommit[str, int] = GroupCommit(self._read_tips, rest=READS_REST)
+        self._tips: GroupCommit[str, Tip] = GroupCommit(self._read_tips, rest=READS_REST)
         # Whether the durability of the database was looked at.
         self._inspected = False
 
@@ -57,26 +70,33 @@ class Reconciler:
             return
         for ready in self.sequencer.accept(topic, seq, text):
             self._deliver(topic, ready)
-        if self.sequencer.has_gaps:
+        if self.sequencer.has_suspects:
             self._suspicion.set()
 
-    def start(self, topic: str, seq: int) -> None:
-        """Learn where the log of a topic stands, from somebody who has just read it."""
-        for ready in self.sequencer.start(topic, seq):
+    def suspect(self, topic: str) -> None:
+        """Read the log of a topic soon: a hint says that it has moved, and the hint itself cannot be trusted."""
+        self._rumoured.add(topic)
+        self._suspicion.set()
+
+    def start(self, topic: str, tip: Tip) -> None:
+        """Learn where the log of a topic stands, from a caller that has just read it."""
+        for ready in self.sequencer.start(topic, tip):
             self._deliver(topic, ready)
-        if self.sequencer.behind({topic: seq}):
+        if (self.sequencer.delivered(topic) or 0) < tip.seq:
+            self._rumoured.add(topic)
+        if self._rumoured or self.sequencer.has_suspects:
             self._suspicion.set()
 
     async def learn(self, topic: str) -> None:
         """Read where the log of a topic stands that this node has just begun to hear: what comes after is complete."""
         try:
             self.start(topic, await self._tips.submit(topic))
-        except Exception as error:  # noqa: BLE001  the database may be down; whoever recovers brings it along
+        except Exception as error:  # noqa: BLE001  the database may be down; a client that recovers brings the position
             logger.warning("The log of %s could not be read: %r", topic, error)
 
-    def _read_tips(self, topics: Sequence[str]) -> list[int]:
+    def _read_tips(self, topics: Sequence[str]) -> list[Tip]:
         tips = self._log.tips(topics)
-        return [tips.get(topic, 0) for topic in topics]
+        return [tips.get(topic, NO_LOG) for topic in topics]
 
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq that was delivered here of each topic of which something is known."""
@@ -84,7 +104,7 @@ class Reconciler:
         return {topic: seq for topic, seq in found if seq}
 
     def forget(self, topic: str) -> None:
-        """Drop what is known of a topic: nobody here listens any more."""
+        """Drop what is known of a topic: it has no subscriber here any more."""
         self.sequencer.forget(topic)
 
     def suspect_all(self) -> None:
@@ -93,7 +113,7 @@ class Reconciler:
         self._suspicion.set()
 
     async def tend(self) -> None:
-        """Say at the start how safe the log is, and delete what is too old once an hour, until cancelled."""
+        """Log at the start how safe the log is, and delete what is too old once an hour, until cancelled."""
         while True:
             try:
                 if not self._inspected:
@@ -125,24 +145,114 @@ class Reconciler:
                 self._look_at_all = True
 
     async def _look(self) -> None:
-        topics = self.sequencer.topics()
-        if not topics:
+        """Find the topics that stand elsewhere in the log than here, and settle each of them."""
+        if not self.sequencer.topics():
             return
-        missing = dict(self.sequencer.gaps())
-        if self._look_at_all:
-            self._look_at_all = False
-            tips: Mapping[str, int] = await run_service(self._log.tips, topics)
-        else:
-            tips = await run_service(self._log.recent_tips)
-        missing |= self.sequencer.behind(tips)
-        for topic in missing:
-            await self._repair(topic)
+        unsettled = self.sequencer.suspects | self._rumoured
+        moved, self._rumoured = self.sequencer.take_moved(), set()
+        survey = await run_service(self._log.survey, self._witness)
+        # A topic that has moved here and not in the log was rewound a moment ago.
+        unsettled |= moved - survey.tips.keys()
+        unsettled |= self.sequencer.differing(await self._tips_to_compare(survey))
+        # What came after a rewind may have overtaken what was lost: a topic with new events cannot be compared.
+        overtaken = survey.tips.keys() if survey.is_rewound else ()
+        unsettled |= set(overtaken)
+        rewound = [
+            topic for topic in unsettled if await self._settle(topic, is_known=topic in overtaken)
+        ]
+        self._witness = survey.witness
+        if rewound:
+            _report(rewound)
 
-    async def _repair(self, topic: str) -> None:
-        """Deliver what the log has after the last push that was delivered."""
-        while (after := self.sequencer.delivered(topic)) is not None:
-            frames = await run_service(self._log.read, topic, after=after)
-            for text in frames:
+    async def _tips_to_compare(self, survey: Survey) -> Mapping[str, Tip]:
+        """Return where the logs stand of the topics that have lately changed; of all topics when anything may have."""
+        is_first = self._witness is None and survey.witness is not None
+        if not (self._look_at_all or survey.is_rewound or is_first):
+            return survey.tips
+        self._look_at_all = False
+        topics = self.sequencer.topics()
+        return dict(zip(topics, await run_service(self._read_tips, topics), strict=True))
+
+    async def _settle(self, topic: str, *, is_known: bool) -> bool:
+        """Deliver what the log of a topic has after the last push that was delivered, or begin anew.
+
+        Args:
+            topic: of which something may be missing or wrong.
+            is_known: whether its history is known to have been rewound.
+
+        Returns:
+            Whether the history of the topic was rewound.
+        """
+        before = self.sequencer.position(topic)
+        if before is None:
+            return False
+        after, held = self.sequencer.anchor(topic), self.sequencer.held(topic)
+        while True:
+            page = await run_service(self._log.read, topic, after=after)
+            if self.sequencer.position(topic) is None:
+                return False  # its last subscriber has left meanwhile
+            if is_known or self._is_rewound(topic, before, page):
+                await self._begin_anew(topic, before.epoch or page.tip.epoch)
+                return True
+            after = _last_seq(page)
+            if after >= before.seq:  # everything that is remembered was compared
+                self._trust(topic, page.tip, held)
+            for text in page.frames:
                 self.receive(topic, text)
-            if not frames or self.sequencer.delivered(topic) == after:
-                return
+            if after >= page.tip.seq:
+                return False
+
+    def _trust(self, topic: str, tip: Tip, held: Sequence[int]) -> None:
+        """Go on with a topic whose log agrees with what was delivered.
+
+        Args:
+            topic: was compared.
+            tip: where its log stands.
+            held: what waited before the log was read: the log would have it, if it were true.
+        """
+        self.sequencer.drop_held(topic, [seq for seq in held if seq > tip.seq])
+        for ready in [*self.sequencer.start(topic, tip), *self.sequencer.trust(topic)]:
+            self._deliver(topic, ready)
+
+    def _is_rewound(self, topic: str, before: Tip, page: Page) -> bool:
+        """Say whether the log has another history of a topic than this node has delivered.
+
+        Args:
+            topic: in question.
+            before: where it stood on this node before its log was read.
+            page: of the log, from a little before that on.
+        """
+        if page.tip.seq < before.seq or before.epoch not in ("", page.tip.epoch):
+            return True
+        found = ((seq_of(text), text) for text in page.frames)
+        return any(
+            seq is not None and self.sequencer.contradicts(topic, seq, text) for seq, text in found
+        )
+
+    async def _begin_anew(self, topic: str, epoch: str) -> None:
+        """Follow the history that the database has now, in another epoch: no cursor of the lost history fits it.
+
+        Args:
+            topic: that was rewound.
+            epoch: of the lost history. The first node that finds out replaces it.
+        """
+        await run_service(self._log.renew, topic, epoch)
+        [tip] = await run_service(self._read_tips, [topic])
+        self.sequencer.restart(topic, tip)
+        self._on_rewound(topic)
+
+
+def _last_seq(page: Page) -> int:
+    """Return up to where a page tells of the log; an empty page is the last one."""
+    last = seq_of(page.frames[-1]) if page.frames else None
+    return page.tip.seq if last is None else last
+
+
+def _report(topics: Collection[str]) -> None:
+    logger.error(
+        "The database was rewound: it has lost events that this node had delivered, on %d topics such as %s. Their "
+        "clients load what there is now. Run `manage.py djwsbridge_new_epoch --all`, so that clients which are away "
+        "learn it as well.",
+        len(topics),
+        min(topics),
+    )

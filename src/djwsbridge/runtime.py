@@ -12,13 +12,11 @@ import concurrent.futures
 import functools
 import logging
 import os
+import random
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, cast
-
-from channels.layers import get_channel_layer
-from django.core.exceptions import ImproperlyConfigured
 
 from djwsbridge.conf import settings
 from djwsbridge.control import (
@@ -33,26 +31,24 @@ from djwsbridge.control import (
 from djwsbridge.deadlines import Deadlines
 from djwsbridge.durable import installed_log
 from djwsbridge.engine.base import Engine
-from djwsbridge.engine.channel_layer import ChannelLayer, ChannelLayerEngine
-from djwsbridge.engine.memory import MemoryBus, MemoryEngine
+from djwsbridge.engine.factory import build_engine
 from djwsbridge.engine.outbox import AT_ONCE, Outbox
+from djwsbridge.engine.sealed import SealedEngine
 from djwsbridge.hub import Hub, Subscriber
 from djwsbridge.people import People
 from djwsbridge.presence import BEAT_INTERVAL, Beat, Change, Delta, Presence, Question, Snapshot
-from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.codec import encode_push, read_push
 from djwsbridge.protocol.errors import EngineUnavailable
 from djwsbridge.reconciler import Reconciler
 from djwsbridge.sequencer import seq_of
 from djwsbridge.subscriptions import Subscriptions
 
 __all__ = [
-    "ENGINES",
     "Control",
     "Runtime",
     "SubscribeUser",
     "UnsubscribeUser",
     "UserChanged",
-    "build_engine",
     "current",
     "hand_over_all",
     "publish",
@@ -65,6 +61,7 @@ T = TypeVar("T")
 logger = logging.getLogger("djwsbridge.runtime")
 
 HAND_OVER_TIMEOUT = 10.0  # seconds in which a process without a server must have handed over a push
+COME_BACK_AFTER_REWIND = 1.5  # seconds over which the clients of a rewound topic come back
 GOSSIP_INTERVAL = 0.25  # seconds in which changes of presence are gathered before anybody is told
 
 
@@ -73,62 +70,15 @@ class Member(Subscriber, Hashable, Protocol):
 
     async def subscribe(self, topic: str) -> None: ...
     async def unsubscribe(self, topic: str) -> None: ...
+    async def look_up_access(self, topic: str) -> None: ...
     async def revalidate(self, *, ended_session: str | None) -> None: ...
     def check(self, *, now: float) -> float: ...
-    def move_away(self, *, after: float) -> None: ...
+    def move_away(self, *, after: float, come_back: float | None = None) -> None: ...
 
 
 def user_topic(user_id: object) -> str:
     """Return the topic of a user: everything for all of their devices."""
     return f"user.{user_id}"
-
-
-def build_engine() -> Engine:
-    """Build the engine that the settings name.
-
-    Raises:
-        ImproperlyConfigured: there is no such engine, or the channel layer is missing.
-    """
-    name = settings.ENGINE
-    if name is None:
-        name = "channel_layer" if _channel_layer() is not None else "memory"
-    if name not in ENGINES:
-        raise ImproperlyConfigured(
-            f"DJWSBRIDGE_ENGINE is {name!r}; it can be one of: {', '.join(sorted(ENGINES))}."
-        )
-    return ENGINES[name]()
-
-
-def _build_channel_layer() -> Engine:
-    layer = _channel_layer()
-    if layer is None:
-        raise ImproperlyConfigured(
-            "DJWSBRIDGE_ENGINE is 'channel_layer', but CHANNEL_LAYERS names no default layer."
-        )
-    return ChannelLayerEngine(layer)
-
-
-def _build_redis() -> Engine:
-    from djwsbridge.engine.redis import RedisEngine  # noqa: PLC0415  redis is optional
-
-    if not settings.REDIS_URL:
-        raise ImproperlyConfigured(
-            "DJWSBRIDGE_ENGINE is 'redis', but DJWSBRIDGE_REDIS_URL is not set."
-        )
-    return RedisEngine(settings.REDIS_URL, prefix=settings.REDIS_PREFIX)
-
-
-def _channel_layer() -> ChannelLayer | None:
-    layer: ChannelLayer | None = get_channel_layer()
-    return layer
-
-
-_bus = MemoryBus()
-ENGINES: dict[str, Callable[[], Engine]] = {
-    "channel_layer": _build_channel_layer,
-    "redis": _build_redis,
-    "memory": lambda: MemoryEngine(_bus),
-}
 
 
 class Runtime:
@@ -141,13 +91,19 @@ class Runtime:
     def __init__(self, engine: Engine | None = None) -> None:
         self.node = uuid.uuid4().hex[:12]
         self.engine = engine or build_engine()
+        if isinstance(self.engine, SealedEngine):
+            self.engine.on_doubtful = self._doubt
         self.hub = Hub()
         # Users by key, as some part of this node has seen them a moment ago.
         self.people: People[Any] = People()
         self.presence = Presence(self.node)
         log = installed_log()
         # None without an installed log: nothing is durable then.
-        self.reconciler = Reconciler(log, self.hub.deliver) if log is not None else None
+        self.reconciler = (
+            Reconciler(log, self.hub.deliver, on_rewound=self._on_rewound)
+            if log is not None
+            else None
+        )
         self.loop = asyncio.get_running_loop()
         # The thread of that loop. To ask for the running loop is a system call, and every push would.
         self.thread = threading.get_ident()
@@ -240,6 +196,18 @@ class Runtime:
         if self.reconciler is not None:
             self.reconciler.forget(topic)
 
+    def _on_rewound(self, topic: str) -> None:
+        """Send away the clients that have a history of a topic which the database no longer has.
+
+        They come back with their cursors and learn that the epoch has changed. A client of the plain dialect has no
+        cursor, and stays.
+        """
+        for subscriber in self.hub.subscribers(topic):
+            if subscriber.dialect.name is not None:
+                self.hub.remove(topic, subscriber)
+                come_back = random.uniform(0.0, COME_BACK_AFTER_REWIND)  # noqa: S311
+                cast(Member, subscriber).move_away(after=0.0, come_back=come_back)
+
     # -- publishing ------------------------------------------------------------------------------------------------
 
     def hand_over(self, topic: str, text: str) -> None:
@@ -275,6 +243,27 @@ class Runtime:
             self.reconciler.receive(topic, text)
         else:
             self.hub.deliver(topic, text)
+
+    def _doubt(self, topic: str, text: str) -> None:
+        """Act on what came over the engine without a genuine seal: believe nothing that can be looked up."""
+        if topic == CONTROL_TOPIC:
+            self._hear_doubtful(text)
+            return
+        push = read_push(text)
+        if push is None or push.topic != topic:
+            logger.warning("Something on %s is no push of it, and was dropped.", topic)
+        elif push.seq is None:
+            self.hub.deliver(topic, text)
+        elif self.reconciler is not None:
+            self.reconciler.suspect(topic)
+
+    def _hear_doubtful(self, text: str) -> None:
+        control = read_control(text)
+        if isinstance(control, SubscribeUser | UnsubscribeUser):
+            topic = control.topic
+            self._for_user(control.user, lambda member: member.look_up_access(topic))
+        else:
+            self._hear(text)
 
     def _on_engine_back(self) -> None:
         """Find out what was lost while the engine's link was down, and show again who is here."""

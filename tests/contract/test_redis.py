@@ -11,7 +11,9 @@ from redis.asyncio import Redis
 
 from djwsbridge import runtime
 from djwsbridge.engine import redis_link
+from djwsbridge.engine.factory import build_engine
 from djwsbridge.engine.redis import RedisEngine
+from djwsbridge.engine.sealed import SealedEngine
 from djwsbridge.protocol.errors import EngineUnavailable
 from tests.contract.conftest import CLUSTER, make_kind, tracked
 from tests.contract.rig import Node, eventually
@@ -27,9 +29,10 @@ async def test_two_sites_on_one_redis_hear_and_count_apart(
         settings.DJWSBRIDGE_ENGINE = "redis"
         settings.DJWSBRIDGE_REDIS_URL = broken_redis.url
         settings.DJWSBRIDGE_REDIS_PREFIX = prefix
-        engine = runtime.build_engine()
-        assert isinstance(engine, RedisEngine)
-        return Node(tracked(engine))
+        engine = build_engine()
+        assert isinstance(engine, SealedEngine)
+        tracked(engine.engine)
+        return Node(engine)
 
     one, other, twin = build("one:"), build("other:"), build("one:")
     for node in (one, other, twin):

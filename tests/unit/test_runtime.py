@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from djwsbridge import publish, runtime
 from djwsbridge.engine.base import Deliver, Engine, OnBack
 from djwsbridge.engine.channel_layer import ChannelLayerEngine
+from djwsbridge.engine.factory import build_engine
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.engine.outbox import AT_ONCE, Outbox
 from djwsbridge.presence import Change, Person
@@ -155,7 +156,7 @@ def test_the_settings_name_the_engine(
     settings: Any, name: str | None, layers: object, expected: type[Engine]
 ) -> None:
     settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = name, layers
-    assert type(runtime.build_engine()) is expected
+    assert type(build_engine()) is expected
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_the_settings_name_the_engine(
 def test_an_engine_that_cannot_be_built_says_why(settings: Any, name: str, text: str) -> None:
     settings.DJWSBRIDGE_ENGINE, settings.CHANNEL_LAYERS = name, {}
     with pytest.raises(ImproperlyConfigured, match=text):
-        runtime.build_engine()
+        build_engine()
 
 
 # -- start and stop --------------------------------------------------------------------------------------------------

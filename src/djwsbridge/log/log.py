@@ -11,12 +11,21 @@ import msgspec
 from django.db import transaction
 
 from djwsbridge.conf import settings
-from djwsbridge.durable import Appended, Cursors, NewEvent, Recovery, erase_copies
+from djwsbridge.durable import (
+    Appended,
+    Cursors,
+    NewEvent,
+    Page,
+    Recovery,
+    Survey,
+    Witness,
+    erase_copies,
+)
 from djwsbridge.log import store
 from djwsbridge.log.durability import weaknesses
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import ErrorCode
-from djwsbridge.sequencer import seq_of
+from djwsbridge.sequencer import Tip, seq_of
 
 __all__ = ["Log", "Scrubbed"]
 
@@ -61,7 +70,9 @@ class Log:
             topic = event.topic
             seq = last_seq[topic] = last_seq[topic] + 1
             data = event.data(seq, now)
-            text = encode_push(event.type, topic=topic, seq=seq, data=data)
+            # The first push of a topic teaches its epoch to the clients that were there before it.
+            epoch = positions[topic].epoch if seq == 1 else None
+            text = encode_push(event.type, topic=topic, epoch=epoch, seq=seq, data=data)
             appended.append(Appended(topic, seq, now, text, data))
             rows.append(store.Row(positions[topic].topic_id, seq, event.type, text))
         store.insert(rows, now=now)
@@ -84,16 +95,34 @@ class Log:
             {each[0]: known[each] for each in cursors.items() if each in known} for cursors in asked
         ]
 
-    def read(self, topic: str, *, after: int, limit: int = PAGE) -> list[str]:
+    def read(self, topic: str, *, after: int, limit: int = PAGE) -> Page:
         """Return the frames of a topic after a seq, in order, at most `limit`."""
         position = store.positions([topic]).get(topic)
         if position is None:
-            return []
-        return store.read(position.topic_id, after=after, up_to=position.seq, limit=limit)
+            return Page(Tip(*NOTHING), [])
+        frames = store.read(position.topic_id, after=after, up_to=position.seq, limit=limit)
+        return Page(Tip(position.epoch, position.seq), frames)
 
-    def tips(self, topics: Iterable[str]) -> dict[str, int]:
-        """Return the newest seq of each topic that has a log."""
-        return {name: position.seq for name, position in store.positions(topics).items()}
+    def tips(self, topics: Iterable[str]) -> dict[str, Tip]:
+        """Return where the log of each topic stands that has one."""
+        return {
+            name: Tip(position.epoch, position.seq)
+            for name, position in store.positions(topics).items()
+        }
+
+    def survey(self, witness: Witness | None) -> Survey:
+        """Look at what has lately happened, and whether the history is still the one of the look before.
+
+        A database that was rewound has lost the newest event of the look before, or has stored another one in its
+        place: `created` is the database's clock, in microseconds.
+        """
+        tips = store.recent_tips(dt.timedelta(seconds=RECENT))
+        is_rewound = witness is not None and store.find_event(witness.id) != witness
+        return Survey(store.newest_event(), is_rewound, tips)
+
+    def renew(self, topic: str, epoch: str) -> None:
+        """Give a topic another epoch, unless it has another one by now."""
+        store.renew_epoch([topic], unless_other_than=epoch)
 
     def prune(self, age: dt.timedelta | None = None) -> int:
         """Delete events older than `age` (DJWSBRIDGE_LOG_DAYS unless told), a few at a time; return how many."""
@@ -116,10 +145,6 @@ class Log:
     def weaknesses(self) -> list[str]:
         """Return a sentence for each setting of the database by which an acknowledged message can be lost."""
         return weaknesses()
-
-    def recent_tips(self) -> dict[str, int]:
-        """Return the newest seq of each topic with an event of the last half minute."""
-        return store.recent_tips(dt.timedelta(seconds=RECENT))
 
     def _recover(self, position: store.Position, cursor: tuple[str, int] | None) -> Recovery:
         if cursor is None:

@@ -13,18 +13,22 @@ from typing import NamedTuple
 
 import msgspec
 from django.db import connections, router
-from django.db.models import F, Max, QuerySet
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
+from djwsbridge.durable import Witness
 from djwsbridge.log.models import Event, Topic, new_epoch
 from djwsbridge.log.rows import cursor_of, insert_rows
+from djwsbridge.sequencer import Tip
 
 __all__ = [
     "Position",
     "Row",
     "advance",
     "delete_before",
+    "find_event",
     "insert",
+    "newest_event",
     "positions",
     "read",
     "recent_tips",
@@ -124,10 +128,23 @@ def positions(names: Iterable[str]) -> dict[str, Position]:
     return {name: Position(topic_id, epoch, seq) for name, topic_id, epoch, seq in rows}
 
 
-def recent_tips(age: dt.timedelta) -> dict[str, int]:
-    """Return the newest seq of each topic with an event younger than `age`: costs what happened, not what exists."""
-    recent = _events().filter(created__gte=Now() - age).values("topic__name")
-    return dict(recent.annotate(tip=Max("seq")).values_list("topic__name", "tip"))
+def recent_tips(age: dt.timedelta) -> dict[str, Tip]:
+    """Return where each topic stands with an event younger than `age`: costs what happened, not what exists."""
+    recent = _events().filter(created__gte=Now() - age).values("topic__name", "topic__epoch")
+    rows = recent.annotate(tip=Max("seq")).values_list("topic__name", "topic__epoch", "tip")
+    return {name: Tip(epoch, seq) for name, epoch, seq in rows}
+
+
+def newest_event() -> Witness | None:
+    """Return the event that was stored last; None in an empty log."""
+    row = _events().order_by("-pk").values_list("pk", "topic_id", "seq", "created").first()
+    return None if row is None else Witness(*row)
+
+
+def find_event(pk: int) -> Witness | None:
+    """Return the event with a primary key, if there is one."""
+    row = _events().filter(pk=pk).values_list("pk", "topic_id", "seq", "created").first()
+    return None if row is None else Witness(*row)
 
 
 def read(topic_id: int, *, after: int, up_to: int, limit: int) -> list[str]:
@@ -156,12 +173,19 @@ def replace_payloads(topic: str, frames: Mapping[int, str]) -> None:
         _events().filter(topic__name=topic, seq=seq).update(payload=payload)
 
 
-def renew_epoch(names: Sequence[str] | None) -> int:
-    """Give topics (all when None) another epoch; return how many there were."""
+def renew_epoch(names: Sequence[str] | None, *, unless_other_than: str | None = None) -> int:
+    """Give topics (all when None) another epoch; return how many there were.
+
+    Args:
+        names: of the topics.
+        unless_other_than: leave topics alone that have another epoch than this one.
+    """
     topics = _topics() if names is None else _topics().filter(name__in=names)
+    if unless_other_than is not None:
+        topics = topics.filter(epoch=unless_other_than)
     changed = 0
-    for pk in topics.values_list("pk", flat=True):
-        changed += _topics().filter(pk=pk).update(epoch=new_epoch(), seq=F("seq"))
+    for pk, epoch in topics.values_list("pk", "epoch"):
+        changed += _topics().filter(pk=pk, epoch=epoch).update(epoch=new_epoch())
     return changed
 
 

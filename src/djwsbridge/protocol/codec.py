@@ -22,7 +22,7 @@ from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import MAX_INTEGER, Command, Push
 from djwsbridge.protocol.text import check_storable
 
-__all__ = ["Codec", "decode_push", "encode_push", "load_object"]
+__all__ = ["Codec", "decode_push", "encode_push", "load_object", "read_push"]
 
 MAX_DEPTH = 16
 MAX_KEYS = 64  # in one object
@@ -51,19 +51,27 @@ _push_decoder = msgspec.json.Decoder(Push)
 
 
 def encode_push(
-    type: str, *, topic: str | None = None, seq: int | None = None, data: object
+    type: str,
+    *,
+    topic: str | None = None,
+    epoch: str | None = None,
+    seq: int | None = None,
+    data: object,
 ) -> str:
     """Write a push as it goes over the wire.
 
     Args:
         type: what happened, such as `message.sent`.
         topic: where it was published, if anywhere.
+        epoch: the life of the topic's log; the first push of a topic carries it.
         seq: its number in the topic, when it has one.
         data: the payload; a `msgspec.Raw` is taken as JSON text that is ready.
     """
     frame: dict[str, object] = {"push": type}
     if topic is not None:
         frame["topic"] = topic
+    if epoch is not None:
+        frame["epoch"] = epoch
     if seq is not None:
         frame["seq"] = seq
     frame["data"] = data
@@ -73,6 +81,16 @@ def encode_push(
 def decode_push(text: str) -> Push:
     """Read a push that `encode_push` wrote, for a dialect that writes it in another way."""
     return _push_decoder.decode(text)
+
+
+def read_push(text: str) -> Push | None:
+    """Read a push that may come from anywhere; None when it is no frame that a client could read."""
+    try:
+        push = decode_push(text)
+        msgspec.json.decode(push.data)  # which the decoder of pushes has passed over
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return push
 
 
 class Codec:

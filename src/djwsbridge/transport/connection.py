@@ -431,6 +431,11 @@ class Connection:
         """Stop listening to a topic and disappear from it."""
         await self._topics.unsubscribe(topic)
 
+    async def look_up_access(self, topic: str) -> None:
+        """Listen to a topic if its rule allows that, else stop; see `Topics.look_up_access`."""
+        if self.protocol.state is State.OPEN:
+            await self._topics.look_up_access(topic)
+
     # -- time ------------------------------------------------------------------------------------------------------
 
     def check(self, *, now: float) -> float:

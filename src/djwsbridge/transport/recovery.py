@@ -9,6 +9,7 @@ import msgspec
 
 from djwsbridge.durable import Recovery, installed_log
 from djwsbridge.protocol.frames import Cursor
+from djwsbridge.sequencer import Tip
 from djwsbridge.transport import registry
 from djwsbridge.transport.together import Together
 
@@ -45,7 +46,7 @@ async def recover(
     for topic in wanted:
         recovery = recoveries[topic]
         if connection.runtime.reconciler is not None:
-            connection.runtime.reconciler.start(topic, recovery.seq)
+            connection.runtime.reconciler.start(topic, Tip(recovery.epoch, recovery.seq))
         found[topic] = {**_fields(recovery), **states.get(topic, {})}
     return found
 

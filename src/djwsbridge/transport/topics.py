@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError, EngineUnavailable
 from djwsbridge.threads import run_service
+from djwsbridge.transport import registry
 from djwsbridge.transport.failures import try_later
 
 if TYPE_CHECKING:
@@ -94,6 +96,17 @@ class Topics:
             self.names.discard(topic)
             self._disappear(topic, after=0.0)
             await self._connection.runtime.unsubscribe(topic, self._connection)
+
+    async def look_up_access(self, topic: str) -> None:
+        """Listen to a topic if its rule allows that, else stop. A topic without a rule stays as it is."""
+        connection, rule = self._connection, registry.find_topic_rule(topic)
+        if rule is None:
+            return
+        is_allowed = partial(rule, connection.user, topic)
+        if await run_service(is_allowed):
+            await self.subscribe(topic, is_allowed=is_allowed)
+        else:
+            await self.unsubscribe(topic)
 
     async def give_up(self, *, linger: float) -> None:
         """Stop listening to everything.

@@ -43,6 +43,7 @@ def test_an_append_returns_what_goes_over_the_wire():
     assert json.loads(first.text) == {
         "push": "thing.done",
         "topic": "room.1",
+        "epoch": Topic.objects.get(name="room.1").epoch,
         "seq": 1,
         "data": {"value": "a", "n": 1},
     }

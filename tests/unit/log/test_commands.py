@@ -57,7 +57,7 @@ def test_new_epoch_wants_to_be_told_which(arguments: list[str]):
 
 def test_scrub_erases_the_content_and_keeps_the_number(capsys: Any):
     call_command("djwsbridge_scrub", "a", "1")
-    assert Log().read("a", after=0) == [
+    assert Log().read("a", after=0).frames == [
         '{"push":"thing.done","topic":"a","seq":1,"data":{"scrubbed":true}}',
         '{"push":"thing.done","topic":"a","seq":2,"data":{"n":2}}',
     ]

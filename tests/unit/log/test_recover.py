@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from djwsbridge.durable import NewEvent, Recovery
+from djwsbridge.durable import Appended, NewEvent, Recovery
 from djwsbridge.log import store
 from djwsbridge.log.log import PAGE, Log
 from djwsbridge.log.models import Event, Topic
@@ -18,9 +19,11 @@ from djwsbridge.log.models import Event, Topic
 pytestmark = [pytest.mark.database, pytest.mark.django_db]
 
 
-def append(topic: str, count: int = 1) -> None:
+def append(topic: str, count: int = 1) -> list[Appended]:
     with transaction.atomic():
-        Log().append([NewEvent(topic, "thing.done", lambda seq, _now: seq) for _ in range(count)])
+        return Log().append(
+            [NewEvent(topic, "thing.done", lambda seq, _now: seq) for _ in range(count)]
+        )
 
 
 def recover(epoch: str, seq: int, topic: str = "room.1") -> Recovery:
@@ -128,13 +131,53 @@ def test_each_of_those_who_come_together_gets_what_they_missed(epoch: str):
     assert other == {}
 
 
-def test_recent_tips_name_the_topics_that_are_alive(epoch: str):
+def test_a_survey_names_the_topics_that_are_alive(epoch: str):
     append("room.2")
+    other = Topic.objects.get(name="room.2").epoch
     Event.objects.filter(topic__name="room.2").update(
         created=timezone.now() - dt.timedelta(hours=1)
     )
-    assert Log().recent_tips() == {"room.1": 10}
-    assert Log().tips(["room.1", "room.2", "room.9"]) == {"room.1": 10, "room.2": 1}
+    assert Log().survey(None).tips == {"room.1": (epoch, 10)}
+    tips = Log().tips(["room.1", "room.2", "room.9"])
+    assert tips == {"room.1": (epoch, 10), "room.2": (other, 1)}
+
+
+def test_a_survey_finds_that_the_newest_event_of_the_last_one_is_gone(epoch: str):
+    first = Log().survey(None)
+    assert not first.is_rewound
+    append("room.1")
+    second = Log().survey(first.witness)
+    assert not second.is_rewound
+    assert second.witness != first.witness
+    Event.objects.filter(topic__name="room.1", seq=11).delete()
+    assert Log().survey(second.witness).is_rewound
+    assert not Log().survey(first.witness).is_rewound
+
+
+def test_a_survey_finds_another_event_in_the_place_of_the_newest(epoch: str):
+    witness = Log().survey(None).witness
+    assert witness is not None
+    Event.objects.filter(pk=witness.id).update(created=timezone.now())
+    assert Log().survey(witness).is_rewound
+
+
+def test_a_survey_of_an_empty_log_has_no_witness(db: None):
+    assert Log().survey(None) == (None, False, {})
+
+
+def test_an_epoch_is_renewed_once(epoch: str):
+    Log().renew("room.1", epoch)
+    renewed = Log().tips(["room.1"])["room.1"]
+    assert renewed.epoch != epoch
+    Log().renew("room.1", epoch)
+    assert Log().tips(["room.1"])["room.1"] == renewed
+
+
+def test_the_first_push_of_a_topic_teaches_its_epoch():
+    [first], [second] = append("room.5"), append("room.5")
+    epoch = Topic.objects.get(name="room.5").epoch
+    assert json.loads(first.text)["epoch"] == epoch
+    assert "epoch" not in json.loads(second.text)
 
 
 def test_an_erasure_reaches_the_log(epoch: str):

@@ -98,6 +98,21 @@ async def test_the_plain_dialect_needs_no_connect(new_client: NewClient, node: R
     assert await client.hear() == {"a": 1}
 
 
+async def test_the_clients_of_a_rewound_topic_are_sent_to_connect_again(
+    new_client: NewClient, node: Runtime
+) -> None:
+    modern, plain = new_client(7), await new_client(7, subprotocols=()).open()
+    await modern.join()
+    await plain.assert_accepted()
+    await until(lambda: len(list(node.hub.subscribers("user.7"))) == 2)
+    node._on_rewound("user.7")
+    node.hub.deliver("user.7", encode_push("signal", topic="user.7", data={"a": 1}))
+    told = await modern.assert_pushed("reconnect")
+    assert 0 <= told["data"]["after_ms"] <= 1_500
+    await modern.assert_closed(1012)
+    assert await plain.hear() == {"a": 1}
+
+
 async def test_a_frame_before_connect_ends_the_connection(new_client: NewClient) -> None:
     client = await new_client().open()
     await client.assert_accepted()
@@ -549,6 +564,21 @@ async def test_a_rule_decides(new_client: NewClient, node: Runtime, rule: dict[s
     assert reply["ok"] == {"users": [{"id": 7, "name": "user7"}], "count": 1}
     await client.ask("unsubscribe", id=5, topic="shop.1")
     assert "shop.1" not in node.hub
+
+
+async def test_access_that_is_looked_up_again_follows_the_rule(
+    new_client: NewClient, node: Runtime, rule: dict[str, bool]
+) -> None:
+    client = new_client()
+    await client.join()
+    connection = only_member(node)
+    await connection.look_up_access("shop.1")
+    assert "shop.1" in connection.topics
+    rule["answer"] = False
+    await connection.look_up_access("shop.1")
+    assert "shop.1" not in node.hub
+    await connection.look_up_access("user.7")  # a topic without a rule
+    assert connection.topics == {"user.7"}
 
 
 async def test_subscriptions_have_a_limit(

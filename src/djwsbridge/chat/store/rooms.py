@@ -138,7 +138,7 @@ def room_seqs(room_ids: Iterable[int]) -> dict[int, int]:
     log = installed_log()
     topics = {room_topic(room_id): room_id for room_id in room_ids}
     tips = log.tips(topics) if log is not None else {}
-    return {topics[topic]: seq for topic, seq in tips.items()}
+    return {topics[topic]: tip.seq for topic, tip in tips.items()}
 
 
 def _views(actor: AbstractBaseUser, rooms: QuerySet[Room]) -> list[RoomView]:

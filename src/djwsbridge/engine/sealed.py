@@ -1,0 +1,108 @@
+"""Seal what leaves for an engine that others can write to, and tell a genuine push from a forged one.
+
+Redis has one password for all of its users, and often serves other programs beside ours. A seal shows that a process
+with this site's `SECRET_KEY` has published a text, on this topic, as it is. It keeps nothing secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from djwsbridge.engine.base import Deliver, Engine, OnBack
+from djwsbridge.protocol.errors import EngineUnavailable
+
+__all__ = ["Seal", "SealedEngine"]
+
+_MAC_BYTES = 16
+_BEFORE = ',"mac":"'
+_AFTER = '"}'
+_LENGTH = len(_BEFORE) + 2 * _MAC_BYTES + len(_AFTER)
+
+
+class Seal:
+    """Write and check message authentication codes (keyed BLAKE2b, RFC 7693).
+
+    The code is the last field of the JSON object, so that a process of an earlier release reads the object as before.
+
+    Args:
+        secrets: the first one seals, each of them opens.
+    """
+
+    def __init__(self, secrets: Sequence[str | bytes]) -> None:
+        self._keys = [
+            hashlib.blake2b(
+                secret.encode() if isinstance(secret, str) else secret, person=b"djwsbridge hint"
+            ).digest()
+            for secret in secrets
+        ]
+
+    def close(self, topic: str, text: str) -> str:
+        """Return a JSON object with the code that seals it for a topic."""
+        return f"{text[:-1]}{_BEFORE}{_code(self._keys[0], topic, text)}{_AFTER}"
+
+    def open(self, topic: str, sealed: str) -> tuple[str, bool]:
+        """Return the text without its seal, and whether the seal is genuine."""
+        body, tail = sealed[:-_LENGTH], sealed[-_LENGTH:]
+        if not (tail.startswith(_BEFORE) and tail.endswith(_AFTER)):
+            return sealed, False
+        text, code = body + "}", tail[len(_BEFORE) : -len(_AFTER)].encode(errors="replace")
+        return text, any(
+            hmac.compare_digest(_code(key, topic, text).encode(), code) for key in self._keys
+        )
+
+
+def _code(key: bytes, topic: str, text: str) -> str:
+    # A topic holds no line break, so the two parts have one border.
+    content = f"{topic}\n{text}".encode(errors="surrogatepass")
+    return hashlib.blake2b(content, key=key, digest_size=_MAC_BYTES).hexdigest()
+
+
+class SealedEngine(Engine):
+    """Carry pushes over another engine, sealed. Every push is a JSON object.
+
+    Args:
+        engine: carries them.
+        seal: of this site.
+    """
+
+    def __init__(self, engine: Engine, seal: Seal) -> None:
+        self.engine = engine
+        self._seal = seal
+        self.counts = engine.counts
+        self.waits = engine.waits
+        # Called with (topic, text) for what came without a genuine seal: it is forged, or a process of an earlier
+        # release, or code that uses the channel layer directly, has published it. Set it before `start`.
+        self.on_doubtful: Deliver = lambda _topic, _text: None
+
+    async def start(self, deliver: Deliver, on_back: OnBack = lambda: None) -> None:
+        def receive(topic: str, text: str) -> None:
+            opened, is_genuine = self._seal.open(topic, text)
+            if is_genuine:
+                deliver(topic, opened)
+            else:
+                self.on_doubtful(topic, opened)
+
+        await self.engine.start(receive, on_back)
+
+    async def stop(self) -> None:
+        await self.engine.stop()
+
+    async def subscribe(self, topic: str) -> None:
+        await self.engine.subscribe(topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        await self.engine.unsubscribe(topic)
+
+    async def count(self, key: str, *, seconds: float) -> int | None:
+        return await self.engine.count(key, seconds=seconds)
+
+    async def publish(self, topic: str, text: str) -> None:
+        await self.engine.publish(topic, self._seal.close(topic, text))
+
+    async def publish_all(
+        self, pushes: Sequence[tuple[str, str]]
+    ) -> Sequence[EngineUnavailable | None]:
+        sealed = [(topic, self._seal.close(topic, text)) for topic, text in pushes]
+        return await self.engine.publish_all(sealed)
