@@ -15,10 +15,12 @@ from djwsbridge.protocol.errors import EngineUnavailable
 
 __all__ = ["Seal", "SealedEngine"]
 
-_MAC_BYTES = 16
+_CODE_LENGTH = 32  # hexadecimal digits: 128 bits
 _BEFORE = ',"mac":"'
 _AFTER = '"}'
-_LENGTH = len(_BEFORE) + 2 * _MAC_BYTES + len(_AFTER)
+# Characters from the end of a sealed text to the beginning of its code, and of its seal.
+_CODE_END = _CODE_LENGTH + len(_AFTER)
+_LENGTH = len(_BEFORE) + _CODE_END
 
 
 class Seal:
@@ -31,32 +33,36 @@ class Seal:
     """
 
     def __init__(self, secrets: Sequence[str | bytes]) -> None:
-        self._keys = [
-            hashlib.blake2b(
-                secret.encode() if isinstance(secret, str) else secret, person=b"djwsbridge hint"
-            ).digest()
-            for secret in secrets
-        ]
+        # Hashes that have taken a key and nothing else: a copy is cheaper than to take the key again.
+        self._hashes = [_keyed_hash(secret) for secret in secrets]
 
     def close(self, topic: str, text: str) -> str:
         """Return a JSON object with the code that seals it for a topic."""
-        return f"{text[:-1]}{_BEFORE}{_code(self._keys[0], topic, text)}{_AFTER}"
+        return f"{text[:-1]}{_BEFORE}{_code(self._hashes[0], topic, text)}{_AFTER}"
 
     def open(self, topic: str, sealed: str) -> tuple[str, bool]:
         """Return the text without its seal, and whether the seal is genuine."""
-        body, tail = sealed[:-_LENGTH], sealed[-_LENGTH:]
-        if not (tail.startswith(_BEFORE) and tail.endswith(_AFTER)):
+        if sealed[-_LENGTH:-_CODE_END] != _BEFORE or sealed[-len(_AFTER) :] != _AFTER:
             return sealed, False
-        text, code = body + "}", tail[len(_BEFORE) : -len(_AFTER)].encode(errors="replace")
+        text, code = sealed[:-_LENGTH] + "}", sealed[-_CODE_END : -len(_AFTER)]
+        if not code.isascii():
+            return text, False
         return text, any(
-            hmac.compare_digest(_code(key, topic, text).encode(), code) for key in self._keys
+            hmac.compare_digest(_code(keyed, topic, text), code) for keyed in self._hashes
         )
 
 
-def _code(key: bytes, topic: str, text: str) -> str:
+def _keyed_hash(secret: str | bytes) -> hashlib.blake2b:
+    content = secret.encode() if isinstance(secret, str) else secret
+    key = hashlib.blake2b(content, person=b"djwsbridge hint").digest()
+    return hashlib.blake2b(key=key, digest_size=_CODE_LENGTH // 2)
+
+
+def _code(keyed: hashlib.blake2b, topic: str, text: str) -> str:
+    code = keyed.copy()
     # A topic holds no line break, so the two parts have one border.
-    content = f"{topic}\n{text}".encode(errors="surrogatepass")
-    return hashlib.blake2b(content, key=key, digest_size=_MAC_BYTES).hexdigest()
+    code.update(f"{topic}\n{text}".encode(errors="surrogatepass"))
+    return code.hexdigest()
 
 
 class SealedEngine(Engine):
