@@ -39,12 +39,14 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True):
         topic: where; None for what concerns this connection alone.
         seq: its number in the topic; None when it is not durable.
         data: the payload. `{"scrubbed": True}` in a durable push: its content was erased, its number stays.
+        epoch: the life of the topic's log; in the very first push of a topic, else None.
     """
 
     type: str = msgspec.field(name="push")
     topic: str | None = None
     seq: int | None = None
     data: Any = None
+    epoch: str | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -138,6 +140,7 @@ class _Frame(msgspec.Struct):
     error: dict[str, Any] | None = None
     push: str | None = None
     topic: str | None = None
+    epoch: str | None = None
     seq: int | None = None
     data: Any = None
 
@@ -165,7 +168,7 @@ def decode_frame(text: str | bytes) -> Push | Reply:
     except msgspec.MsgspecError as error:
         raise BadFrameError(f"The server sent a frame that cannot be read: {error}") from error
     if frame.push is not None:
-        return Push(frame.push, frame.topic, frame.seq, frame.data)
+        return Push(frame.push, frame.topic, frame.seq, frame.data, frame.epoch)
     if frame.ok is not None:
         return Reply(frame.id, frame.ok)
     if frame.error is not None:

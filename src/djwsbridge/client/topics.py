@@ -177,6 +177,8 @@ class Topics:
             self._hold(topic, push)
             self._begin_at(topic, push.seq, now)
         elif push.seq > topic.cursor.seq:
+            if push.epoch and not topic.cursor.epoch and push.seq == topic.cursor.seq + 1:
+                self._adopt(topic, Cursor(push.epoch, topic.cursor.seq), now)
             self._hold(topic, push)
             self._release(topic, now)
 

@@ -111,7 +111,8 @@ function parse(text) {
 
 /** Read a push that is an object already, as in a recovery. @param {Record<string, any>} frame @returns {Push} */
 export function decodePush(frame) {
-  return { kind: "push", type: frame.push, topic: frame.topic ?? null, seq: frame.seq ?? null, data: frame.data ?? {} };
+  const { push: type, topic = null, epoch = null, seq = null, data = {} } = frame;
+  return { kind: "push", type, topic, epoch, seq, data };
 }
 
 /** @param {Record<string, any>} frame @returns {Reply} */

@@ -106,8 +106,19 @@ export class Recovery {
     if (push.type === "tips" && topic === null) this.#heal(push.data);
     else if (topic === null || seq === null || this.#passing.has(topic)) this.#tell("push", push);
     else if (this.#early) this.#early.length < MAX_EARLY && this.#early.push(push);
-    // One that the server has added begins with its first push.
-    else this.#release(topic, (this.#logs.get(topic) ?? this.#setLog(topic, "", seq - 1)).accept(seq, push));
+    else this.#release(topic, this.#logOf(topic, seq, push.epoch ?? "").accept(seq, push));
+  }
+
+  /**
+   * Give the log of a topic; one that the server has added begins with its first push.
+   * @param {string} topic
+   * @param {number} seq
+   * @param {string} epoch  What the push says of it; the very first push of a topic does.
+   */
+  #logOf(topic, seq, epoch) {
+    const log = this.#logs.get(topic) ?? this.#setLog(topic, epoch, seq - 1);
+    if (log.epoch === "" && log.last === seq - 1) log.epoch = epoch;
+    return log;
   }
 
   /** Compare what is here with what the server says is the newest; ask when it differs twice running. @param {Record<string, number>} tips */

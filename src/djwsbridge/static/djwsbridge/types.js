@@ -26,7 +26,15 @@
 
 /** @typedef {{code: string, message: string, retryable: boolean, [detail: string]: unknown}} ErrorBody */
 /** @typedef {{kind: "reply", id: number | null, ok: Record<string, any> | null, error: ErrorBody | null}} Reply */
-/** @typedef {{kind: "push", type: string, topic: string | null, seq: number | null, data: any}} Push */
+/**
+ * @typedef {object} Push
+ * @property {"push"} kind
+ * @property {string} type
+ * @property {string | null} topic
+ * @property {string | null} epoch  The life of the topic's log; with the first push of a topic.
+ * @property {number | null} seq
+ * @property {any} data
+ */
 
 /**
  * @typedef {object} Welcome  The answer to `connect`.
