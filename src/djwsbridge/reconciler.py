@@ -26,6 +26,10 @@ logger = logging.getLogger("djwsbridge.reconciler")
 
 # Seconds between two looks; a reader is at most this late when the engine loses a push.
 INTERVAL = 2.0
+# Seconds between two looks at every topic. The looks between them see events of the last half minute, by the time at
+# which a transaction has numbered them: a transaction that commits later than that, by a process that dies then, leaves
+# an event that no hint has told and no such look finds.
+FULL_INTERVAL = 60.0
 PRUNE_INTERVAL = 3_600.0  # seconds
 REORDER_WINDOW = 0.1  # seconds in which an earlier push may still arrive by itself
 NO_LOG = Tip("", 0)  # the position of a topic without a log
@@ -55,6 +59,8 @@ class Reconciler:
         self._rumoured: set[str] = set()
         # Whether the next look is at every topic, not only at those that have lately changed.
         self._look_at_all = False
+        # When that is due in any case, in seconds of the loop's clock.
+        self._next_full_look = 0.0
         # The newest event of the last look; None before the first look, and while the log is empty.
         self._witness: Witness | None = None
         # Finds out where the logs of topics stand, of many at once.
@@ -166,10 +172,12 @@ class Reconciler:
 
     async def _tips_to_compare(self, survey: Survey) -> Mapping[str, Tip]:
         """Return where the logs stand of the topics that have lately changed; of all topics when anything may have."""
+        now = asyncio.get_running_loop().time()
         is_first = self._witness is None and survey.witness is not None
-        if not (self._look_at_all or survey.is_rewound or is_first):
+        is_due = now >= self._next_full_look
+        if not (self._look_at_all or survey.is_rewound or is_first or is_due):
             return survey.tips
-        self._look_at_all = False
+        self._look_at_all, self._next_full_look = False, now + FULL_INTERVAL
         topics = self.sequencer.topics()
         return dict(zip(topics, await run_service(self._read_tips, topics), strict=True))
 

@@ -61,6 +61,7 @@ T = TypeVar("T")
 logger = logging.getLogger("djwsbridge.runtime")
 
 HAND_OVER_TIMEOUT = 10.0  # seconds in which a process without a server must have handed over a push
+WARNING_INTERVAL = 60.0  # seconds between two warnings of pushes without a seal
 COME_BACK_AFTER_REWIND = 1.5  # seconds over which the clients of a rewound topic come back
 GOSSIP_INTERVAL = 0.25  # seconds in which changes of presence are gathered before anybody is told
 
@@ -118,6 +119,8 @@ class Runtime:
             on_forgotten=self._on_forgotten,
             on_back=self._on_engine_back,
         )
+        # When the next warning of pushes without a seal may be logged, in seconds of the loop's clock.
+        self._next_warning = 0.0
         # Pushes that were handed over and not yet given to the engine, oldest first.
         self.outbox = Outbox(self.engine, on_refused=self._deliver_here)
         # None until `start`, and again after one that failed.
@@ -247,15 +250,27 @@ class Runtime:
     def _doubt(self, topic: str, text: str) -> None:
         """Act on what came over the engine without a genuine seal: believe nothing that can be looked up."""
         if topic == CONTROL_TOPIC:
+            self._warn_of_doubt(topic)
             self._hear_doubtful(text)
             return
         push = read_push(text)
         if push is None or push.topic != topic:
             logger.warning("Something on %s is no push of it, and was dropped.", topic)
         elif push.seq is None:
-            self.hub.deliver(topic, text)
+            self.hub.deliver(topic, text)  # such as the seed's own `group_send`
         elif self.reconciler is not None:
+            self._warn_of_doubt(topic)
             self.reconciler.suspect(topic)
+
+    def _warn_of_doubt(self, topic: str) -> None:
+        now = self.loop.time()
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_INTERVAL
+            logger.warning(
+                "A push on %s came without this site's seal: it is looked up instead of believed. A process has "
+                "another SECRET_KEY or an earlier release, or another program publishes on this engine.",
+                topic,
+            )
 
     def _hear_doubtful(self, text: str) -> None:
         control = read_control(text)

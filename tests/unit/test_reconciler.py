@@ -181,6 +181,15 @@ async def test_when_the_engine_is_back_every_topic_is_looked_at(rig: Rig):
     await rig.until_delivered(1)
 
 
+async def test_every_topic_is_looked_at_now_and_then(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    rig.log.append(1)
+    await rig.until_delivered(1)
+    rig.log.is_recent = False  # as after a transaction that took longer than a look goes back
+    rig.log.append(1)
+    rig.reconciler._next_full_look = 0.0
+    await rig.until_delivered(1, 2)
+
+
 async def test_a_database_that_is_down_is_asked_again(rig: Rig):
     rig.log.is_down = True
     rig.log.append(1)

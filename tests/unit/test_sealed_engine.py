@@ -169,9 +169,12 @@ async def test_what_the_node_itself_publishes_is_received_as_it_was(rig: Rig):
     assert rig.reconciler.suspected == []
 
 
-async def test_a_number_without_a_seal_makes_the_node_read_the_log(rig: Rig):
+async def test_a_number_without_a_seal_makes_the_node_read_the_log(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+):
     await rig.liar.publish("room.1", durable())
     await rig.settle()
+    assert caplog.text.count("without this site's seal") == 1
     assert rig.reconciler.suspected == ["room.1"]
     assert rig.reconciler.received == rig.reader.got == []
 

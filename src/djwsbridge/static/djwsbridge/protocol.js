@@ -111,8 +111,8 @@ function parse(text) {
 
 /** Read a push that is an object already, as in a recovery. @param {Record<string, any>} frame @returns {Push} */
 export function decodePush(frame) {
-  const { push: type, topic = null, epoch = null, seq = null, data = {} } = frame;
-  return { kind: "push", type, topic, epoch, seq, data };
+  const { push: type, topic = null, epoch, seq = null, data = {} } = frame;
+  return { kind: "push", type, topic, seq, data, ...(epoch === undefined ? {} : { epoch }) };
 }
 
 /** @param {Record<string, any>} frame @returns {Reply} */

@@ -31,9 +31,9 @@
  * @property {"push"} kind
  * @property {string} type
  * @property {string | null} topic
- * @property {string | null} epoch  The life of the topic's log; with the first push of a topic.
  * @property {number | null} seq
  * @property {any} data
+ * @property {string} [epoch]  The life of the topic's log; only the first push of a topic has it.
  */
 
 /**
