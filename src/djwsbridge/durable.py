@@ -131,6 +131,12 @@ class DurableLog(Protocol):
     def append(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Number and store events in the present transaction."""
 
+    def lock(self, topics: Iterable[str]) -> None:
+        """Hold back every append to topics until the present transaction ends."""
+
+    def clear(self, topic: str) -> None:
+        """Delete the events of a topic and keep its number."""
+
     def recover(self, asked: Sequence[Cursors]) -> list[dict[str, Recovery]]:
         """Return, for each of those who ask, of each topic that has a log what was missed since a cursor."""
 

@@ -60,8 +60,7 @@ class Log:
         """
         if not events:
             return []
-        if not transaction.get_connection(store.using()).in_atomic_block:
-            raise transaction.TransactionManagementError("The log is appended to in a transaction.")
+        self._require_transaction()
         counts = Counter(event.topic for event in events)
         positions, now = store.advance(counts)
         last_seq = {topic: positions[topic].seq - count for topic, count in counts.items()}
@@ -77,6 +76,21 @@ class Log:
             rows.append(store.Row(positions[topic].topic_id, seq, event.type, text))
         store.insert(rows, now=now)
         return appended
+
+    def lock(self, topics: Iterable[str]) -> None:
+        """Hold back every append to topics until the present transaction ends.
+
+        Raises:
+            TransactionManagementError: there is no transaction.
+        """
+        self._require_transaction()
+        counts = dict.fromkeys(topics, 0)
+        if counts:
+            store.advance(counts)
+
+    def clear(self, topic: str) -> None:
+        """Delete the events of a topic and keep its number, so that no later event gets one of theirs."""
+        store.delete_events(topic)
 
     def recover(self, asked: Sequence[Cursors]) -> list[dict[str, Recovery]]:
         """Return, for each of those who ask, what was missed on each topic since a cursor, or that it cannot be said.
@@ -145,6 +159,11 @@ class Log:
     def weaknesses(self) -> list[str]:
         """Return a sentence for each setting of the database by which an acknowledged message can be lost."""
         return weaknesses()
+
+    @staticmethod
+    def _require_transaction() -> None:
+        if not transaction.get_connection(store.using()).in_atomic_block:
+            raise transaction.TransactionManagementError("The log is appended to in a transaction.")
 
     def _recover(self, position: store.Position, cursor: tuple[str, int] | None) -> Recovery:
         if cursor is None:

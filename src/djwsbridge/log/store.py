@@ -26,6 +26,7 @@ __all__ = [
     "Row",
     "advance",
     "delete_before",
+    "delete_events",
     "find_event",
     "insert",
     "newest_event",
@@ -62,7 +63,10 @@ def using() -> str:
 
 
 def advance(counts: Mapping[str, int]) -> tuple[dict[str, Position], dt.datetime]:
-    """Lock topics and give each that many new seqs; call it in a transaction, after every check.
+    """Lock topics and give each that many new seqs, or none; call it in a transaction.
+
+    What must hold at the commit is looked at again in a later statement: its snapshot begins when the lock is held.
+    The row is written even for no new seq, so that a transaction with an older snapshot fails instead of going on.
 
     Two appends never wait for each other in a circle: the topics are locked in the order of their names, and nobody who
     holds a lock has a topic to make (SQLite has one lock, that of its only writer, and nothing to put in order).
@@ -159,6 +163,11 @@ def delete_before(age: dt.timedelta, *, limit: int) -> int:
     keys = list(old.values_list("pk", flat=True)[:limit])
     deleted, _ = _events().filter(pk__in=keys).delete()
     return deleted
+
+
+def delete_events(topic: str) -> None:
+    """Delete all events of a topic."""
+    _events().filter(topic__name=topic).delete()
 
 
 def types_of(topic: str, seqs: Iterable[int]) -> dict[int, str]:

@@ -79,16 +79,20 @@ def send_messages(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
     """
     if not sends:
         return []
-    with contextlib.suppress(IntegrityError):
+    with contextlib.suppress(IntegrityError, _MayNotWrite):
         return _send_together(sends, may_be_retries=False)
-    # One of them was stored before, by whoever it was: that has committed by now.
+    # One of them was stored before, or its sender has lost the right to write: that has committed by now.
     try:
         return _send_together(sends, may_be_retries=True)
-    except IntegrityError as error:
-        # Another one was stored a moment ago, or its sender's account is gone: each for itself.
+    except (IntegrityError, _MayNotWrite) as error:
+        # It has happened again, to another one: send each message alone.
         if len(sends) == 1:
-            return [error]
+            return [error if isinstance(error, IntegrityError) else CommandError(ErrorCode.NOT_FOUND)]
         return [result for send in sends for result in send_messages([send])]
+
+
+class _MayNotWrite(Exception):
+    """A sender has lost the right to write between the first look at it and the lock."""
 
 
 @one_transaction()
@@ -99,13 +103,14 @@ def _send_together(
 
     Raises:
         IntegrityError: a message was stored before; not when `may_be_retries`, unless that was a moment ago.
+        _MayNotWrite: a sender has lost the right to write since this has checked it.
     """
-    members = store.find_members((send.room_id, send.actor.pk) for send in sends)
+    writers = store.find_writers((send.room_id, send.actor.pk) for send in sends)
     # Who has left since the first try still gets its reply.
     first_tries = store.find_sent(
         (send.actor.pk, send.client_message_id)
         for send in sends
-        if may_be_retries or (send.room_id, send.actor.pk) not in members
+        if may_be_retries or (send.room_id, send.actor.pk) not in writers
     )
     results: list[MessageView | Exception | None] = [None] * len(sends)
     new: dict[tuple[object, uuid.UUID], int] = {}
@@ -115,7 +120,7 @@ def _send_together(
             if key in first_tries:
                 results[index] = _same(first_tries[key], send)
             else:
-                _check(send, is_member=(send.room_id, send.actor.pk) in members)
+                _check(send, may_write=(send.room_id, send.actor.pk) in writers)
                 new.setdefault(key, index)
         except CommandError as error:
             results[index] = error
@@ -127,15 +132,19 @@ def _send_together(
     ]
 
 
-def _check(send: Outgoing, *, is_member: bool) -> None:
+def _check(send: Outgoing, *, may_write: bool) -> None:
     """Raise what is wrong with a message."""
     check_body(send.body)
-    if not is_member:
+    if not may_write:
         raise CommandError(ErrorCode.NOT_FOUND)
 
 
 def _store(sends: Sequence[Outgoing]) -> list[MessageView]:
-    """Number and store messages, and push them after commit."""
+    """Number and store messages, and push them after commit.
+
+    Raises:
+        _MayNotWrite: under the lock that numbering takes, a sender may not write any more.
+    """
 
     def view(send: Outgoing, seq: int, now: datetime) -> MessageView:
         return MessageView(
@@ -151,7 +160,9 @@ def _store(sends: Sequence[Outgoing]) -> list[MessageView]:
         [NewEvent(room_topic(send.room_id), "message.sent", partial(view, send)) for send in sends]
     )
     views = [cast("MessageView", event.data) for event in events]
-    store.add_messages((send.actor.pk, stored) for send, stored in zip(sends, views, strict=True))
+    rows = ((send.actor.pk, stored) for send, stored in zip(sends, views, strict=True))
+    if store.add_messages(rows) < len(views):
+        raise _MayNotWrite
     return views
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ from django.db.models import Case, Exists, OuterRef, Subquery, Value, When
 
 from djwsbridge.chat.models import Membership, Profile, Role
 from djwsbridge.chat.store.database import rows_of
-from djwsbridge.chat.store.users import user_ref
+from djwsbridge.chat.store.users import is_active_user, user_ref
 from djwsbridge.chat.values import RoomKind, UserRef
-from djwsbridge.log.rows import find_rows
+from djwsbridge.log.rows import Permit, find_rows
 from djwsbridge.protocol.frames import MAX_INTEGER
 
 if TYPE_CHECKING:
@@ -23,12 +24,13 @@ __all__ = [
     "Access",
     "add_member",
     "find_access",
-    "find_members",
+    "find_writers",
     "list_last_seen",
     "list_members",
     "list_room_ids",
     "pass_on_ownership",
     "remove_member",
+    "writing_permit",
 ]
 
 
@@ -55,10 +57,22 @@ def find_access(actor: AbstractBaseUser, room_id: int) -> Access | None:
     return Access(membership_id=membership_id, kind=RoomKind(kind))
 
 
-def find_members(pairs: Iterable[tuple[int, Any]]) -> set[tuple[int, Any]]:
-    """Return which of these (room, user) are memberships."""
+@functools.cache
+def writing_permit() -> Permit:
+    """Return what a message needs to be stored. Every right to write is a part of this one condition.
+
+    `find_writers` looks at it before a room is locked, and the statement that stores messages looks again under the
+    lock: whoever changes what it looks at takes the lock before the commit (see `lock_rooms`).
+    """
+    same = (("room_id", "room_id"), ("user_id", "sender_id"))
+    return Permit(Membership, same, is_active_user("user__"))
+
+
+def find_writers(pairs: Iterable[tuple[int, Any]]) -> set[tuple[int, Any]]:
+    """Return which of these (room, user) may write now: the user is active and a member of the room."""
     possible = [pair for pair in pairs if pair[0] <= MAX_INTEGER]  # more than the column holds
-    return find_rows(Membership, ("room_id", "user_id"), possible)
+    model, same, where = writing_permit()
+    return find_rows(model, [name for name, _ in same], possible, where=where)
 
 
 def add_member(actor: AbstractBaseUser, room_id: int, *, last_seq: int) -> bool:

@@ -11,6 +11,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from djwsbridge.chat.models import Message, Room
 from djwsbridge.chat.store.database import rows_of
+from djwsbridge.chat.store.memberships import writing_permit
 from djwsbridge.chat.store.users import DELETED_USER, wire_id
 from djwsbridge.chat.values import MessageView, UserRef
 from djwsbridge.log.rows import find_rows, insert_rows
@@ -24,21 +25,27 @@ __all__ = [
 ]
 
 
-def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> None:
-    """Store messages, each with the key of its sender, in one statement.
+def add_messages(messages: Iterable[tuple[Any, MessageView]]) -> int:
+    """Store messages, each with the key of its sender, in one statement; leave out those whose sender may not write.
+
+    Call it with the topics of the rooms locked.
+
+    Returns:
+        How many were stored.
 
     Raises:
         IntegrityError: a sender has stored a message with this `client_message_id` before.
     """
     # In one order everywhere: transactions that store the same ids must not wait for each other.
     ordered = sorted(messages, key=lambda pair: pair[1].client_message_id.int)
-    insert_rows(
+    return insert_rows(
         Message,
         ("room_id", "seq", "sender_id", "body", "client_message_id", "created"),
         [
             (view.room, view.seq, sender_id, view.body, view.client_message_id, view.created)
             for sender_id, view in ordered
         ],
+        permit=writing_permit(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from djwsbridge.chat.models import NameSkeleton
 from djwsbridge.chat.store.database import rows_of, using
@@ -20,6 +20,7 @@ __all__ = [
     "DELETED_USER",
     "find_user",
     "find_username",
+    "is_active_user",
     "names_without_skeleton",
     "save_skeletons",
     "skeleton_exists",
@@ -63,9 +64,18 @@ def _users() -> QuerySet[AbstractBaseUser]:
 
 
 def _active_users() -> QuerySet[AbstractBaseUser]:
-    users = _users()
-    active = any(field.name == "is_active" for field in users.model._meta.get_fields())
-    return users.filter(**({"is_active": True} if active else {}))
+    return _users().filter(is_active_user())
+
+
+def is_active_user(path: str = "") -> Q:
+    """Return the condition that a user is active; a user model without such a field has active users only.
+
+    Args:
+        path: leads from the rows that are filtered to the user, such as `user__`.
+    """
+    fields = get_user_model()._meta.get_fields()
+    has_field = any(field.name == "is_active" for field in fields)
+    return Q((f"{path}is_active", True)) if has_field else Q()
 
 
 def names_without_skeleton(*, limit: int) -> list[tuple[Any, str]]:
