@@ -40,6 +40,7 @@ class ChatConfig(AppConfig):
         """Register with the core, which never names the chat."""
         from djwsbridge.chat import commands, handlers, node, services  # noqa: PLC0415 - needs the models
         from djwsbridge.chat.checks import check_log  # noqa: PLC0415
+        from djwsbridge.chat.rights import connect_signals  # noqa: PLC0415
         from djwsbridge.durable import register_eraser  # noqa: PLC0415
         from djwsbridge.transport import registry  # noqa: PLC0415
 
@@ -57,6 +58,7 @@ class ChatConfig(AppConfig):
             "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)
         )
         registry.register_topic_state("room", lambda asked: services.describe_topics(asked=asked))
+        connect_signals()
         register_eraser("room", lambda topic, seqs: services.erase_messages(topic=topic, seqs=seqs))
 
 

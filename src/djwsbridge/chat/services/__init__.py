@@ -2,6 +2,12 @@
 
 from djwsbridge.chat.names import room_topic
 from djwsbridge.chat.services.accounts import check_username
+from djwsbridge.chat.services.departures import (
+    delete_membership,
+    delete_room,
+    delete_user,
+    hold_messages,
+)
 from djwsbridge.chat.services.direct import find_direct, open_direct, send_private
 from djwsbridge.chat.services.messages import (
     Outgoing,
@@ -40,11 +46,15 @@ __all__ = [
     "acknowledge",
     "check_username",
     "create_room",
+    "delete_membership",
+    "delete_room",
+    "delete_user",
     "describe_topics",
     "erase_messages",
     "find_direct",
     "find_room",
     "find_topic",
+    "hold_messages",
     "join_room",
     "leave_room",
     "list_last_seen",

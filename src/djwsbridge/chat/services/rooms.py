@@ -11,12 +11,12 @@ from django.db import IntegrityError
 from djwsbridge.chat import names, store
 from djwsbridge.chat.names import room_id_of, room_topic
 from djwsbridge.chat.services.access import enter_room, event, require_member, room_seq, view_room
+from djwsbridge.chat.services.departures import left_events
 from djwsbridge.chat.services.transactions import one_transaction
-from djwsbridge.chat.values import MemberChange, Members, RoomLeft, RoomView
+from djwsbridge.chat.values import MemberChange, Members, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.publish import publish_events, unsubscribe_user
-from djwsbridge.runtime import user_topic
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -121,13 +121,7 @@ def leave_room(*, actor: AbstractBaseUser, room_id: int) -> None:
     store.remove_member(access)
     store.pass_on_ownership(room_id)
     unsubscribe_user(actor.pk, room_topic(room_id))
-    change = MemberChange(room_id, store.user_ref(actor))
-    publish_events(
-        [
-            event(user_topic(actor.pk), "room.left", RoomLeft(room_id)),
-            event(room_topic(room_id), "member.left", change),
-        ]
-    )
+    publish_events(left_events(room_id, actor))
 
 
 def list_members(*, actor: AbstractBaseUser, room_id: int) -> Members:

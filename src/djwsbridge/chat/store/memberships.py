@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from django.db.models import Case, Exists, OuterRef, Subquery, Value, When
+from django.db.models import Case, Exists, OuterRef, QuerySet, Subquery, Value, When
 
 from djwsbridge.chat.models import Membership, Profile, Role
 from djwsbridge.chat.store.database import rows_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "Removed",
     "add_member",
     "find_access",
     "find_writers",
@@ -29,7 +30,9 @@ __all__ = [
     "list_members",
     "list_room_ids",
     "pass_on_ownership",
+    "remove_all_members",
     "remove_member",
+    "remove_memberships",
     "writing_permit",
 ]
 
@@ -87,7 +90,41 @@ def add_member(actor: AbstractBaseUser, room_id: int, *, last_seq: int) -> bool:
 
 def remove_member(access: Access) -> None:
     """Delete a membership."""
-    rows_of(Membership).filter(id=access.membership_id).delete()
+    _delete(rows_of(Membership).filter(id=access.membership_id))
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """A membership that was deleted."""
+
+    room_id: int
+    is_owner: bool
+    is_group: bool
+
+
+def remove_memberships(user: AbstractBaseUser, room_ids: Iterable[int]) -> list[Removed]:
+    """Delete the memberships of a user in some rooms, and return them. Call it with the rooms locked."""
+    rows = rows_of(Membership).filter(user_id=user.pk, room_id__in=list(room_ids))
+    found = [
+        Removed(
+            room_id=room_id, is_owner=role == Role.OWNER, is_group=kind == RoomKind.GROUP.value
+        )
+        for room_id, role, kind in rows.values_list("room_id", "role", "room__kind")
+    ]
+    _delete(rows)
+    return found
+
+
+def remove_all_members(room_id: int) -> list[Any]:
+    """Delete all memberships of a room, and return the keys of the users. Call it with the room locked."""
+    rows = rows_of(Membership).filter(room_id=room_id)
+    found = list(rows.order_by("id").values_list("user_id", flat=True))
+    _delete(rows)
+    return found
+
+
+def _delete(rows: QuerySet[Membership]) -> None:
+    """Delete rows without Django's signals: those tell of deletions that the chat does not make itself."""
+    rows._raw_delete(rows.db)
 
 
 def pass_on_ownership(room_id: int) -> None:

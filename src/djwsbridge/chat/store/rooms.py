@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_group",
+    "clear_log",
     "find_direct",
     "find_room_id",
     "list_rooms",
     "lock_group",
+    "lock_rooms",
     "make_direct",
     "recent_directs",
     "room_seqs",
@@ -58,6 +60,26 @@ def lock_group(room_id: int) -> bool:
     # No stronger: whoever sends has the topic, which comes next here, and at the commit must see that there is a room.
     locked = groups.select_for_update(no_key=True)
     return locked.values_list("id", flat=True).first() is not None
+
+
+def lock_rooms(room_ids: Iterable[int]) -> None:
+    """Let nothing happen in rooms until the transaction ends: no join and leaving, and no event in the log.
+
+    Who changes a right takes this lock before the commit, and who uses one looks at it under the lock.
+    """
+    ids = sorted(room_ids)
+    rooms = rows_of(Room).filter(id__in=ids).order_by("id").select_for_update(no_key=True)
+    list(rooms.values_list("id"))
+    log = installed_log()
+    if log is not None:
+        log.lock(map(room_topic, ids))
+
+
+def clear_log(room_id: int) -> None:
+    """Delete the events of a room from the log."""
+    log = installed_log()
+    if log is not None:
+        log.clear(room_topic(room_id))
 
 
 def title_exists(key: str) -> bool:

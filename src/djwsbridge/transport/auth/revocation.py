@@ -22,7 +22,7 @@ from djwsbridge import publish
 from djwsbridge.transport.auth.identity import Identity, session_digest
 from djwsbridge.transport.auth.session import authenticate_session
 
-__all__ = ["connect_signals", "still_valid"]
+__all__ = ["connect_signals", "kinds_of_user", "still_valid", "tables_of_user"]
 
 
 _BLACKLIST = "rest_framework_simplejwt.token_blacklist"
@@ -50,14 +50,27 @@ def _fits(identity: Identity, user: AbstractBaseUser | None) -> bool:
 
 def connect_signals() -> None:
     """Listen to what Django and simplejwt tell about users; called once, when the app is ready."""
-    user_model = get_user_model()
-    post_save.connect(_on_user_saved, sender=user_model, dispatch_uid="djwsbridge.user_saved")
-    post_delete.connect(_on_user_deleted, sender=user_model, dispatch_uid="djwsbridge.user_deleted")
+    for model in kinds_of_user():
+        post_save.connect(_on_user_saved, sender=model, dispatch_uid="djwsbridge.user_saved")
+    for model in tables_of_user():
+        post_delete.connect(_on_user_deleted, sender=model, dispatch_uid="djwsbridge.user_deleted")
     user_logged_out.connect(_on_logged_out, dispatch_uid="djwsbridge.logged_out")
     if apps.is_installed(_BLACKLIST):
         post_save.connect(
             _on_blacklisted, sender=BlacklistedToken, dispatch_uid="djwsbridge.blacklisted"
         )
+
+
+def kinds_of_user() -> list[type[AbstractBaseUser]]:
+    """Return the user model and every model derived from it: each names itself as the sender of `post_save`."""
+    users = get_user_model()
+    return [model for model in apps.get_models() if issubclass(model, users)]
+
+
+def tables_of_user() -> list[type[AbstractBaseUser]]:
+    """Return the user model and its proxies, the senders of deletions: with a derived row its user is deleted, too."""
+    table = get_user_model()._meta.concrete_model
+    return [model for model in kinds_of_user() if model._meta.concrete_model is table]
 
 
 def _blacklisted(identities: Sequence[Identity]) -> set[str]:
