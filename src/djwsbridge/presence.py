@@ -127,9 +127,10 @@ class Presence:
 
     def online(self, topic: str) -> list[Person]:
         """Return who is online on a topic, each once, by name."""
-        people = {key: person for key, (person, _) in self._own.get(topic, {}).items()}
-        for peer in self._peers.values():
+        people: dict[UserKey, Person] = {}
+        for peer in reversed(self._peers.values()):
             people.update(peer.table.get(topic, {}))
+        people.update((key, person) for key, (person, _) in self._own.get(topic, {}).items())
         return sorted(people.values(), key=lambda person: (person.name.casefold(), str(person.id)))
 
     def count(self, topic: str) -> int:
@@ -148,38 +149,51 @@ class Presence:
 
     def is_online(self, topic: str, user_id: object) -> bool:
         """Say whether a user has a lease on a topic."""
-        return self._held(topic, str(user_id))
+        return self._find(topic, str(user_id)) is not None
 
     def is_online_elsewhere(self, topic: str, user_id: object) -> bool:
         """Say whether a user has a lease on a topic on another node."""
         return any(str(user_id) in peer.table.get(topic, ()) for peer in self._peers.values())
 
-    def acquire(self, topic: str, person: Person) -> Change | None:
-        """Take one lease for a connection of this node; returns the change that everybody here sees, if it is one."""
+    def acquire(self, topic: str, person: Person) -> list[Change]:
+        """Take one lease for a connection of this node; returns the changes that everybody here sees."""
         key = str(person.id)
-        here = self._own.setdefault(topic, {})
-        known, count = here.get(key, (person, 0))
-        was_held = self._held(topic, key)
-        here[key] = (known, count + 1)
-        if count == 0:
-            self._note(topic, key, known, came=True)
-        return None if was_held else Change(topic, known, online=True)
+        _, count = self._own.get(topic, {}).get(key, (person, 0))
+        return self._hold(topic, key, person, count + 1)
 
-    def release(self, topic: str, person: Person) -> Change | None:
-        """Give one lease back; returns the change that everybody here sees, if it is one."""
+    def rename(self, topic: str, person: Person) -> list[Change]:
+        """Give a user who has leases here another name; returns the changes that everybody here sees."""
+        key = str(person.id)
+        _, count = self._own.get(topic, {}).get(key, (person, 0))
+        return self._hold(topic, key, person, count) if count else []
+
+    def release(self, topic: str, person: Person) -> list[Change]:
+        """Give one lease back; returns the changes that everybody here sees."""
         key = str(person.id)
         here = self._own.get(topic, {})
         if key not in here:
-            return None
+            return []
         known, count = here[key]
         if count > 1:
             here[key] = (known, count - 1)
-            return None
+            return []
+        before = self._find(topic, key)
         del here[key]
         if not here:
             del self._own[topic]
         self._note(topic, key, known, came=False)
-        return None if self._held(topic, key) else Change(topic, known, online=False)
+        return self._changes(topic, key, before)
+
+    def _hold(self, topic: str, key: UserKey, person: Person, count: int) -> list[Change]:
+        before = self._find(topic, key)
+        here = self._own.setdefault(topic, {})
+        known, _ = here.get(key, (None, 0))
+        here[key] = (person, count)
+        if known != person:
+            if known is not None:
+                self._note(topic, key, known, came=False)
+            self._note(topic, key, person, came=True)
+        return self._changes(topic, key, before)
 
     def take_delta(self) -> Delta | None:
         """Return what the other nodes have to be told since the last time, if anything."""
@@ -225,13 +239,15 @@ class Presence:
         peer.version = delta.version
         changes: list[Change] = []
         for topic, person in delta.went:
-            known = peer.remove(topic, str(person.id))
-            if known is not None and not self._held(topic, str(person.id)):
-                changes.append(Change(topic, known, online=False))
+            key = str(person.id)
+            before = self._find(topic, key)
+            peer.remove(topic, key)
+            changes += self._changes(topic, key, before)
         for topic, person in delta.came:
-            if not self._held(topic, str(person.id)):
-                changes.append(Change(topic, person, online=True))
-            peer.table.setdefault(topic, {})[str(person.id)] = person
+            key = str(person.id)
+            before = self._find(topic, key)
+            peer.table.setdefault(topic, {})[key] = person
+            changes += self._changes(topic, key, before)
         return changes, None
 
     def hear_beat(self, beat: Beat, *, now: float) -> Question | None:
@@ -265,32 +281,38 @@ class Presence:
         return changes
 
     def _note(self, topic: str, key: UserKey, person: Person, *, came: bool) -> None:
-        """Remember a change for the next delta; coming and going in between cancel out."""
+        """Remember a change for the next delta; coming and going in between cancel out, if the name is the same."""
         add, cancel = (self._came, self._went) if came else (self._went, self._came)
-        if cancel.pop((topic, key), None) is None:
+        if cancel.get((topic, key)) == person:
+            del cancel[topic, key]
+        else:
             add[topic, key] = person
 
-    def _held(self, topic: str, key: UserKey) -> bool:
-        return key in self._own.get(topic, ()) or any(
-            key in peer.table.get(topic, ()) for peer in self._peers.values()
-        )
+    def _find(self, topic: str, key: UserKey) -> Person | None:
+        """Return a user as everybody here sees them; None when they are not online. This node knows names best."""
+        if key in self._own.get(topic, ()):
+            return self._own[topic][key][0]
+        tables = (peer.table.get(topic, {}) for peer in self._peers.values())
+        return next((table[key] for table in tables if key in table), None)
+
+    def _changes(self, topic: str, key: UserKey, before: Person | None) -> list[Change]:
+        """Return what has changed for those who watch here; another name is another person who comes."""
+        after = self._find(topic, key)
+        if before == after:
+            return []
+        went = [] if before is None else [Change(topic, before, online=False)]
+        return went if after is None else [*went, Change(topic, after, online=True)]
 
     def _replace(self, peer: _Peer, table: dict[str, dict[UserKey, Person]]) -> list[Change]:
         """Give a peer another table and return what that changes for those who watch here."""
-        before = list(_entries(peer.table))
-        held = {(topic, key) for topic, key, _ in _entries(table) if self._held(topic, key)}
+        places = [(topic, key) for each in (peer.table, table) for topic, key, _ in _entries(each)]
+        before = {place: self._find(*place) for place in places}
         peer.table = {topic: people for topic, people in table.items() if people}
-        changes = [
-            Change(topic, person, online=False)
-            for topic, key, person in before
-            if not self._held(topic, key)
+        return [
+            change
+            for place, known in before.items()
+            for change in self._changes(*place, known)
         ]
-        changes += [
-            Change(topic, person, online=True)
-            for topic, key, person in _entries(table)
-            if (topic, key) not in held
-        ]
-        return changes
 
 
 def _entries(
@@ -309,8 +331,8 @@ class News:
     """
 
     def __init__(self) -> None:
-        # Topic → user → what waits to be told.
-        self._waiting: dict[str, dict[UserKey, Change]] = {}
+        # Topic → user → what waits to be told. With another name it is another user.
+        self._waiting: dict[str, dict[Person, Change]] = {}
         # Topic → until when nothing more is told on it.
         self._rests: dict[str, float] = {}
 
@@ -320,9 +342,9 @@ class News:
     def add(self, change: Change) -> None:
         """Take a change; the opposite of one that waits undoes it, for nobody has seen that."""
         waiting = self._waiting.setdefault(change.topic, {})
-        before = waiting.pop(str(change.person.id), None)
+        before = waiting.pop(change.person, None)
         if before is None or before.online == change.online:
-            waiting[str(change.person.id)] = change
+            waiting[change.person] = change
         elif not waiting:
             del self._waiting[change.topic]
 

@@ -72,30 +72,30 @@ def tell(one: Presence, other: Presence, *, now: float = 0.0) -> list[Change]:
 
 def test_a_lease_makes_a_person_online() -> None:
     presence = Presence("a")
-    assert presence.acquire(ROOM, ALICE) == Change(ROOM, ALICE, online=True)
+    assert presence.acquire(ROOM, ALICE) == [Change(ROOM, ALICE, online=True)]
     assert presence.online(ROOM) == [ALICE]
     assert presence.is_online(ROOM, 1)
     assert not presence.is_online("room.2", 1)
     assert not presence.is_online_elsewhere(ROOM, 1)
-    assert presence.release(ROOM, ALICE) == Change(ROOM, ALICE, online=False)
+    assert presence.release(ROOM, ALICE) == [Change(ROOM, ALICE, online=False)]
     assert presence.online(ROOM) == []
 
 
 def test_two_tabs_are_two_leases_of_one_person() -> None:
     presence = Presence("a")
-    assert presence.acquire(ROOM, ALICE) is not None
-    assert presence.acquire(ROOM, ALICE) is None
-    assert presence.release(ROOM, ALICE) is None
+    assert presence.acquire(ROOM, ALICE)
+    assert presence.acquire(ROOM, ALICE) == []
+    assert presence.release(ROOM, ALICE) == []
     assert presence.online(ROOM) == [ALICE]
-    assert presence.release(ROOM, ALICE) is not None
+    assert presence.release(ROOM, ALICE)
 
 
 def test_to_give_back_what_nobody_holds_is_harmless() -> None:
     presence = Presence("a")
-    assert presence.release(ROOM, ALICE) is None
+    assert presence.release(ROOM, ALICE) == []
     presence.acquire(ROOM, ALICE)
-    assert presence.release(ROOM, BOB) is None
-    assert presence.release("room.2", ALICE) is None
+    assert presence.release(ROOM, BOB) == []
+    assert presence.release("room.2", ALICE) == []
 
 
 def test_the_list_is_by_name_whatever_the_case() -> None:
@@ -133,6 +133,46 @@ def test_a_person_on_another_node_is_online_here() -> None:
     assert other.online(ROOM) == []
 
 
+def test_a_new_name_is_seen_everywhere() -> None:
+    one, other = Presence("a"), Presence("b")
+    one.acquire(ROOM, ALICE)
+    tell(one, other)
+    renamed = Person(ALICE.id, "alicia")
+    changes = [Change(ROOM, ALICE, online=False), Change(ROOM, renamed, online=True)]
+    assert one.rename(ROOM, renamed) == changes
+    assert one.rename(ROOM, renamed) == one.rename("room.2", renamed) == []
+    assert one.online(ROOM) == [renamed]
+    assert one.take_delta() == Delta("a", 2, came=[(ROOM, renamed)], went=[(ROOM, ALICE)])
+    one.rename(ROOM, ALICE)
+    other.hear_snapshot(one.snapshot(), now=0.0)
+    assert one.rename(ROOM, renamed)
+    assert tell(one, other) == changes
+    assert other.online(ROOM) == [renamed]
+    assert one.release(ROOM, ALICE) == [Change(ROOM, renamed, online=False)]
+    assert tell(one, other) == [Change(ROOM, renamed, online=False)]
+
+
+def test_a_name_that_comes_and_goes_in_between_is_not_told() -> None:
+    one, other = Presence("a"), Presence("b")
+    one.acquire(ROOM, ALICE)
+    tell(one, other)
+    one.rename(ROOM, Person(ALICE.id, "alicia"))
+    one.rename(ROOM, ALICE)
+    assert one.take_delta() is None
+    one.rename(ROOM, Person(ALICE.id, "alicia"))
+    one.release(ROOM, ALICE)
+    assert tell(one, other) == [Change(ROOM, ALICE, online=False)]
+
+
+def test_who_comes_with_a_new_name_has_it_on_every_device() -> None:
+    presence = Presence("a")
+    presence.acquire(ROOM, ALICE)
+    renamed = Person(ALICE.id, "alicia")
+    assert presence.acquire(ROOM, renamed)[-1] == Change(ROOM, renamed, online=True)
+    assert presence.release(ROOM, ALICE) == []
+    assert presence.online(ROOM) == [renamed]
+
+
 def test_a_person_on_two_nodes_comes_and_goes_once() -> None:
     one, other = Presence("a"), Presence("b")
     other.acquire(ROOM, ALICE)
@@ -142,7 +182,7 @@ def test_a_person_on_two_nodes_comes_and_goes_once() -> None:
     assert other.online(ROOM) == [ALICE]
     one.release(ROOM, ALICE)
     assert tell(one, other) == []
-    assert other.release(ROOM, ALICE) == Change(ROOM, ALICE, online=False)
+    assert other.release(ROOM, ALICE) == [Change(ROOM, ALICE, online=False)]
 
 
 def test_a_delta_that_comes_twice_counts_once() -> None:
@@ -270,6 +310,7 @@ class Cluster(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.made = 0
+        self.names: dict[int | str, str] = {}
         self.alive: dict[str, Presence] = {}
         # What each node holds: the truth.
         self.held: dict[str, Counter[tuple[str, Person]]] = {}
@@ -316,19 +357,28 @@ class Cluster(RuleBasedStateMachine):
     @rule(number=numbers, entry=entries, told=st.sampled_from([True, True, False]))
     def acquire(self, number: int, entry: tuple[str, Person], told: object) -> None:
         node = self.node(number)
-        change = self.alive[node].acquire(*entry)
+        self.see(node, self.alive[node].acquire(entry[0], self.named(entry[1])))
         self.held[node][entry] += 1
-        self.see(node, [change] if change else [])
         self.gossip(node, told)
 
     @rule(number=numbers, entry=entries, told=st.sampled_from([True, True, False]))
     def release(self, number: int, entry: tuple[str, Person], told: object) -> None:
         node = self.node(number)
         if self.held[node][entry]:
-            change = self.alive[node].release(*entry)
+            self.see(node, self.alive[node].release(*entry))
             self.held[node][entry] -= 1
-            self.see(node, [change] if change else [])
             self.gossip(node, told)
+
+    @rule(person=st.sampled_from(PEOPLE), name=st.sampled_from(["user0", "ann", "ben"]))
+    def rename(self, person: Person, name: str) -> None:
+        """Every node reads the user again, each in its time; the gossip may come before or after."""
+        self.names[person.id] = name
+        for node, presence in self.alive.items():
+            for topic in TOPICS:
+                self.see(node, presence.rename(topic, self.named(person)))
+
+    def named(self, person: Person) -> Person:
+        return Person(person.id, self.names.get(person.id, person.name))
 
     def gossip(self, node: str, told: object) -> None:
         delta = self.alive[node].take_delta() if told else None
@@ -390,7 +440,12 @@ class Cluster(RuleBasedStateMachine):
                     while waiting:
                         self.arrive(speaker, listener, waiting.popleft())
             self.wait(BEAT_INTERVAL)
-        truth = {entry for node in self.alive for entry, count in self.held[node].items() if count}
+        truth = {
+            (topic, self.named(person))
+            for node in self.alive
+            for (topic, person), count in self.held[node].items()
+            if count
+        }
         for node in self.alive:
             assert self.watched[node] == truth
         self.who_watches_has_seen_what_is()

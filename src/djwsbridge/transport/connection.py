@@ -210,7 +210,7 @@ class Connection:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
         self._accept(identity)
         try:
-            self.person = Person(_wire_id(self.user_id), identity.user.get_username())
+            self.person = self._as_person()
             await self._subscribe_first()
         except Exception:
             # As if nothing had been asked: the client may try again on this connection.
@@ -237,6 +237,7 @@ class Connection:
         """Subscribe to the user's own topic and then, reachable for what changes there, to all others."""
         await self._topics.join([self.user_topic])
         await self._credential.confirm(self.runtime, since=self.protocol.opened)
+        self._take_name()
         topics = await self._topics.find(self.consumer.find_topics())
         limit = settings.SUBSCRIPTIONS - 1
         if len(topics) > limit:
@@ -467,6 +468,19 @@ class Connection:
         reason = await self._credential.revalidate(self.runtime, ended_session=ended_session)
         if reason is not None:
             self.close(reason)
+        else:
+            self._take_name()
+
+    def _take_name(self) -> None:
+        """Appear by the name that the actor has now; what they send next carries it as well."""
+        if self.person is not None and self.identity is not None:
+            person = self._as_person()
+            if person != self.person:
+                self.person = person
+                self._topics.rename(person)
+
+    def _as_person(self) -> Person:
+        return Person(_wire_id(self.user_id), self.user.get_username())
 
     @property
     def identity(self) -> Identity | None:
@@ -482,6 +496,7 @@ class Connection:
         if identity.user.pk != self.user_id:
             raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
         self._accept(identity)
+        self._take_name()
 
     def _accept(self, identity: Identity) -> None:
         now = self.runtime.loop.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import random
@@ -12,7 +13,7 @@ from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.auth.identity import Identity, refusal
-from djwsbridge.transport.auth.revocation import still_valid
+from djwsbridge.transport.auth.revocation import find_valid_users
 from djwsbridge.transport.failures import DATABASE_DOWN
 from djwsbridge.transport.together import Together
 
@@ -21,7 +22,7 @@ __all__ = ["CredentialWatch"]
 logger = logging.getLogger("djwsbridge.connection")
 
 # Fifty thousand connections are a thousand looks a second.
-_look = Together(still_valid)
+_look = Together(find_valid_users)
 
 
 class CredentialWatch:
@@ -89,6 +90,8 @@ class CredentialWatch:
     ) -> CloseConnection | None:
         """Look at the credential again and return the reason to close if it is not good any more.
 
+        A user who has changed, such as by another name, is known as they are now.
+
         Args:
             node: of the connection; those who look at the same time share a query.
             ended_session: digest of a session that has just ended; None to look at everything.
@@ -101,11 +104,15 @@ class CredentialWatch:
                 return refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
             return None
         try:
-            is_valid = await _look.ask(node, identity)
+            user = await _look.ask(node, identity)
         except (*DATABASE_DOWN, CommandError) as error:
             logger.warning("The credentials of a connection could not be checked: %r", error)
             return None
-        return None if is_valid else refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+        if user is None:
+            return refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
+        if self.identity is not None:  # perhaps a newer one by now, but of the same user
+            self.identity = dataclasses.replace(self.identity, user=user)
+        return None
 
     async def confirm(self, node: Runtime, *, since: float) -> None:
         """Look at the credential again if the user may have changed meanwhile: nobody could tell this connection.

@@ -15,6 +15,7 @@ from djwsbridge.transport import registry
 from djwsbridge.transport.failures import try_later
 
 if TYPE_CHECKING:
+    from djwsbridge.presence import Change, Person
     from djwsbridge.transport.connection import Connection
 
 __all__ = ["Topics"]
@@ -149,10 +150,17 @@ class Topics:
         runtime, person = self._connection.runtime, self._connection.person
         if person is not None and topic not in self._leases:
             self._leases.add(topic)
-            change = runtime.presence.acquire(topic, person)
-            # Of the user's own topic only their own devices hear, and they know.
-            if change is not None and topic != self._connection.user_topic:
-                runtime.announce([change])
+            self._announce(topic, runtime.presence.acquire(topic, person))
+
+    def rename(self, person: Person) -> None:
+        """Let the actor appear by another name wherever they appear."""
+        for topic in self._leases:
+            self._announce(topic, self._connection.runtime.presence.rename(topic, person))
+
+    def _announce(self, topic: str, changes: list[Change]) -> None:
+        """Tell of changes, except on the user's own topic: only their own devices hear of it, and they know."""
+        if topic != self._connection.user_topic:
+            self._connection.runtime.announce(changes)
 
     def _disappear(self, topic: str, *, after: float) -> None:
         """Give back the lease on a topic, now or when the person has had time to come back."""
@@ -162,9 +170,7 @@ class Topics:
         self._leases.discard(topic)
 
         def release() -> None:
-            change = runtime.presence.release(topic, person)
-            if change is not None:
-                runtime.announce([change])
+            runtime.announce(runtime.presence.release(topic, person))
 
         if after:
             runtime.loop.call_later(after, release)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from tests.conftest import StartSite
 from tests.integration.chat.conftest import Person
 from tests.lasting_site import vacate
-from tests.servers import PostgresServer, Site, wait_until
+from tests.servers import PostgresServer, Site, run_manage, wait_until
 
+IN_TIME = 2.0 * 3  # seconds: what is promised, times three for a machine that runs other tests as well
 SignUp = Callable[[Site, str], Person]
 
 
@@ -168,6 +170,58 @@ def test_receipts_typing_and_who_was_here_cross_the_nodes(
     assert (here["name"], here["online"], here["last_seen"]) == ("alice", True, None)
     assert (gone["name"], gone["online"]) == ("bob", False)
     assert gone["last_seen"] is not None
+
+
+def test_a_new_name_reaches_what_is_sent_next_on_every_node(
+    sites: tuple[Site, Site], sign_up: SignUp
+) -> None:
+    """Another person may take the old name at once; see S1 of the promises' holes."""
+    one, other = sites
+    alice, bob = sign_up(one, "alice"), sign_up(other, "bob")
+    room = alice.make_room("General")
+    topic = f"room.{room['id']}"
+    devices = (alice.enter("general"), alice.connect())
+    b, page = bob.enter("general"), bob.connect()
+
+    rename = "u = User.objects.get(username='alice'); u.username = 'alicia'; u.save();"
+    code = f"from django.contrib.auth.models import User; {rename} print(time.monotonic())"
+    since = float(run_manage("shell", "-v0", "-c", f"import time; {code}", env=one.env))
+    b.wait_for(type="user_leave", user="alice")
+    b.wait_for(type="user_join", user="alicia")
+    while page.wait_for(push="presence.changed", topic=topic)["data"]["state"] == "offline":
+        pass
+    assert time.monotonic() - since < IN_TIME
+    page.send(id=2, cmd="presence.list", topic=topic)
+    assert [user["name"] for user in page.wait_for(id=2)["ok"]["users"]] == ["alicia", "bob"]
+
+    namesake = sign_up(other, "alice")
+    for number, device in enumerate(devices):
+        say(device, number, room["id"])
+        sent = page.wait_for(push="message.sent", topic=topic)["data"]
+        assert (sent["sender"]["name"], sent["body"]) == ("alicia", str(number))
+        b.wait_for(type="chat_message", user="alicia", message=str(number))
+    answer = alice.post(
+        f"/chat/api/rooms/{room['id']}/messages/", body="2", client_message_id=str(uuid.uuid4())
+    )
+    assert answer.json()["sender"]["name"] == "alicia"
+    devices[1].send(id=4, cmd="typing.set", room=room["id"])
+    assert page.wait_for(push="typing", topic=topic)["data"]["user"]["name"] == "alicia"
+    devices[0].send(message="/pm bob psst")
+    b.wait_for(type="private_message", user="alicia", message="psst")
+    namesake_device = namesake.enter("general")
+    b.send(message="/pm alice for the new one")
+    namesake_device.wait_for(type="private_message", message="for the new one")
+    b.send(message="/pm alicia for the old one")
+    devices[0].wait_for(type="private_message", message="for the old one")
+
+
+def say(device: Any, number: int, room: int) -> None:
+    """Send a message in the words of the device: the plain socket of a room, or the pages' own."""
+    if number == 0:
+        device.send(message=str(number))
+    else:
+        fields = {"room": room, "body": str(number), "client_message_id": str(uuid.uuid4())}
+        device.send(id=3, cmd="message.send", **fields)
 
 
 def test_both_nodes_are_ready(sites: tuple[Site, Site]) -> None:

@@ -874,7 +874,7 @@ async def test_only_the_connections_of_an_ended_session_are_closed(
 async def test_a_credential_that_ends_before_connect_is_noticed_then(
     new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch, ended: str | None
 ) -> None:
-    monkeypatch.setattr(credentials, "_look", Together(lambda asked: [False] * len(asked)))
+    monkeypatch.setattr(credentials, "_look", Together(lambda asked: [None] * len(asked)))
     known = {"session_key": "k", "session": session_digest("k")}
     client = await new_client(identity=known).open()
     await client.assert_accepted()
@@ -899,6 +899,21 @@ async def test_a_look_at_the_credential_that_fails_changes_nothing(
     await only_member(node).revalidate(ended_session=None)
     assert "could not be checked" in caplog.text
     assert await client.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
+
+
+async def test_a_look_at_the_credential_finds_a_new_name(
+    new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = make_user(7)
+    renamed.username = "renamed"
+    monkeypatch.setattr(credentials, "_look", Together(lambda asked: [renamed] * len(asked)))
+    await new_client().join()
+    for member in node.members:
+        await member.subscribe("room.1")
+    node._hear(write_control(UserChanged("7")))
+    await until(lambda: node.presence.online("room.1")[0].name == "renamed")
+    [member] = [member for member in node.members if member.user_key == "7"]
+    assert member.user is renamed
 
 
 async def test_the_eleventh_connection_of_a_user_is_closed_and_the_others_stay(

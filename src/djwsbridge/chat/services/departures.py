@@ -6,7 +6,7 @@ which are on their way are stored before, or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from djwsbridge.chat import store
@@ -28,8 +28,9 @@ __all__ = ["delete_membership", "delete_room", "delete_user", "hold_messages", "
 @one_transaction()
 def delete_user(*, user: AbstractBaseUser) -> None:
     """End all memberships of a user whose account is being deleted, and tell the groups."""
-    groups = _end_memberships(user, store.list_room_ids([user]).get(user.pk, []))
-    publish_events([_member_left(room_id, user) for room_id in groups])
+    groups = _end_memberships(user, _room_ids(user))
+    if groups:
+        publish_events([_member_left(room_id, user) for room_id in groups])
 
 
 @one_transaction()
@@ -37,7 +38,8 @@ def delete_membership(*, user: AbstractBaseUser, room_id: int) -> None:
     """End a membership whose row is being deleted, and tell the group and the user's devices."""
     groups = _end_memberships(user, [room_id])
     unsubscribe_user(user.pk, room_topic(room_id))
-    publish_events([event for group in groups for event in left_events(group, user)])
+    if groups:
+        publish_events(left_events(room_id, user))
 
 
 @one_transaction()
@@ -55,7 +57,7 @@ def delete_room(*, room_id: int) -> None:
 @one_transaction()
 def hold_messages(*, user: AbstractBaseUser) -> None:
     """Wait for the messages of a user who was deactivated, and let none be stored until the transaction ends."""
-    store.lock_rooms(store.list_room_ids([user]).get(user.pk, []))
+    store.lock_rooms(_room_ids(user))
 
 
 def left_events(room_id: int, user: AbstractBaseUser) -> list[NewEvent]:
@@ -64,8 +66,14 @@ def left_events(room_id: int, user: AbstractBaseUser) -> list[NewEvent]:
     return [own, _member_left(room_id, user)]
 
 
-def _end_memberships(user: AbstractBaseUser, room_ids: Iterable[int]) -> list[int]:
+def _room_ids(user: AbstractBaseUser) -> list[int]:
+    return store.list_room_ids([user]).get(user.pk, [])
+
+
+def _end_memberships(user: AbstractBaseUser, room_ids: Sequence[int]) -> list[int]:
     """Remove a user from rooms under their locks; return the groups among those that they were in."""
+    if not room_ids:
+        return []
     store.lock_rooms(room_ids)
     removed = store.remove_memberships(user, room_ids)
     for one in removed:

@@ -209,12 +209,12 @@ def list_messages(
         raise CommandError(ErrorCode.BAD_FIELD, field="before")
     if after is not None and after < 0:
         raise CommandError(ErrorCode.BAD_FIELD, field="after")
-    require_member(actor, room_id)
+    # In this order: what is shown was there before the actor was seen to be a member.
     last_seq = room_seq(room_id)
+    require_member(actor, room_id)
     limit = min(limit, PAGE_LIMIT)
+    before = last_seq + 1 if before is None else min(before, last_seq + 1)
     found = store.list_messages(room_id, before=before, after=after, limit=limit + 1)
-    if found:  # one may have come in between the two queries
-        last_seq = max(last_seq, found[-1].seq)
     nearest = found if after is not None else found[::-1]
     kept = _fit(nearest[:limit])
     messages = kept if after is not None else kept[::-1]

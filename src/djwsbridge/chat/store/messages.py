@@ -65,14 +65,12 @@ def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUI
 
 
 def list_messages(
-    room_id: int, *, before: int | None, after: int | None, limit: int
+    room_id: int, *, before: int, after: int | None, limit: int
 ) -> list[MessageView]:
-    """Return up to `limit` messages, ascending: the newest, those before, or those after a seq."""
-    rows = rows_of(Message).filter(room_id=room_id)
+    """Return up to `limit` messages before a seq, ascending: those nearest to it, or those next after another one."""
+    rows = rows_of(Message).filter(room_id=room_id, seq__lt=before)
     if after is not None:
         return _views(rows.filter(seq__gt=after).order_by("seq")[:limit])
-    if before is not None:
-        rows = rows.filter(seq__lt=before)
     return _views(rows.order_by("-seq")[:limit])[::-1]
 
 

@@ -61,11 +61,13 @@ def find_pointers(
     }
 
 
-def raise_delivered(seqs: Mapping[int, int]) -> None:
-    """Move the delivered pointer of each membership forward, never back, in one statement."""
+def raise_delivered(seqs: Mapping[int, int]) -> int:
+    """Move the delivered pointer of each membership forward, never back; return how many memberships there are."""
     seq = Case(*(When(id=key, then=Value(seq)) for key, seq in seqs.items()))
-    rows_of(Membership).filter(id__in=seqs.keys()).update(
-        delivered_seq=Greatest("delivered_seq", seq)
+    return (
+        rows_of(Membership)
+        .filter(id__in=seqs.keys())
+        .update(delivered_seq=Greatest("delivered_seq", seq))
     )
 
 

@@ -68,6 +68,8 @@ def lock_rooms(room_ids: Iterable[int]) -> None:
     Who changes a right takes this lock before the commit, and who uses one looks at it under the lock.
     """
     ids = sorted(room_ids)
+    if not ids:
+        return
     rooms = rows_of(Room).filter(id__in=ids).order_by("id").select_for_update(no_key=True)
     list(rooms.values_list("id"))
     log = installed_log()

@@ -22,30 +22,33 @@ from djwsbridge import publish
 from djwsbridge.transport.auth.identity import Identity, session_digest
 from djwsbridge.transport.auth.session import authenticate_session
 
-__all__ = ["connect_signals", "kinds_of_user", "still_valid", "tables_of_user"]
+__all__ = ["connect_signals", "find_valid_users", "kinds_of_user", "tables_of_user"]
 
 
 _BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
 
-def still_valid(identities: Sequence[Identity]) -> list[bool]:
-    """Look at credentials again: say of each whether it is still good. Talks to the database."""
+def find_valid_users(identities: Sequence[Identity]) -> list[AbstractBaseUser | None]:
+    """Look at credentials again: return the user of each as they are now, None where it is not good any more.
+
+    Talks to the database.
+    """
     keys = {identity.user.pk for identity in identities}
     users = get_user_model()._default_manager.in_bulk(keys)
     blacklisted = _blacklisted(identities)
     return [
-        identity.token_id not in blacklisted and _fits(identity, users.get(identity.user.pk))
+        None if identity.token_id in blacklisted else _fit(identity, users.get(identity.user.pk))
         for identity in identities
     ]
 
 
-def _fits(identity: Identity, user: AbstractBaseUser | None) -> bool:
-    """Say whether a credential is that of a user as the database has them now."""
+def _fit(identity: Identity, user: AbstractBaseUser | None) -> AbstractBaseUser | None:
+    """Return a user as the database has them now, if the credential is still theirs."""
     if user is None or not user.is_active:
-        return False
+        return None
     if identity.session_key is not None:
-        return authenticate_session(identity.session_key) is not None
-    return user.get_session_auth_hash() == identity.fingerprint
+        return user if authenticate_session(identity.session_key) is not None else None
+    return user if user.get_session_auth_hash() == identity.fingerprint else None
 
 
 def connect_signals() -> None:

@@ -12,7 +12,7 @@ from django.test import Client
 
 from djwsbridge.transport.auth.handshake import HandshakeRefused, authenticate_handshake
 from djwsbridge.transport.auth.identity import Identity, Method
-from djwsbridge.transport.auth.revocation import still_valid
+from djwsbridge.transport.auth.revocation import find_valid_users
 from djwsbridge.transport.auth.session import authenticate_session, is_allowed_origin
 
 
@@ -108,7 +108,7 @@ def test_a_session_names_its_user(alice: User, client: Client) -> None:
     assert identity is not None
     assert (identity.user, identity.method, identity.session_key) == (alice, Method.SESSION, key)
     assert key not in repr(identity)
-    assert still_valid([identity]) == [True]
+    assert find_valid_users([identity]) == [alice]
 
 
 @pytest.mark.database
@@ -123,7 +123,7 @@ def test_tokens_are_looked_at_together(alice: User, django_assert_num_queries: A
     User.objects.filter(pk=away.pk).update(is_active=False)
     User.objects.filter(pk=changed.pk).update(password="another")
     with django_assert_num_queries(1):
-        assert still_valid(identities) == [True, False, False, False, True]
+        assert find_valid_users(identities) == [alice, None, None, None, alice]
 
 
 @pytest.mark.database
@@ -143,7 +143,7 @@ def test_a_session_ends_with_the_password(alice: User, client: Client) -> None:
     alice.save()
     assert authenticate_session(key) is None
     assert identity is not None
-    assert still_valid([identity]) == [False]
+    assert find_valid_users([identity]) == [None]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -155,6 +155,6 @@ async def test_a_user_known_by_other_means_is_not_taken_for_a_session() -> None:
     assert identity is not None
     assert (identity.session_key, identity.session) == (None, None)
 
-    assert await sync_to_async(still_valid)([identity]) == [True]
+    assert await sync_to_async(find_valid_users)([identity]) == [user]
     with pytest.raises(HandshakeRefused):
         await authenticate_handshake({**scope, "headers": [(b"origin", b"http://evil.com")]})
