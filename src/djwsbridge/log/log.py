@@ -127,11 +127,11 @@ class Log:
     def survey(self, witness: Witness | None) -> Survey:
         """Look at what has lately happened, and whether the history is still the one of the look before.
 
-        A database that was rewound has lost the newest event of the look before, or has stored another one in its
-        place: `created` is the database's clock, in microseconds.
+        A database that was rewound has lost the newest event of the look before and its number, or has stored another
+        event in its place: `created` is the database's clock, in microseconds.
         """
         tips = store.recent_tips(dt.timedelta(seconds=RECENT))
-        is_rewound = witness is not None and store.find_event(witness.id) != witness
+        is_rewound = witness is not None and not store.has_kept(witness)
         return Survey(store.newest_event(), is_rewound, tips)
 
     def renew(self, topic: str, epoch: str) -> None:

@@ -27,7 +27,7 @@ __all__ = [
     "advance",
     "delete_before",
     "delete_events",
-    "find_event",
+    "has_kept",
     "insert",
     "newest_event",
     "positions",
@@ -145,10 +145,13 @@ def newest_event() -> Witness | None:
     return None if row is None else Witness(*row)
 
 
-def find_event(pk: int) -> Witness | None:
-    """Return the event with a primary key, if there is one."""
-    row = _events().filter(pk=pk).values_list("pk", "topic_id", "seq", "created").first()
-    return None if row is None else Witness(*row)
+def has_kept(witness: Witness) -> bool:
+    """Say whether the log still has an event, or has deleted it and kept its number."""
+    place = _events().filter(topic_id=witness.topic_id, seq=witness.seq)
+    row = place.values_list("pk", "topic_id", "seq", "created").first()
+    if row is not None:
+        return Witness(*row) == witness
+    return _topics().filter(pk=witness.topic_id, seq__gte=witness.seq).exists()
 
 
 def read(topic_id: int, *, after: int, up_to: int, limit: int) -> list[str]:

@@ -150,8 +150,15 @@ def test_a_survey_finds_that_the_newest_event_of_the_last_one_is_gone(epoch: str
     assert not second.is_rewound
     assert second.witness != first.witness
     Event.objects.filter(topic__name="room.1", seq=11).delete()
+    Topic.objects.filter(name="room.1").update(seq=10)
     assert Log().survey(second.witness).is_rewound
     assert not Log().survey(first.witness).is_rewound
+
+
+def test_a_log_that_has_deleted_its_newest_events_was_not_rewound(epoch: str):
+    witness = Log().survey(None).witness
+    Log().clear("room.1")
+    assert not Log().survey(witness).is_rewound
 
 
 def test_a_survey_finds_another_event_in_the_place_of_the_newest(epoch: str):
