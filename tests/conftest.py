@@ -36,6 +36,8 @@ OpenPage = Callable[..., "Page"]
 
 # What runs a server or a browser for a test.
 SERVERS_OF_TESTS = {"browser", "postgres", "redis", "start_lasting_site", "start_site"}
+# Markers of tests about what SQLite does not have.
+NOT_OF_SQLITE = ("row_locks", "connection_pool")
 UNIT_TESTS = ROOT / "tests" / "unit"
 
 
@@ -45,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about the locks of rows where the database has none, and begin with what takes long.
+    """Leave out what is about the locks of rows or a pool where the database has none, and begin with what takes long.
 
     `pytest -n 2` shares out whole files: the last ones should be short, or one process ends long after the other.
     """
@@ -53,9 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     quick = {item.path for item in items if item.path.is_relative_to(UNIT_TESTS)} - serving
     items.sort(key=lambda item: item.path in quick)
     if config.getoption("--database") == "sqlite":
-        about_locks = [item for item in items if item.get_closest_marker("row_locks")]
-        config.hook.pytest_deselected(items=about_locks)
-        items[:] = [item for item in items if item not in about_locks]
+        left_out = [item for item in items if any(map(item.get_closest_marker, NOT_OF_SQLITE))]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def _fixtures_of(item: pytest.Item) -> Sequence[str]:

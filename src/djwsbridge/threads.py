@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import os
 import socket
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from asgiref.sync import AsyncToSync, sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
 from django.db import (
     InterfaceError,
     OperationalError,
@@ -101,7 +102,8 @@ class _Job:
                 _drop_idle_connections(self._database)
             raise
         finally:
-            self._asking, self._since = False, time.monotonic()
+            with self._lock:
+                self._asking, self._since = False, time.monotonic()
 
     def waits(self) -> float:
         """Return the seconds for which it has waited: for a thread, for a statement, for a commit."""
@@ -114,7 +116,9 @@ class _Job:
         """End the link that nothing comes through, so that the thread gets an error and is free again."""
         with self._lock, contextlib.suppress(Exception):
             database = self._database
-            if database is not None and database.vendor == "postgresql":
+            if database is not None and database.vendor == "postgresql" and self.waits():
+                # If the answer comes right now, no statement fails. Then Django has to test the connection.
+                database.errors_occurred = True
                 with socket.socket(fileno=os.dup(database.connection.fileno())) as link:
                     link.shutdown(socket.SHUT_RDWR)
 
@@ -283,7 +287,9 @@ class ServiceThread:
 
 def _carry_out(job: _Job, function: Callable[[], Any], tell: Callable[[Any], None]) -> None:
     if job.given_up is None:
-        tell(_try(functools.partial(_call, job, function, tidy=_keep_connections)))
+        call = functools.partial(_call, job, function, tidy=_keep_connections)
+        # In a new context: Django keeps the time zone and the language of the current request in it.
+        tell(_try(functools.partial(contextvars.Context().run, call)))
 
 
 def _try(function: Callable[[], T]) -> T | Exception:
@@ -312,6 +318,17 @@ def _keep_connections() -> None:
 def _commits(database: BaseDatabaseWrapper) -> bool:
     """Say whether a transaction is being committed: `atomic` has ended and autocommit is not back."""
     return not database.in_atomic_block and not database.autocommit
+
+
+def drop_broken_connections() -> None:
+    """Let Django's async ORM connect again after the database was lost.
+
+    Outside of HTTP requests, asgiref runs every `await Model.objects.aget()` of a process in one thread. No request
+    ends there, so Django never looks at the connection of this thread.
+    """
+    executor = SyncToAsync.single_thread_executor
+    if executor._threads:  # noqa: SLF001  beginning the thread could stop the event loop, see `ThreadPool`
+        executor.submit(close_old_connections)
 
 
 def _drop_idle_connections(database: BaseDatabaseWrapper) -> None:

@@ -24,6 +24,7 @@ from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnav
 from djwsbridge.protocol.frames import PlainMessage
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.protocol.wire import Wire
+from djwsbridge.threads import drop_broken_connections
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.asgi import Scope
@@ -306,6 +307,7 @@ class Connection:
                 await self.consumer.disconnected(self._close_code)
             except Exception:
                 logger.exception("A consumer failed to say goodbye.")
+                drop_broken_connections()
         # Nothing is left for the garbage collector, whose full runs stop a process with very many connections.
         self.queue.let_go()
         self.inbox.let_go()

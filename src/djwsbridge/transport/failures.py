@@ -14,7 +14,13 @@ from django.db import InterfaceError, OperationalError
 
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
-from djwsbridge.threads import PoolBusy, is_outcome_unknown, lacks_table, sqlstate_of
+from djwsbridge.threads import (
+    PoolBusy,
+    drop_broken_connections,
+    is_outcome_unknown,
+    lacks_table,
+    sqlstate_of,
+)
 from djwsbridge.transport.asgi import Send, has_http_response
 
 __all__ = [
@@ -39,6 +45,7 @@ def failure_of(error: BaseException) -> CommandError:
     """Return what the client is told of an exception: a code, and a reference to find it in the server's log."""
     if isinstance(error, DATABASE_DOWN) and not lacks_table(error):
         logger.warning("The database failed a command: %r", error)
+        drop_broken_connections()
         return CommandError(_code_of(error))
     reference = uuid.uuid4().hex[:12]
     advice = " Has every migration been made and applied?" if lacks_table(error) else ""
