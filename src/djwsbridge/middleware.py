@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+from asgiref.sync import ThreadSensitiveContext
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
+from django.core.signals import request_finished
 
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
@@ -22,7 +25,9 @@ from djwsbridge.transport.endpoint import (
     refuse,
 )
 
-__all__ = ["TokenAuthMiddleware"]
+__all__ = ["TokenAuthMiddleware", "finish_requests"]
+
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _PLAIN = PlainDialect()
 _NO_ROUTE = "No route found"  # how the ValueError of Channels' URLRouter begins
@@ -41,7 +46,7 @@ class TokenAuthMiddleware:
         ImproperlyConfigured: "djwsbridge" is not in INSTALLED_APPS.
     """
 
-    def __init__(self, inner: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, inner: ASGIApplication) -> None:
         will_serve()
         self.inner = inner
 
@@ -81,3 +86,40 @@ def _check_route(application: object, scope: Scope) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
         if not any(route.pattern.match(path) for route in application.routes):
             raise HandshakeRefused(404)
+
+
+def finish_requests(application: Callable[..., Awaitable[None]]) -> ASGIApplication:
+    """Wrap Django's own ASGI application, so that every request gives its database connection back.
+
+    Django closes the connection of a request at `request_finished`, in the request's thread. Django does not send this
+    signal when the content of a streamed response raises. And Daphne cancels the closing when a view still runs ten
+    seconds after its client has left. The thread then ends with its connection open, and psycopg's pool never gets this
+    connection back.
+
+    Args:
+        application: what `get_asgi_application` returns.
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        request = asyncio.ensure_future(_serve_to_the_end(application, scope, receive, send))
+        _requests.add(request)
+        request.add_done_callback(_requests.discard)
+        await asyncio.shield(request)
+
+    return serve
+
+
+# Requests under way: the event loop alone would not keep their tasks alive.
+_requests: set[asyncio.Future[None]] = set()
+
+
+async def _serve_to_the_end(
+    application: Callable[..., Awaitable[None]], scope: Scope, receive: Receive, send: Send
+) -> None:
+    # Django's handler enters such a context, too. The outer context decides how long the request's thread lives.
+    async with ThreadSensitiveContext():
+        try:
+            await application(scope, receive, send)
+        except Exception:
+            await request_finished.asend(sender=finish_requests)
+            raise

@@ -26,7 +26,6 @@ PUBLIC_MODULES = (
     "djwsbridge.bridge",
     "djwsbridge.client",
     "djwsbridge.consumers",
-    "djwsbridge.http",
     "djwsbridge.middleware",
     "djwsbridge.routing",
     "djwsbridge.utils",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import request_finished
 from django.urls import re_path
 
 from djwsbridge import runtime as runtimes
-from djwsbridge.middleware import TokenAuthMiddleware
+from djwsbridge.middleware import TokenAuthMiddleware, finish_requests
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.transport import endpoint
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import Identity, refusal
+from tests.servers import TIMEOUT
 from tests.unit.transport.fake_server import V1, FakeClient, identity_of, make_scope, make_user
 
 
@@ -145,3 +150,63 @@ async def test_without_the_app_nothing_is_served(settings: Any) -> None:
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "djwsbridge"]
     with pytest.raises(ImproperlyConfigured, match=r'Add "djwsbridge" to INSTALLED_APPS'):
         TokenAuthMiddleware(Inner())
+
+
+# -- the end of HTTP requests -----------------------------------------------------------------------------------------
+
+
+class Defect(Exception):
+    pass
+
+
+def current_thread() -> str:
+    return threading.current_thread().name
+
+
+@pytest.fixture
+def finished() -> Iterator[list[str]]:
+    """In which threads requests have finished."""
+    found: list[str] = []
+
+    def note(**_: Any) -> None:
+        found.append(current_thread())
+
+    request_finished.connect(note)
+    yield found
+    request_finished.disconnect(note)
+
+
+async def test_a_request_that_raises_finishes_in_its_own_thread(finished: list[str]) -> None:
+    used: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        used.append(await sync_to_async(current_thread)())
+        raise Defect
+
+    with pytest.raises(Defect):
+        await finish_requests(application)({}, None, None)  # type: ignore[arg-type]
+    assert finished == used
+
+
+async def test_a_request_that_ends_well_is_finished_by_django(finished: list[str]) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+    await finish_requests(application)({}, None, None)  # type: ignore[arg-type]
+    assert finished == []
+
+
+async def test_a_request_that_the_server_cancels_goes_on_to_its_end() -> None:
+    begun, may_end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await may_end.wait()
+        ended.set()
+
+    serving = asyncio.ensure_future(finish_requests(application)({}, None, None))  # type: ignore[arg-type]
+    await begun.wait()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    may_end.set()
+    await asyncio.wait_for(ended.wait(), TIMEOUT)
