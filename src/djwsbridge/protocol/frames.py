@@ -74,7 +74,13 @@ class Connect(Command, frozen=True, kw_only=True, tag="connect"):
 
 
 class Heartbeat(Command, frozen=True, kw_only=True, tag="heartbeat"):
-    """Show that this client is alive and ask whether the server is."""
+    """Show that this client is alive and ask whether the server is.
+
+    Attributes:
+        proof: the number of the push `proof` that is answered by this; None when the client beats by itself.
+    """
+
+    proof: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
 class RecoverTopic(Command, frozen=True, kw_only=True, tag="topic.recover"):

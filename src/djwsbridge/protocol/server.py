@@ -103,6 +103,11 @@ class WindowCounter:
         times.append(now)
         return 0.0
 
+    def take_back(self) -> None:
+        """Count the last thing no more."""
+        if self._times:
+            self._times.pop()
+
     def exceeds(self, count: int, now: float) -> bool:
         """Say whether more than `count` things were counted within the window."""
         times = self._times
@@ -201,6 +206,10 @@ class ServerProtocol:
         if state not in _TRANSITIONS[self.state]:
             raise RuntimeError(f"A connection cannot go from {self.state} to {state}.")
         self.state = state
+
+    def excuse_frame(self) -> None:
+        """Let one more frame through: the server has asked for it."""
+        self._frames.take_back()
 
     def _check_order(self, command: Command | PlainMessage) -> None:
         """Refuse anything before `connect`, and a second one."""

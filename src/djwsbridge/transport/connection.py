@@ -373,6 +373,10 @@ class Connection:
         logger.info("The server did not send a frame: %r", error)
         self.close(CloseConnection(CloseCode.INTERNAL, CommandError(ErrorCode.INTERNAL)))
 
+    def ask_for_proof(self, number: str) -> None:
+        """Send a number for the client to give back; the plain dialect has no such push."""
+        self.tell("proof", {"proof": number})
+
     def tell(self, type: str, data: object) -> None:
         """Push something to this connection alone."""
         written = self.dialect.encode_push(encode_push(type, data=data))
@@ -403,6 +407,7 @@ class Connection:
         tips = {topic: seq for topic, seq in missed.items() if topic in self._topics.names}
         if tips:
             self.tell("tips", tips)
+        self.inbox.go_on_if_idle()
 
     def _close_slow(self) -> None:
         """End a connection that does not read: it comes back and loads what it missed."""
@@ -445,7 +450,7 @@ class Connection:
         """Look at the deadlines; returns the seconds after which to look again."""
         if self._closing is not None:
             return REST
-        if self.queue.stalled(now=now) >= settings.SLOW_TIMEOUT:
+        if self.queue.has_stalled(now=now, timeout=settings.SLOW_TIMEOUT):
             self._close_slow()
             return REST
         reason = self.protocol.check(now=now) or self._credential.check(now=now)

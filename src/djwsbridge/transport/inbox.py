@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DONE", "Inbox"]
 
+FRAME_COST = 100  # bytes of memory that a waiting frame takes besides its text
+
 Frame = Command | PlainMessage
 
 
@@ -38,14 +40,15 @@ class Inbox:
     """The frames of one connection on their way to their handlers.
 
     A handler that returns a value is done; one that returns a coroutine or a future is waited for, and what comes
-    meanwhile waits here: at most what one read from the transport brings, because its reading is paused.
+    meanwhile waits here, as does what comes while the answers to earlier frames fill the send queue. At most what one
+    read from the transport brings, because its reading is paused; where the server reads on, `size` is bounded.
 
     Args:
         connection: whose.
         on_changed: called when something begins to wait here, and when nothing does any more.
     """
 
-    __slots__ = ("_on_changed", "_on_empty", "_on_idle", "_under_way", "_waiting", "_weak")
+    __slots__ = ("_on_changed", "_on_empty", "_on_idle", "_under_way", "_waiting", "_weak", "size")
 
     def __init__(self, connection: Connection, *, on_changed: Callable[[], None]) -> None:
         # Weak, or the two would keep each other.
@@ -53,6 +56,8 @@ class Inbox:
         self._on_changed = on_changed
         # Texts in order of arrival, None for a binary message; None while nothing waits.
         self._waiting: deque[str | None] | None = None
+        # About how many bytes of memory they take.
+        self.size = 0
         # Whether something is being carried out; True until `go_on` is called for the first time.
         self._under_way = True
         # What to call when it is not; and when nothing waits any more either.
@@ -73,9 +78,11 @@ class Inbox:
 
     def take(self, text: str | None) -> None:
         """Take a text message (None: a binary one) and carry it out, now or after those before it."""
-        if not self._under_way:
+        if self._waiting is None and not self._under_way and self._connection.queue.has_room:
             self._carry_out(text)
-        elif self._waiting is None:
+            return
+        self.size += _cost_of(text)
+        if self._waiting is None:
             self._waiting = deque((text,))
             self._on_changed()
         else:
@@ -90,7 +97,7 @@ class Inbox:
 
     def call_when_empty(self, callback: Callable[[], object]) -> None:
         """Call back, once, when everything that has come in is carried out: now, or later."""
-        if self._under_way:
+        if self._under_way or self._waiting is not None:
             self._on_empty = callback
         else:
             callback()
@@ -102,6 +109,13 @@ class Inbox:
             self.call_when_idle(idle.set)
             await idle.wait()
 
+    async def wait_until_empty(self) -> None:
+        """Return when everything that has come in is carried out; the send queue has to have room for that."""
+        self.go_on_if_idle()
+        empty = asyncio.Event()
+        self.call_when_empty(empty.set)
+        await empty.wait()
+
     def let_go(self) -> None:
         """Break the circle with the connection, which is over."""
         self._on_changed = _nothing
@@ -111,15 +125,21 @@ class Inbox:
         self._under_way = False
         while self._on_idle and not self._under_way:
             self._on_idle.pop(0)()
-        while self._waiting is not None and not self._under_way:
+        while self._waiting is not None and not self._under_way and self._connection.queue.has_room:
             text = self._waiting.popleft()
+            self.size -= _cost_of(text)
             if not self._waiting:
                 self._waiting = None
                 self._on_changed()
             self._carry_out(text)
-        if self._on_empty is not None and not self._under_way:
+        if self._on_empty is not None and not self._under_way and self._waiting is None:
             call, self._on_empty = self._on_empty, None
             call()
+
+    def go_on_if_idle(self) -> None:
+        """Carry out what waits for room in the send queue."""
+        if not self._under_way:
+            self.go_on()
 
     def _carry_out(self, text: str | None) -> None:
         connection = self._connection
@@ -208,6 +228,10 @@ class Inbox:
         if isinstance(frame, Command):
             error.command_id = frame.id
         connection.queue.put(connection.dialect.encode_error(error))
+
+
+def _cost_of(text: str | None) -> int:
+    return FRAME_COST + len(text or "")
 
 
 def _nothing() -> None:

@@ -14,6 +14,10 @@ from djwsbridge.protocol.wire import Wire, text_frame
 
 __all__ = ["WireQueue"]
 
+# Bytes of answers after which they do not wait for the end of the turn: the transport then says whether they are too
+# many, and the commands that came together with theirs wait.
+AT_ONCE = 262_144
+
 
 class WireQueue:
     """Write frames in order, without making their producer wait; see `SendQueue` for what a slow reader is.
@@ -32,6 +36,7 @@ class WireQueue:
         "_loop",
         "_on_changed",
         "_progress",
+        "_unwritten",
         "_wire",
         "is_slow",
     )
@@ -46,6 +51,8 @@ class WireQueue:
         self.is_slow = False
         self._progress = 0.0
         self._left = 0
+        # Bytes of answers since `AT_ONCE` was last reached; most of them are written by now.
+        self._unwritten = 0
         # Set when nothing waits any more; None while nobody waits for that.
         self._drained: asyncio.Event | None = None
 
@@ -56,8 +63,14 @@ class WireQueue:
 
     def put(self, text: str) -> None:
         """Take a frame; after the queue is closed it is dropped."""
-        if not self._closed:
-            self._hub.write_soon(self._wire.write, text_frame(text))
+        if self._closed:
+            return
+        frame = text_frame(text)
+        self._hub.write_soon(self._wire.write, frame)
+        self._unwritten += len(frame)
+        if self._unwritten > AT_ONCE:
+            self._unwritten = 0
+            self._hub.write_now(self._wire.write)
 
     def offer(self, text: str) -> bool:
         """Take a push if the reader keeps up; says whether it was taken."""
@@ -80,21 +93,20 @@ class WireQueue:
             self._drained.set()
         self._on_changed()
 
-    def stalled(self, *, now: float) -> float:
-        """Return for how many seconds a slow reader has read nothing; 0.0 for one that is not slow."""
+    def has_stalled(self, *, now: float, timeout: float) -> bool:
+        """Say whether a slow reader has read nothing for `timeout` seconds."""
         if not self.is_slow:
-            return 0.0
+            return False
         left = self._wire.waiting
         if left < self._left:
             self._progress = now
         self._left = left
-        return now - self._progress
+        return now - self._progress >= timeout
 
-    def confirm(self) -> None:
-        """Learn that the client has sent something: here its reading shows by itself."""
-
-    async def wait_for_room(self) -> None:
-        """Return at once: nothing is read from a client while it is slow."""
+    @property
+    def has_room(self) -> bool:
+        """Say whether an answer may be added."""
+        return not self.is_slow
 
     def clear(self) -> None:
         """Do nothing: what waits is the transport's, and dropped with it."""
@@ -112,6 +124,7 @@ class WireQueue:
     def drop(self) -> None:
         """Take nothing more and write nothing more: the peer is gone."""
         self._closed = True
+        self.is_slow = False
         self._hub.forget(self._wire.write)
         self._on_changed()
 

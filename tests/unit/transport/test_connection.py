@@ -466,20 +466,6 @@ async def test_a_slow_reader_of_plain_frames_is_closed_at_once(
     await slow.leave()
 
 
-async def test_where_the_server_never_waits_silence_makes_slow(
-    new_client: NewClient, node: Runtime, small_queue: None
-) -> None:
-    client = new_client(asgi={"version": "3.0"})
-    await client.join()
-    burst(node)
-    for seq in range(1, 19):
-        assert (await client.hear())["seq"] == seq
-    client.assert_silent()
-    client.say({"id": 2, "cmd": "heartbeat"})
-    assert await client.hear() == {"push": "tips", "data": {"user.7": 30}}
-    assert await client.hear() == {"id": 2, "ok": {}}
-
-
 async def test_commands_of_a_slow_reader_wait_until_it_has_read_the_answers(
     new_client: NewClient, node: Runtime, small_queue: None, script: Script
 ) -> None:

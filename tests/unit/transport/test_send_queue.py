@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import json
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ class Transport:
         # How often the queue has become slow, or has ceased to be.
         self.changes = 0
         self.failures: list[Exception] = []
+        # Of the proofs that the client was asked for, none of them given yet.
+        self.numbers: list[str] = []
 
     async def send(self, event: MutableMapping[str, Any]) -> None:
         await self.gate.wait()
@@ -34,13 +37,13 @@ class Transport:
     def count_change(self) -> None:
         self.changes += 1
 
-    def queue(self, limit: int = 1_000, *, unconfirmed: int | None = None) -> SendQueue:
+    def queue(self, limit: int = 1_000, *, ask: Callable[[str], None] | None = None) -> SendQueue:
         return SendQueue(
             self.send,
             limit=limit,
             on_changed=self.count_change,
             on_failed=self.failures.append,
-            unconfirmed=unconfirmed,
+            ask=ask,
         )
 
 
@@ -242,17 +245,18 @@ async def test_who_reads_something_makes_progress(transport: Transport) -> None:
     transport.gate.clear()
     queue = transport.queue(limit=10)
     now = asyncio.get_running_loop().time()
-    assert queue.stalled(now=now + 100) == 0.0
+    assert not queue.has_stalled(now=now + 100, timeout=99.0)
     queue.offer("x" * 5)
     queue.put("y" * 5)
     queue.offer("z")
     await turns()
-    assert 99 < queue.stalled(now=now + 100) <= 100
+    assert queue.has_stalled(now=now + 101, timeout=100.0)
+    assert not queue.has_stalled(now=now + 100, timeout=101.0)
     queue._progress -= 50  # as if time had passed
     transport.gate.set()
     await turns()
     assert transport.written == ["xxxxx", "yyyyy"]
-    assert queue.stalled(now=now + 100) == 0.0
+    assert not queue.has_stalled(now=now + 100, timeout=99.0)
 
 
 async def test_what_was_written_makes_room(transport: Transport) -> None:
@@ -263,24 +267,98 @@ async def test_what_was_written_makes_room(transport: Transport) -> None:
     assert len(transport.written) == 50
 
 
-async def test_where_a_server_never_waits_the_clients_own_frames_count(
-    transport: Transport,
-) -> None:
-    queue = transport.queue(limit=10, unconfirmed=20)
-    for _ in range(2):
-        assert queue.offer("x" * 10)
-        await turns()
+# -- where `send` never waits ------------------------------------------------------------------------------------------
+
+LIMIT = 16 * 1_000  # a proof is asked for after each thousand bytes
+
+
+def heartbeat(number: str) -> str:
+    return json.dumps({"id": 1, "cmd": "heartbeat", "proof": number})
+
+
+def fill(queue: SendQueue) -> int:
+    """Offer pushes until one is refused; returns how many bytes were taken."""
+    taken = 0
+    while queue.offer("x" * 500):
+        taken += 500
+    return taken
+
+
+async def test_without_a_proof_nothing_counts_as_read(transport: Transport) -> None:
+    queue = transport.queue(LIMIT, ask=transport.numbers.append)
+    assert fill(queue) == LIMIT
+    await turns()
+    assert len(transport.written) == 32  # the server takes everything at once
+    assert len(transport.numbers) == 16
+    for text in (
+        '{"id":1,"cmd":"heartbeat"}',
+        heartbeat("0" * 16),
+        '{"id":1,"cmd":"ack","seqs":{}}',
+    ):
+        assert not queue.confirm(text)
+    assert queue.is_slow
     assert not queue.offer("x")
+    assert transport.changes == 1
+
+
+async def test_a_proof_shows_that_everything_before_it_was_read(transport: Transport) -> None:
+    queue = transport.queue(LIMIT, ask=transport.numbers.append)
+    fill(queue)
+    await turns()
+    assert queue.confirm(heartbeat(transport.numbers[6]))
+    assert queue.is_slow  # less than half of it
+    assert queue.confirm(heartbeat(transport.numbers[7]))
+    assert not queue.is_slow
+    assert transport.changes == 2
+    assert fill(queue) == LIMIT // 2  # what was sent later is counted still
+
+
+async def test_a_proof_counts_once(transport: Transport) -> None:
+    queue = transport.queue(LIMIT, ask=transport.numbers.append)
+    fill(queue)
+    await turns()
+    assert queue.confirm(heartbeat(transport.numbers[8]))
+    assert not queue.confirm(heartbeat(transport.numbers[8]))
+    assert not queue.confirm(heartbeat(transport.numbers[3]))  # that one was before it
+    assert fill(queue) == 9_000
+
+
+async def test_a_number_in_a_long_frame_is_not_searched_for(transport: Transport) -> None:
+    queue = transport.queue(LIMIT, ask=transport.numbers.append)
+    fill(queue)
+    await turns()
+    assert not queue.confirm(heartbeat(transport.numbers[15]) + " " * 1_000)
+
+
+async def test_answers_count_and_wait_for_a_proof(transport: Transport) -> None:
+    queue = transport.queue(LIMIT, ask=transport.numbers.append)
+    while queue.has_room:
+        queue.put("x" * 500)
     await turns()
     assert queue.is_slow
-    assert transport.changes == 1
-    queue.put("answer")
+    assert len(transport.written) == 33
+    assert queue.confirm(heartbeat(transport.numbers[0]))
+    assert queue.has_room
+
+
+async def test_a_client_that_never_gave_a_proof_stalls_sooner(transport: Transport) -> None:
+    queue = transport.queue(LIMIT, ask=transport.numbers.append)
+    fill(queue)
     await turns()
-    assert queue.is_slow  # that the server has written it says nothing
-    queue.confirm()
-    assert transport.changes == 2
-    assert queue.offer("x")
-    await turns()
+    now = asyncio.get_running_loop().time()
+    assert not queue.has_stalled(now=now + 4.5, timeout=30.0)
+    assert queue.has_stalled(now=now + 5.5, timeout=30.0)
+    assert queue.has_stalled(now=now + 3.5, timeout=3.0)
+    queue.confirm(heartbeat(transport.numbers[0]))
+    now = asyncio.get_running_loop().time()
+    assert not queue.has_stalled(now=now + 29.5, timeout=30.0)
+    assert queue.has_stalled(now=now + 30.5, timeout=30.0)
+
+
+async def test_bytes_are_counted_and_not_characters(transport: Transport) -> None:
+    queue = transport.queue(100, ask=transport.numbers.append)
+    assert not queue.offer("€" * 34)
+    assert queue.is_slow
 
 
 async def test_a_frame_of_the_client_says_nothing_where_the_server_waits(
@@ -290,7 +368,7 @@ async def test_a_frame_of_the_client_says_nothing_where_the_server_waits(
     queue = transport.queue(limit=10)
     queue.offer("x" * 10)
     queue.offer("y")
-    queue.confirm()
+    assert not queue.confirm('{"id":1,"cmd":"heartbeat"}')
     assert queue.is_slow
     transport.gate.set()
 

@@ -104,13 +104,15 @@ async def test_a_slow_reader_gets_answers_and_no_pushes() -> None:
 
 async def test_who_reads_something_makes_progress() -> None:
     wire, now = Wire(), asyncio.get_running_loop().time()
-    assert wire.queue.stalled(now=now + 100) == 0.0
+    assert not wire.queue.has_stalled(now=now + 100, timeout=5.0)
     wire.waiting = 10
     wire.queue.fill()
-    assert 9 < wire.queue.stalled(now=now + 10) < 11
+    assert wire.queue.has_stalled(now=now + 10, timeout=9.0)
+    assert not wire.queue.has_stalled(now=now + 10, timeout=11.0)
     wire.waiting = 9
-    assert wire.queue.stalled(now=now + 20) == 0.0
-    assert wire.queue.stalled(now=now + 25) == 5.0
+    assert not wire.queue.has_stalled(now=now + 20, timeout=5.0)
+    assert wire.queue.has_stalled(now=now + 25, timeout=5.0)
+    assert not wire.queue.has_stalled(now=now + 25, timeout=5.1)
 
 
 async def test_after_the_end_nothing_is_written() -> None:
@@ -131,3 +133,25 @@ async def test_the_end_waits_for_a_slow_reader_but_not_for_ever() -> None:
     assert not ending.done()
     wire.queue.drain()
     await asyncio.wait_for(ending, TIMEOUT)
+
+
+async def test_many_answers_of_one_turn_do_not_wait_for_its_end() -> None:
+    wire = Wire()
+    for _ in range(10):
+        wire.queue.put("x" * 50_000)
+    # So the transport can say that they are too many, before more commands of the same turn are carried out.
+    assert sum(map(len, wire.written)) > 250_000
+    await turns_of_the_loop()
+    assert b"".join(wire.written) == text_frame("x" * 50_000) * 10
+
+
+async def test_a_slow_reader_has_no_room_until_it_is_quick_or_gone() -> None:
+    wire = Wire()
+    assert wire.queue.has_room
+    wire.queue.fill()
+    assert not wire.queue.has_room
+    wire.queue.drain()
+    assert wire.queue.has_room
+    wire.queue.fill()
+    wire.queue.drop()
+    assert wire.queue.has_room  # what it has said before it went is carried out
