@@ -306,8 +306,15 @@ class Connection:
             self.actions.append(RenewToken())
         elif push.type == "tips" and push.topic is None:
             self._heal(data, now)
+        elif push.type == "proof" and push.topic is None:
+            self._prove(data.get("proof"))
         else:
             self._listener.push(push, now=now)
+
+    def _prove(self, proof: object) -> None:
+        """Show the server that this client reads; no answer is needed."""
+        self._last_id += 1
+        self.actions.append(SendText(encode_command(self._last_id, "heartbeat", {"proof": proof})))
 
     def _heal(self, data: Mapping[str, Any], now: float) -> None:
         try:

@@ -16,8 +16,11 @@ from tests.servers import TIMEOUT, Site
 PASSWORD = "correct horse battery"
 
 
+PROOF_ID = 10**9  # of the commands that a socket sends by itself
+
+
 class Socket:
-    """A WebSocket that reads JSON frames and remembers none."""
+    """A WebSocket that reads JSON frames and remembers none; it proves that it reads, where the server asks."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -26,8 +29,12 @@ class Socket:
         self.connection.send(json.dumps(frame))
 
     def receive(self) -> dict[str, Any]:
-        frame: dict[str, Any] = json.loads(self.connection.recv(timeout=TIMEOUT))
-        return frame
+        while True:
+            frame: dict[str, Any] = json.loads(self.connection.recv(timeout=TIMEOUT))
+            if frame.get("push") == "proof":
+                self.send(id=PROOF_ID, cmd="heartbeat", proof=frame["data"]["proof"])
+            elif frame.get("id") != PROOF_ID:
+                return frame
 
     def wait_for(self, **fields: Any) -> dict[str, Any]:
         """Return the next frame that has these fields; what comes before it is dropped."""

@@ -34,6 +34,11 @@ export class WaitingCommands {
     });
   }
 
+  /** Hand the id of a command to `send` whose reply nothing waits for. @param {(id: number) => void} send */
+  tell(send) {
+    send(this.#nextId++);
+  }
+
   /** Settle the command that a reply answers. @param {Reply} reply @returns {boolean} whether there was one. */
   settle(reply) {
     const command = reply.id === null ? undefined : this.#take(reply.id);

@@ -230,6 +230,7 @@ export class Connection extends EventTarget {
     if (push.type === "error" && push.topic === null) this.#lastError = push.data;
     else if (push.type === "reconnect" && push.topic === null) this.#moveAfter(push.data.after_ms ?? 0);
     else if (push.type === "auth.expiring" && push.topic === null) this.#renew();
+    else if (push.type === "proof" && push.topic === null) this.#prove(push.data.proof);
     else this.#recovery.accept(push);
   }
 
@@ -238,6 +239,11 @@ export class Connection extends EventTarget {
     this.#clock.clearTimeout(this.#moveTimer);
     this.#moveAt = this.#clock.now() + delayMs;
     this.#moveTimer = this.#clock.setTimeout(() => this.#closed(1012), delayMs);
+  }
+
+  /** Show the server that this client reads; no answer is needed. @param {string} proof */
+  #prove(proof) {
+    this.#commands.tell((id) => this.#socket?.send(encodeCommand(id, "heartbeat", { proof })));
   }
 
   /** Bring a new token in-band; where there is none, the server closes with 4411 and the next attempt brings it. */
