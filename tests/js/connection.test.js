@@ -328,6 +328,29 @@ test("a topic that the application subscribed to is subscribed again on the next
   assert.equal(server.received("subscribe").length, 2);
 });
 
+test("a client that is far behind takes each page once, while live events come", async () => {
+  const page = 800;
+  let tip = 40_000;
+  const event = (seq) => ({ push: "a", topic: "room.42", seq, data: {} });
+  const report = (after) => {
+    const seqs = Array.from({ length: Math.min(page, tip - after) }, (_, index) => after + 1 + index);
+    return { epoch: "e", seq: tip, recovered: true, events: seqs.map(event), more: tip - after > page };
+  };
+  server.script.connect = { ok: { ...WELCOME, topics: { "room.42": report(0) } } };
+  server.script["topic.recover"] = ({ seq }, socket) => {
+    for (let count = 0; count < 20; count += 1) socket.deliver(event(++tip));
+    return { ok: report(seq) };
+  };
+  const seen = [];
+  await connect({ cursors: { "room.42": ["e", 0] } });
+  connection.addEventListener("push", ({ detail: { seq } }) => seen.push(seq));
+  await clock.advance(1000);
+  assert.deepEqual(seen, Array.from({ length: tip - page }, (_, index) => index + page + 1));
+  const asked = server.received("topic.recover").map(({ seq }) => seq);
+  assert.ok(asked.every((seq, index) => index === 0 || seq > asked[index - 1]), "it never begins anew");
+  assert.ok(asked.length <= tip / page + 1);
+});
+
 for (const code of ["db_unavailable", "busy", "rate_limited"]) {
   test(`a topic whose subscription is refused with ${code} after a reconnect is asked for again`, async () => {
     server.script.subscribe = { ok: { epoch: "e", seq: 4, recovered: false } };

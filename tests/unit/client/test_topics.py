@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from djwsbridge.client.actions import State
+from djwsbridge.client.topics import HELD
 from tests.unit.client.script import Driver
 
 TOPIC = "room.42"
@@ -140,6 +141,40 @@ def test_every_event_once_and_in_order(steps: list[tuple[str, int]], queue_limit
         assert network.driver.core.queue.cursors[TOPIC].seq == len(network.seen)
     network.heal()
     assert network.seen == list(range(1, network.log + 1))
+
+
+def test_a_client_that_is_far_behind_takes_each_page_once_and_holds_few_live_events() -> None:
+    missed, page, live_per_page = 40_000, 800, 20
+    driver = Driver(ignore=("ack",), queue_limit=2_000, cursors={TOPIC: ("e1", 0)})
+    driver.give({"do": "start"})
+    driver.give({"socket": "open"})
+    tip, seen, asked, most_held = missed, 0, 0, 0
+
+    def give(step: dict[str, Any]) -> None:
+        nonlocal seen
+        for push in driver.give(step).get("pushes", []):
+            assert push["seq"] == seen + 1
+            seen += 1
+
+    def report(after: int) -> dict[str, Any]:
+        last = min(after + page, tip)
+        events = [event(seq) for seq in range(after + 1, last + 1)]
+        more = last < tip
+        return {"epoch": "e1", "seq": tip, "recovered": True, "events": events, "more": more}
+
+    give({"reply": "connect", "topics": {TOPIC: report(0)}})
+    while questions := [each for each in driver._unanswered if each["cmd"] == "topic.recover"]:
+        for _ in range(live_per_page):
+            tip += 1
+            give({"push": event(tip)})
+        most_held = max(most_held, len(driver.core._topics._topics[TOPIC].held))
+        (question,) = questions
+        assert question["seq"] == seen
+        asked += 1
+        give({"reply": "topic.recover", "ok": report(question["seq"])})
+    assert seen == tip
+    assert asked <= tip // page + 2
+    assert 100 < most_held <= HELD
 
 
 @pytest.mark.parametrize("is_greeting", [False, True])
