@@ -19,7 +19,7 @@ from django.core.management import get_commands
 from django.db.models import NOT_PROVIDED, Field, ManyToManyField, Model
 from django.utils.module_loading import import_string
 
-from djwsbridge.conf import settings
+from djwsbridge.conf import PREFIX, settings
 from djwsbridge.engine import factory
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.publish import is_local_to_a_process
@@ -31,6 +31,10 @@ __all__ = ["check_deployment", "check_settings"]
 _PATH = re.compile(r"(?:[A-Za-z0-9._~-]+/)+")
 _CHAT_FIELDS = ("participants",)
 _MESSAGE_FIELDS = ("chat", "sender", "content")
+# Name of a setting that was removed → what to do instead.
+_REMOVED_SETTINGS = {
+    "RECOVERY_RATE": "Recoveries are limited by their bytes: set DJWSBRIDGE_RECOVERY_BYTES, or nothing.",
+}
 _RUNSERVERS_OF_DJANGO = frozenset({"django.core", "django.contrib.staticfiles"})
 _LOCAL_CACHES = frozenset(
     {
@@ -53,6 +57,7 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         _check_origins,
         _check_runserver,
         _check_application,
+        _check_removed,
     )
     return [message for part in parts for message in part()]
 
@@ -265,6 +270,17 @@ def _check_application() -> Iterator[CheckMessage]:
             hint="Write the ProtocolTypeRouter of docs/tutorial/index.md into its file.",
             id="djwsbridge.W006",
         )
+
+
+def _check_removed() -> Iterator[CheckMessage]:
+    """Warn of a setting that an earlier version has read."""
+    for name, instead in _REMOVED_SETTINGS.items():
+        if hasattr(django_settings, PREFIX + name):
+            yield Caution(
+                f"{PREFIX}{name} is set, and nothing reads it any more.",
+                hint=instead,
+                id="djwsbridge.W007",
+            )
 
 
 def _source_of(module: str) -> str:

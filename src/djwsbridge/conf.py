@@ -83,7 +83,8 @@ class Settings:
     HEARTBEAT_INTERVAL = Setting(25.0)  # seconds; told to the client
     SILENCE_TIMEOUT = Setting(60.0)  # seconds
     FRAME_RATE = Setting((120, 60.0))  # frames, seconds
-    RECOVERY_RATE = Setting((30, 60.0))  # recoveries of a topic, seconds; per user and node
+    # Bytes that a user may recover by `topic.recover`, seconds in which as many come back; per node.
+    RECOVERY_BYTES = Setting((33_554_432, 60.0))
     SEND_RATE = Setting((20, 10.0))  # messages, seconds; per user and node
     HANDSHAKE_RATE = Setting((1_000, 1.0))  # WebSocket handshakes of a node, seconds
     CONNECTIONS_PER_USER = Setting[int | None](10)  # per node
@@ -125,8 +126,8 @@ class Settings:
 
     @functools.cached_property
     def recovery_limit(self) -> RateLimit:
-        """Return how many topics a user may recover one by one."""
-        return RateLimit(*self.RECOVERY_RATE)
+        """Return how many bytes a user may recover."""
+        return RateLimit(*self.RECOVERY_BYTES)
 
 
 settings = Settings()

@@ -74,7 +74,8 @@ class Recovery(msgspec.Struct, frozen=True):
         epoch: the present life of the log.
         seq: the newest event's number.
         recovered: whether `events` is all that was missed since the client's cursor, up to `seq` or for a first page.
-        events: the missed pushes, in order, as they go over the wire.
+        events: a JSON array of the missed pushes, in order, as they go over the wire; None when there are none.
+        last: the number of the last of `events`; 0 when there are none.
         more: whether there are further ones, to be asked for page by page.
         reason: `epoch_changed` when the client's cursor belongs to a history that was replaced.
     """
@@ -82,9 +83,15 @@ class Recovery(msgspec.Struct, frozen=True):
     epoch: str
     seq: int
     recovered: bool
-    events: list[msgspec.Raw] = []
+    events: msgspec.Raw | None = None
+    last: int = 0
     more: bool = False
     reason: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the events."""
+        return 0 if self.events is None else len(memoryview(self.events))
 
 
 class Page(NamedTuple):
@@ -137,8 +144,11 @@ class DurableLog(Protocol):
     def clear(self, topic: str) -> None:
         """Delete the events of a topic and keep its number."""
 
-    def recover(self, asked: Sequence[Cursors]) -> list[dict[str, Recovery]]:
-        """Return, for each of those who ask, of each topic that has a log what was missed since a cursor."""
+    def recover(self, asked: Sequence[Cursors], *, size: int) -> list[dict[str, Recovery]]:
+        """Return, for each of those who ask, of each topic that has a log what was missed since a cursor.
+
+        Each gets about `size` bytes of events in all their topics, never less than one event. The rest is `more`.
+        """
 
     def read(self, topic: str, *, after: int) -> Page:
         """Return the pushes of a topic after a seq, in order, one page at most."""

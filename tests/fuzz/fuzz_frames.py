@@ -40,7 +40,7 @@ COMMANDS: list[type[Command]] = sorted(registry._handlers, key=lambda one: one._
 UNLIMITED = {
     "DJWSBRIDGE_SEND_RATE": (10**9, 1.0),
     "DJWSBRIDGE_FRAME_RATE": (10**9, 1.0),
-    "DJWSBRIDGE_RECOVERY_RATE": (10**9, 1.0),
+    "DJWSBRIDGE_RECOVERY_BYTES": (10**12, 1.0),
     "DJWSBRIDGE_HANDSHAKE_RATE": (10**9, 1.0),
     "DJWSBRIDGE_DIRECT_RATE": (10**9, 1.0),
 }

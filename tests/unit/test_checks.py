@@ -344,6 +344,11 @@ def test_the_application_of_a_new_project(write_asgi: Any) -> None:
     assert_complains("W006", "their_asgi.application is Django's own", "ProtocolTypeRouter")
 
 
+def test_a_setting_that_is_gone_is_named(settings: Any) -> None:
+    settings.DJWSBRIDGE_RECOVERY_RATE = (30, 60.0)
+    assert_complains("W007", "DJWSBRIDGE_RECOVERY_RATE is set", "DJWSBRIDGE_RECOVERY_BYTES")
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -30,7 +30,7 @@ RESET = "topic.reset"
 
 GAP_PATIENCE = 0.2  # seconds; two nodes may deliver neighbours in the wrong order
 HELD = 500  # pushes of a topic behind a gap; what is beyond comes with the recovery
-OMITTED_EVERY = 5.0  # seconds; of 30 questions a minute, most are left for what is missing
+OMITTED_EVERY = 5.0  # seconds; what is missing is more urgent
 CURSORS = 200  # the server takes no more with `connect`; the others are asked for one by one
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -25,14 +25,15 @@ from djwsbridge.log import store
 from djwsbridge.log.durability import weaknesses
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import ErrorCode
-from djwsbridge.sequencer import Tip, seq_of
+from djwsbridge.protocol.pages import PAGE_BYTES
+from djwsbridge.sequencer import Tip
 
 __all__ = ["Log", "Scrubbed"]
 
 RECENT = 30.0  # seconds; longer than any transaction that appends may take
 NOTHING = ("", 0)  # the cursor of who was there before the first event
 PRUNED_AT_ONCE = 1_000  # events; a short lock each
-PAGE = 500  # events in one answer; further ones are asked for page by page
+PAGE = 500  # events that the reconciler reads at once
 
 
 class Scrubbed(NamedTuple):
@@ -92,22 +93,21 @@ class Log:
         """Delete the events of a topic and keep its number, so that no later event gets one of theirs."""
         store.delete_events(topic)
 
-    def recover(self, asked: Sequence[Cursors]) -> list[dict[str, Recovery]]:
+    def recover(
+        self, asked: Sequence[Cursors], *, size: int = PAGE_BYTES
+    ) -> list[dict[str, Recovery]]:
         """Return, for each of those who ask, what was missed on each topic since a cursor, or that it cannot be said.
 
-        Who is equally far in a topic is answered from one query.
+        Those who are equally far in a topic are answered from one query.
 
         Args:
             asked: the cursors of each.
+            size: bytes of events for each, in all their topics.
         """
         positions = store.positions({topic for cursors in asked for topic in cursors})
-        known: dict[tuple[str, tuple[str, int] | None], Recovery] = {}
-        for topic, cursor in {each for cursors in asked for each in cursors.items()}:
-            if topic in positions:
-                known[topic, cursor] = self._recover(positions[topic], cursor)
-        return [
-            {each[0]: known[each] for each in cursors.items() if each in known} for cursors in asked
-        ]
+        # What was read with the whole size.
+        pages: dict[tuple[str, tuple[str, int] | None], Recovery] = {}
+        return [self._recover_all(cursors, positions, size, pages) for cursors in asked]
 
     def read(self, topic: str, *, after: int, limit: int = PAGE) -> Page:
         """Return the frames of a topic after a seq, in order, at most `limit`."""
@@ -165,7 +165,34 @@ class Log:
         if not transaction.get_connection(store.using()).in_atomic_block:
             raise transaction.TransactionManagementError("The log is appended to in a transaction.")
 
-    def _recover(self, position: store.Position, cursor: tuple[str, int] | None) -> Recovery:
+    def _recover_all(
+        self,
+        cursors: Cursors,
+        positions: Mapping[str, store.Position],
+        size: int,
+        pages: dict[tuple[str, tuple[str, int] | None], Recovery],
+    ) -> dict[str, Recovery]:
+        """Return what one of those who ask has missed; nothing is read that finds no room in the answer."""
+        found: dict[str, Recovery] = {}
+        left = size
+        for each in cursors.items():
+            topic, cursor = each
+            position = positions.get(topic)
+            if position is None:
+                continue
+            if left > 0 and each not in pages:
+                pages[each] = self._recover(position, cursor, size)
+            recovery = pages.get(each)
+            if recovery is None or recovery.size > left:
+                recovery = self._recover(position, cursor, left)
+            found[topic] = recovery
+            left -= recovery.size
+        return found
+
+    def _recover(
+        self, position: store.Position, cursor: tuple[str, int] | None, size: int
+    ) -> Recovery:
+        """Return what was missed on one topic: the events that fit into `size` bytes, at least one; none if it is 0."""
         if cursor is None:
             return Recovery(position.epoch, position.seq, recovered=False)
         if cursor == NOTHING:
@@ -173,17 +200,19 @@ class Log:
         if cursor[0] != position.epoch or cursor[1] > position.seq:
             reason = ErrorCode.EPOCH_CHANGED.value
             return Recovery(position.epoch, position.seq, recovered=False, reason=reason)
-        missed: list[str] = []
-        known = True
-        if cursor[1] < position.seq:
-            missed = store.read(position.topic_id, after=cursor[1], up_to=position.seq, limit=PAGE)
-            # One is gone when the cursor is older than what is kept; or, since age is by a clock that may have stepped
-            # back, from the middle.
-            known = bool(missed) and seq_of(missed[-1]) == cursor[1] + len(missed)
+        if cursor[1] == position.seq or size <= 0:
+            more = cursor[1] < position.seq
+            return Recovery(position.epoch, position.seq, recovered=True, more=more)
+        page = store.read_page(position.topic_id, after=cursor[1], up_to=position.seq, size=size)
+        # One is gone when the cursor is older than what is kept; or, since age is by a clock that may have stepped
+        # back, from the middle.
+        if page.count == 0 or page.last != cursor[1] + page.count:
+            return Recovery(position.epoch, position.seq, recovered=False)
         return Recovery(
             position.epoch,
             position.seq,
-            recovered=known,
-            events=[msgspec.Raw(text.encode()) for text in missed] if known else [],
-            more=known and bool(missed) and seq_of(missed[-1]) != position.seq,
+            recovered=True,
+            events=msgspec.Raw(page.events),
+            last=page.last,
+            more=page.last != position.seq,
         )

@@ -19,9 +19,11 @@ from django.db.models.functions import Now
 from djwsbridge.durable import Witness
 from djwsbridge.log.models import Event, Topic, new_epoch
 from djwsbridge.log.rows import cursor_of, insert_rows
+from djwsbridge.protocol.pages import PAGE_BYTES
 from djwsbridge.sequencer import Tip
 
 __all__ = [
+    "Page",
     "Position",
     "Row",
     "advance",
@@ -32,6 +34,7 @@ __all__ = [
     "newest_event",
     "positions",
     "read",
+    "read_page",
     "recent_tips",
     "renew_epoch",
     "replace_payloads",
@@ -40,12 +43,24 @@ __all__ = [
 ]
 
 
+ROWS = 500  # events in a page of `PAGE_BYTES`, at most; in a larger one, more in proportion
+SAMPLE = 50  # events by which the size of the others is estimated
+
+
 class Position(msgspec.Struct, frozen=True):
     """Where the log of a topic stands."""
 
     topic_id: int
     epoch: str
     seq: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Events in order: how many, the seq of the last (0 when there is none), and their frames as a JSON array."""
+
+    count: int
+    last: int
+    events: str
 
 
 class Row(NamedTuple):
@@ -158,6 +173,46 @@ def read(topic_id: int, *, after: int, up_to: int, limit: int) -> list[str]:
     """Return frames in order: those with `after` < seq ≤ `up_to`, at most `limit`."""
     events = _events().filter(topic_id=topic_id, seq__gt=after, seq__lte=up_to)
     return list(events.order_by("seq").values_list("payload", flat=True)[:limit])
+
+
+def read_page(topic_id: int, *, after: int, up_to: int, size: int) -> Page:
+    """Return the frames with `after` < seq ≤ `up_to` that fit into `size` bytes, at least the first.
+
+    The database joins them. To make an object of each row would take longer than all the rest, and would hold up the
+    event loop meanwhile.
+    """
+    connection = connections[using()]
+    missed = (topic_id, after, up_to)
+    rows = max(1, size * ROWS // PAGE_BYTES)
+    with cursor_of(connection) as cursor:
+        statement = _page_statement(connection.alias, connection.vendor)
+        cursor.execute(statement, [*missed, rows, size, *missed, size])
+        count, last, events = cursor.fetchone()
+    return Page(count, last or 0, events or "[]")
+
+
+@functools.cache
+def _page_statement(alias: str, vendor: str) -> str:
+    """Write the statement of `read_page`.
+
+    It adds up sizes, for which it reads about as many rows as it returns: the first rows tell how many that may be.
+    """
+    table = connections[alias].ops.quote_name(Event._meta.db_table)
+    is_sqlite = vendor == "sqlite"
+    join = "group_concat" if is_sqlite else "string_agg"
+    octets = "length(CAST(payload AS BLOB))" if is_sqlite else "octet_length(payload)"
+    missed = (
+        f"SELECT seq, payload, {octets} + 1 AS size FROM {table} "  # noqa: S608
+        "WHERE topic_id = %s AND seq > %s AND seq <= %s ORDER BY seq LIMIT"
+    )
+    probable = f"SELECT CAST(coalesce(%s / avg(size), 0) AS integer) + 1 FROM ({missed} {SAMPLE}) AS sample"  # noqa: S608
+    near = f"SELECT * FROM ({missed} %s) AS missed ORDER BY seq LIMIT ({probable})"  # noqa: S608
+    total = "sum(size) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS total"
+    return (
+        f"SELECT count(*), max(seq), '[' || {join}(payload, ',') || ']' FROM ("  # noqa: S608
+        f"SELECT seq, payload FROM (SELECT near.*, {total} FROM ({near}) AS near) AS added "
+        "WHERE total <= %s OR total = size ORDER BY seq) AS page"
+    )
 
 
 def delete_before(age: dt.timedelta, *, limit: int) -> int:

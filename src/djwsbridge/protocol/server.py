@@ -180,6 +180,10 @@ class ServerProtocol:
             CloseCode.UNSUPPORTED_DATA, CommandError(ErrorCode.UNSUPPORTED_BINARY)
         )
 
+    def uncount_frame(self) -> None:
+        """Forget the last frame in the rate of frames: something else limits it."""
+        self._frames.take_back()
+
     def check(self, *, now: float) -> CloseConnection | None:
         """Return the reason to close a connection that has been silent for too long, if there is one."""
         if self.state is State.CONNECTING and now - self.opened >= self.limits.connect_timeout:

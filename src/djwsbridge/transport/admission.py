@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
+from djwsbridge.protocol.pages import ByteBudget
 from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime
 
@@ -38,7 +39,9 @@ class Admission:
         self._users: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._sends: dict[str, WindowCounter] = {}
-        self._recoveries: dict[str, WindowCounter] = {}
+        self._recoveries: dict[str, ByteBudget] = {}
+        # Large pages of recoveries that are being read.
+        self.large_pages = 0
         self._guesses: dict[str, WindowCounter] = {}
         # Users whose messages are being counted over all nodes, without anybody waiting for it.
         self.counting: dict[str, set[asyncio.Task[int | None]]] = {}
@@ -73,9 +76,14 @@ class Admission:
         """Return what counts the messages of a user on this node."""
         return counter_of(self._sends, user_id, settings.send_limit)
 
-    def count_recovery(self, user_id: str, *, now: float) -> float:
-        """Count one recovery of a user; returns 0.0, or the seconds until the next one fits."""
-        return counter_of(self._recoveries, user_id, settings.recovery_limit).add(now)
+    def recoveries_of(self, user_id: str) -> ByteBudget:
+        """Return what counts the bytes that a user recovers on this node."""
+        budget = self._recoveries.get(user_id)
+        limit = settings.recovery_limit
+        if budget is None or budget.limit != limit:
+            _make_room(self._recoveries)
+            budget = self._recoveries[user_id] = ByteBudget(limit)
+        return budget
 
     def count_guess(self, address: str, *, now: float) -> float:
         """Count one credential that was no good; returns 0.0, or the seconds to wait."""
@@ -196,7 +204,12 @@ def counter_of(counters: dict[str, WindowCounter], key: str, limit: RateLimit) -
     counter = counters.get(key)
     # Nearly always the same object: to compare what they hold costs a message more than all else here.
     if counter is None or (counter.limit is not limit and counter.limit != limit):
-        if len(counters) >= MAX_COUNTERS:
-            del counters[next(iter(counters))]
+        _make_room(counters)
         counter = counters[key] = WindowCounter(limit)
     return counter
+
+
+def _make_room(counters: dict[str, Any]) -> None:
+    """Forget the oldest when there are too many."""
+    if len(counters) >= MAX_COUNTERS:
+        del counters[next(iter(counters))]

@@ -26,7 +26,7 @@ from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token_here
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.failures import try_later
-from djwsbridge.transport.recovery import recover
+from djwsbridge.transport.recovery import recover, recover_page
 from djwsbridge.transport.registry import find_topic_rule, register_command
 
 __all__ = ["register_core_commands"]
@@ -77,12 +77,7 @@ async def recover_topic(connection: Connection, command: RecoverTopic) -> Mappin
     """Tell what was missed on one topic, a page at a time."""
     if command.topic not in connection.topics:
         raise CommandError(ErrorCode.NOT_FOUND)
-    now = connection.runtime.loop.time()
-    wait = connection.admission.count_recovery(connection.user_key, now=now)
-    if wait:
-        raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
-    cursor = (command.epoch, command.seq)
-    return (await recover(connection, [command.topic], {command.topic: cursor}))[command.topic]
+    return await recover_page(connection, command.topic, (command.epoch, command.seq))
 
 
 async def refresh_token(connection: Connection, command: RefreshToken) -> Mapping[str, object]:

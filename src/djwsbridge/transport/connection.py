@@ -22,6 +22,7 @@ from djwsbridge.protocol.codec import decode_push, encode_push
 from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.frames import PlainMessage
+from djwsbridge.protocol.pages import PageSize
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.protocol.wire import Wire
 from djwsbridge.threads import drop_broken_connections
@@ -103,6 +104,7 @@ class Connection:
         "dialect",
         "handshake_identity",
         "inbox",
+        "pages",
         "person",
         "protocol",
         "queue",
@@ -125,6 +127,8 @@ class Connection:
         self.queue: SendQueue | WireQueue
         self._end: Callable[[CloseConnection], Awaitable[None]]
         self._wire: Wire | None = None
+        # The size of the pages that this connection recovers; None before the first.
+        self.pages: PageSize | None = None
         # Topic → newest seq of the pushes that were withheld from a slow reader; None while there are none.
         self._missed: dict[str, int] | None = None
         # The object of the developer's class; set by the endpoint before anything else.

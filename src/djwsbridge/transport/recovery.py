@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from djwsbridge.durable import Recovery, installed_log
+from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import Cursor
+from djwsbridge.protocol.pages import PAGE_BYTES, PageSize
 from djwsbridge.sequencer import Tip
 from djwsbridge.transport import registry
 from djwsbridge.transport.together import Together
@@ -18,10 +22,13 @@ if TYPE_CHECKING:
 
     from djwsbridge.transport.connection import Connection
 
-__all__ = ["recover"]
+__all__ = ["recover", "recover_page"]
 
-#: Bytes of events, and of what apps have to say, in one answer: it has to be here before a slow line takes it for lost.
-ANSWER_BYTES = 40_960
+LARGE_PAGES = (
+    2  # that a node reads at once; until a page is on its way, several copies of it are held
+)
+
+PATIENCE = 1.0  # seconds that a page waits for the user's bytes to come back
 
 NOTHING_YET = Recovery(epoch="", seq=0, recovered=True)  # of a topic that never had an event
 
@@ -36,19 +43,67 @@ async def recover(
         topics: which.
         cursors: what the client has of some of them.
     """
-    log = installed_log()
     wanted = list(topics)
-    if log is None:
+    if installed_log() is None:
         return {topic: {"recovered": False} for topic in wanted}
-    asked = _Asked(connection.user, {topic: cursors.get(topic) for topic in wanted})
-    recoveries, states = await _read_log.ask(connection.runtime, asked)
-    found: dict[str, Mapping[str, Any]] = {}
-    for topic in wanted:
-        recovery = recoveries[topic]
-        if connection.runtime.reconciler is not None:
-            connection.runtime.reconciler.start(topic, Tip(recovery.epoch, recovery.seq))
-        found[topic] = {**_fields(recovery), **states.get(topic, {})}
-    return found
+    asked = _Asked(connection.user, {topic: cursors.get(topic) for topic in wanted}, PAGE_BYTES)
+    answer = await _read_log.ask(connection.runtime, asked)
+    return {topic: _told(connection, topic, answer) for topic in wanted}
+
+
+async def recover_page(connection: Connection, topic: str, cursor: Cursor) -> Mapping[str, Any]:
+    """Return a page of what was missed on one topic.
+
+    It is limited by the bytes that the user recovers, not by the rate of frames: a client that is far behind needs many
+    pages. A page that is nearly empty costs as much as a small one. A user who has spent their bytes gets a page when
+    enough have come back.
+
+    Raises:
+        CommandError: `rate_limited`, when that takes longer than a moment.
+    """
+    if installed_log() is None:
+        return {"recovered": False}
+    now = connection.runtime.loop.time()
+    budget = connection.admission.recoveries_of(connection.user_key)
+    wait = budget.wait(PAGE_BYTES, now=now)
+    if wait > PATIENCE:
+        raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
+    connection.protocol.uncount_frame()
+    pages = connection.pages = connection.pages or PageSize()
+    size = budget.take(PAGE_BYTES, pages.next(topic, cursor[1], now=now), now=now)
+    used = 0
+    try:
+        await asyncio.sleep(wait)
+        answer = await _read_page(connection, topic, cursor, size)
+        recovery = answer.recoveries[topic]
+        used = recovery.size
+    finally:
+        budget.give_back(size - max(PAGE_BYTES, used))
+    if recovery.more:
+        pages.note(topic, recovery.last, used, now=connection.runtime.loop.time())
+    else:
+        pages.note_last()
+    return _told(connection, topic, answer)
+
+
+async def _read_page(connection: Connection, topic: str, cursor: Cursor, size: int) -> _Answer:
+    """Read a large page, or a small one when enough large ones are being read."""
+    admission = connection.admission
+    is_large = size > PAGE_BYTES and admission.large_pages < LARGE_PAGES
+    asked = _Asked(connection.user, {topic: cursor}, size if is_large else PAGE_BYTES)
+    admission.large_pages += is_large
+    try:
+        return await _read_log.ask(connection.runtime, asked)
+    finally:
+        admission.large_pages -= is_large
+
+
+def _told(connection: Connection, topic: str, answer: _Answer) -> Mapping[str, Any]:
+    """Return what is told of a topic; from here on the node compares it with the log."""
+    recovery = answer.recoveries[topic]
+    if connection.runtime.reconciler is not None:
+        connection.runtime.reconciler.start(topic, Tip(recovery.epoch, recovery.seq))
+    return {**_fields(recovery), **answer.states.get(topic, {})}
 
 
 def _fit_states(
@@ -66,7 +121,7 @@ def _fit_states(
     for topic, state in states.items():
         encoded = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in state.items()}
         size += sum(len(memoryview(value)) for value in encoded.values())
-        fitting[topic] = encoded if size <= ANSWER_BYTES else {"omitted": True}
+        fitting[topic] = encoded if size <= PAGE_BYTES else {"omitted": True}
     return fitting
 
 
@@ -78,53 +133,44 @@ def _fields(recovery: Recovery) -> dict[str, object]:
 
 
 class _Asked(NamedTuple):
-    """Who asks, and how far they are in each of their topics."""
+    """Who asks, how far they are in each of their topics, and how many bytes of events they get."""
 
     user: AbstractBaseUser
     cursors: Mapping[str, Cursor | None]
+    size: int
 
 
-_Answer = tuple[Mapping[str, Recovery], Mapping[str, Mapping[str, object]]]
+class _Answer(NamedTuple):
+    """What is told of topics: by the log, and by apps."""
+
+    recoveries: Mapping[str, Recovery]
+    states: Mapping[str, Mapping[str, object]]
 
 
 def _read(asked: Sequence[_Asked]) -> list[_Answer]:
     log = installed_log()
     if log is None:
         raise RuntimeError("The log was uninstalled.")
-    found = log.recover([one.cursors for one in asked])
     states = registry.topic_states([(one.user, list(one.cursors)) for one in asked])
-    return [_fit_answer(*each) for each in zip(asked, found, states, strict=True)]
+    found: dict[int, Mapping[str, Recovery]] = {}
+    for size in {one.size for one in asked}:
+        places = [place for place, one in enumerate(asked) if one.size == size]
+        recovered = log.recover([asked[place].cursors for place in places], size=size)
+        found.update(zip(places, recovered, strict=True))
+    return [_complete(one, found[place], states[place]) for place, one in enumerate(asked)]
 
 
 _read_log = Together(_read)
 
 
-def _fit_answer(
+def _complete(
     asked: _Asked, found: Mapping[str, Recovery], states: Mapping[str, Mapping[str, object]]
 ) -> _Answer:
-    fitting = _fit(
-        {topic: found.get(topic) or _without_log(cursor) for topic, cursor in asked.cursors.items()}
-    )
-    size = sum(len(memoryview(event)) for one in fitting.values() for event in one.events)
-    return fitting, _fit_states(states, size=size)
-
-
-def _fit(recoveries: Mapping[str, Recovery]) -> dict[str, Recovery]:
-    """Leave out events beyond the bytes of one answer, but never the first: the client asks for them page by page."""
-    fitting: dict[str, Recovery] = {}
-    size = 0
-    for topic, recovery in recoveries.items():
-        kept: list[msgspec.Raw] = []
-        for event in recovery.events:
-            if size and size + len(memoryview(event)) > ANSWER_BYTES:
-                break
-            size += len(memoryview(event))
-            kept.append(event)
-        left_out = len(kept) < len(recovery.events)
-        fitting[topic] = msgspec.structs.replace(
-            recovery, events=kept, more=recovery.more or left_out
-        )
-    return fitting
+    recoveries = {
+        topic: found.get(topic) or _without_log(cursor) for topic, cursor in asked.cursors.items()
+    }
+    size = sum(recovery.size for recovery in recoveries.values())
+    return _Answer(recoveries, _fit_states(states, size=size))
 
 
 def _without_log(cursor: Cursor | None) -> Recovery:

@@ -168,7 +168,7 @@ def missed(topic: str, cursor: tuple[str, int]) -> Iterable[tuple[str, int, dict
         assert cursor == NOTHING
         return
     assert recovery.recovered
-    frames = [json.loads(bytes(event)) for event in recovery.events]
+    frames = json.loads(bytes(recovery.events or b"[]"))
     assert [frame["seq"] for frame in frames] == list(range(cursor[1] + 1, recovery.seq + 1))
     for frame in frames:
         yield frame["push"], frame["seq"], frame["data"]

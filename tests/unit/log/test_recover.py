@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,8 +14,10 @@ from django.utils import timezone
 
 from djwsbridge.durable import Appended, NewEvent, Recovery
 from djwsbridge.log import store
-from djwsbridge.log.log import PAGE, Log
+from djwsbridge.log.log import Log
 from djwsbridge.log.models import Event, Topic
+from djwsbridge.log.store import ROWS
+from djwsbridge.protocol.pages import LARGEST_PAGE, PAGE_BYTES
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db]
 
@@ -31,7 +34,13 @@ def recover(epoch: str, seq: int, topic: str = "room.1") -> Recovery:
 
 
 def seqs(recovery: Recovery) -> list[int]:
-    return [msgspec.json.decode(frame)["seq"] for frame in recovery.events]
+    return [frame["seq"] for frame in frames(recovery)]
+
+
+def frames(recovery: Recovery) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = msgspec.json.decode(recovery.events or b"[]")
+    assert recovery.last == (found[-1]["seq"] if found else 0)
+    return found
 
 
 @pytest.fixture
@@ -53,12 +62,68 @@ def test_a_cursor_behind_gets_all_that_came_after_it(epoch: str, seq: int):
 
 
 def test_a_long_absence_comes_in_pages(epoch: str):
-    append("room.1", PAGE + 20)
+    append("room.1", ROWS + 20)
     first = recover(epoch, 5)
-    assert (first.recovered, first.more, len(first.events)) == (True, True, PAGE)
-    second = recover(epoch, seqs(first)[-1])
+    assert (first.recovered, first.more, len(seqs(first))) == (True, True, ROWS)
+    second = recover(epoch, first.last)
     assert (second.recovered, second.more) == (True, False)
-    assert seqs(first) + seqs(second) == list(range(6, 10 + PAGE + 20 + 1))
+    assert seqs(first) + seqs(second) == list(range(6, 10 + ROWS + 20 + 1))
+
+
+def append_sized(topic: str, *sizes: int) -> str:
+    """Append events whose frames have about this many bytes, and return the epoch."""
+    events = [
+        NewEvent(topic, "thing.done", partial(lambda text, _seq, _now: text, "é" * (size // 2)))
+        for size in sizes
+    ]
+    with transaction.atomic():
+        Log().append(events)
+    return Topic.objects.get(name=topic).epoch
+
+
+def test_a_page_holds_what_fits_into_its_bytes() -> None:
+    epoch = append_sized("room.2", *[1_000] * 100)
+    for size in (5_000, 20_000, PAGE_BYTES):
+        page = Log().recover([{"room.2": (epoch, 10)}], size=size)[0]["room.2"]
+        assert page.more
+        assert size - 2_100 < page.size <= size + 2
+        assert seqs(page) == list(range(11, page.last + 1))
+
+
+def test_a_page_fits_when_later_events_are_larger_than_the_first_ones() -> None:
+    epoch = append_sized("room.2", *[100] * store.SAMPLE, *[30_000] * 10)
+    page = recover(epoch, 0, "room.2")
+    assert (page.recovered, page.more) == (True, True)
+    assert page.size <= PAGE_BYTES + 2
+    assert len(seqs(page)) == store.SAMPLE + 1
+
+
+def test_an_event_larger_than_a_page_comes_alone() -> None:
+    epoch = append_sized("room.2", 100_000, 10)
+    page = recover(epoch, 0, "room.2")
+    assert (seqs(page), page.more) == ([1], True)
+    assert (seqs(recover(epoch, 1, "room.2"))) == [2]
+
+
+def test_a_large_page_holds_more(epoch: str) -> None:
+    append("room.1", 3 * ROWS)
+    page = Log().recover([{"room.1": (epoch, 0)}], size=LARGEST_PAGE)[0]["room.1"]
+    assert seqs(page) == list(range(1, 3 * ROWS + 11))
+    assert not page.more
+
+
+def test_the_topics_of_an_answer_share_its_bytes(django_assert_num_queries: Any) -> None:
+    sizes = {"room.2": 3_000, "room.3": 3_000, "room.4": 5_000, "room.5": 100}
+    cursors = {name: (append_sized(name, *[size] * 10), 0) for name, size in sizes.items()}
+    # The positions; `room.2`; `room.3` and `room.4` as for all who are as far, and what of them fits.
+    with django_assert_num_queries(6):
+        found = Log().recover([cursors])[0]
+    assert [len(seqs(page)) for page in found.values()] == [10, 3, 1, 0]
+    assert [page.more for page in found.values()] == [False, True, True, True]
+    assert all(page.recovered for page in found.values())
+    assert sum(page.size for page in found.values()) < PAGE_BYTES + 5_000
+    at_the_tip = {**cursors, "room.5": (cursors["room.5"][0], 10)}
+    assert not Log().recover([at_the_tip])[0]["room.5"].more
 
 
 def test_nothing_is_recovered_without_a_cursor(epoch: str):
@@ -189,4 +254,4 @@ def test_the_first_push_of_a_topic_teaches_its_epoch():
 
 def test_an_erasure_reaches_the_log(epoch: str):
     store.replace_payloads("room.1", {3: '{"push":"gone","topic":"room.1","seq":3,"data":{}}'})
-    assert b"gone" in bytes(recover(epoch, 2).events[0])
+    assert next(frame["push"] for frame in frames(recover(epoch, 2))) == "gone"

@@ -12,7 +12,7 @@ import { BridgeError, decodePush, retryAfter } from "djwsbridge/protocol.js";
 import { TopicLog } from "djwsbridge/topic.js";
 
 const GAP_PATIENCE = 200; // ms; two nodes may deliver neighbours in the wrong order
-const OMITTED_EVERY = 5_000; // ms; of 30 questions a minute, most are left for what is missing
+const OMITTED_EVERY = 5_000; // ms; what is missing is more urgent
 const MAX_EARLY = 1000; // pushes before the answer to `connect`; what is beyond comes with the recovery
 const MAX_CURSORS = 200; // the server takes no more with `connect`; the other topics are asked for one by one
 
