@@ -20,7 +20,7 @@ from djwsbridge.protocol.frames import PlainMessage, SendToUser
 from djwsbridge.protocol.plain import PlainDialect, read_recipient
 from djwsbridge.protocol.server import Dialect
 from djwsbridge.protocol.text import check_body
-from djwsbridge.publish import publish
+from djwsbridge.publish import has_text_keys, publish
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
@@ -45,6 +45,8 @@ class UserConsumer:
     _plain: ClassVar[Dialect] = PlainDialect()
 
     def __init__(self, connection: Connection) -> None:
+    # In projects whose users have texts for keys.
+    _plain_text_keys: ClassVar[Dialect] = PlainDialect(text_keys=True)
         self.connection = connection
 
     @classmethod
@@ -59,7 +61,7 @@ class UserConsumer:
     @classmethod
     def plain_dialect(cls) -> Dialect:
         """Return the dialect for clients without a subprotocol."""
-        return cls._plain
+        return cls._plain_text_keys if has_text_keys() else cls._plain
 
     @property
     def user(self) -> AbstractBaseUser:
@@ -191,6 +193,6 @@ def send_to_user(connection: Connection, command: SendToUser) -> Awaitable[None]
         frame=frame,
         type=command.type,
         body=command.content,
-        recipient=read_recipient(command.recipient),
+        recipient=read_recipient(command.recipient, text_keys=has_text_keys()),
     )
     return connection.consumer.receive(message)

@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import IntegerField, Model
+from django.db.models import IntegerField, Model, UUIDField
 from rest_framework.utils.encoders import JSONEncoder
 
 from djwsbridge import runtime
@@ -263,8 +263,18 @@ def _has_integer_keys() -> bool:
     return isinstance(get_user_model()._meta.pk, IntegerField)
 
 
+@functools.cache
+def has_text_keys() -> bool:
+    """Say whether any text can be the key of a user, because keys are neither integers nor UUIDs."""
+    key: Any = get_user_model()._meta.pk
+    while key.remote_field is not None:  # a model that inherits from another one
+        key = key.target_field
+    return not isinstance(key, (IntegerField, UUIDField))
+
+
 def _forget(**_: object) -> None:
     _has_integer_keys.cache_clear()
+    has_text_keys.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="djwsbridge.publish")

@@ -39,6 +39,7 @@ from djwsbridge.people import People
 from djwsbridge.presence import BEAT_INTERVAL, Beat, Change, Delta, Presence, Question, Snapshot
 from djwsbridge.protocol.codec import encode_push, read_push
 from djwsbridge.protocol.errors import EngineUnavailable
+from djwsbridge.protocol.topics import user_topic
 from djwsbridge.reconciler import Reconciler
 from djwsbridge.sequencer import seq_of
 from djwsbridge.subscriptions import Subscriptions
@@ -75,11 +76,6 @@ class Member(Subscriber, Hashable, Protocol):
     async def revalidate(self, *, ended_session: str | None) -> None: ...
     def check(self, *, now: float) -> float: ...
     def move_away(self, *, after: float, come_back: float | None = None) -> None: ...
-
-
-def user_topic(user_id: object) -> str:
-    """Return the topic of a user: everything for all of their devices."""
-    return f"user.{user_id}"
 
 
 class Runtime:

@@ -26,6 +26,7 @@ from djwsbridge.protocol.codec import decode_push
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.plain import PlainDialect
+from djwsbridge.publish import has_text_keys
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
 from djwsbridge.transport.auth.handshake import HandshakeRefused
@@ -69,6 +70,7 @@ class RoomDialect(PlainDialect):
     """
 
     def __init__(self, topic: str) -> None:
+        super().__init__(text_keys=has_text_keys())
         self.topic = topic
 
     def encode_push(self, text: str) -> str | None:

@@ -95,7 +95,9 @@ class ChannelLayerEngine(Engine):
         self._deliver, self._on_back = deliver, on_back
         if self._receives_any:
             # Not the layer's own name: two nodes on one layer would receive each other's messages.
-            self._channel = f"{PREFIX}.{uuid.uuid4().hex}!push"
+            # Short, and with a name that no user has: a channel's name has less than 100 characters, up to 75 of which
+            # are a user's.
+            self._channel = f"{PREFIX}.{uuid.uuid4().hex[:12]}!.push"
             self._spawn("node", self._drain_all())
         else:
             self._channel = await self._call(self._layer.new_channel(PREFIX))
@@ -190,7 +192,7 @@ class ChannelLayerEngine(Engine):
     async def _open_seed_channel(self, group: str, topic: str) -> str:
         """Return a channel by which the events of a seed group are told from all others."""
         if self._receives_any:
-            return f"{self._channel.partition('!')[0]}!{topic}"
+            return f"{self._channel.partition('!')[0]}!{topic.removeprefix(_USER_TOPIC)}"
         channel = await self._call(self._layer.new_channel(PREFIX))
 
         def handle(message: Mapping[str, Any]) -> None:
@@ -236,7 +238,7 @@ class ChannelLayerEngine(Engine):
         if channel == self._channel:
             self._handle_push(message)
         else:
-            self._handle_seed_event(channel.partition("!")[2], message)
+            self._handle_seed_event(_USER_TOPIC + channel.partition("!")[2], message)
 
     def _handle_push(self, message: Mapping[str, Any]) -> None:
         topic, text = message.get("topic"), message.get("text")

@@ -13,6 +13,7 @@ import msgspec
 
 __all__ = [
     "MAX_INTEGER",
+    "MAX_KEY_LENGTH",
     "TOPIC_PATTERN",
     "Command",
     "Connect",
@@ -34,6 +35,7 @@ MAX_INTEGER = (
     2**53 - 1
 )  # the largest integer that every JSON reader keeps exact (RFC 8259, section 6)
 
+MAX_KEY_LENGTH = 255  # characters of a user's key in text; what a CharField usually holds at most
 #: A number that names something: a room, a frame.
 ObjectId = Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
 #: What a topic may be called. `$` alone would let a line feed through at the end.
@@ -125,14 +127,14 @@ class SendToUser(Command, frozen=True, kw_only=True, tag="user.send"):
     """Relay a message to another user: the v1 form of the plain dialect's frame.
 
     Attributes:
-        recipient: a user id: an integer, a numeric string or a UUID.
+        recipient: the key of a user: an integer, a numeric string or a UUID; any text where users have such keys.
         type: what the message is, such as `text`; see the setting DJWSBRIDGE_ALLOWED_TYPES.
         content: the text.
     """
 
     recipient: (
         Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
-        | Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+        | Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
     )
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "text"
     content: str
@@ -145,7 +147,7 @@ class PlainMessage(msgspec.Struct, frozen=True, kw_only=True):
         frame: the keys and values as they came in, without `sender`.
         type: the value of `type`; None when the frame has none.
         body: the text under `message` or `content`; None when the frame has none.
-        recipient: a user id as it was written; None when the frame has none.
+        recipient: the key of a user, as `read_recipient` returns it; None when the frame has none.
     """
 
     frame: Mapping[str, Any]

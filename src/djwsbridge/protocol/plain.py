@@ -16,7 +16,7 @@ import msgspec
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH, decode_push, load_object
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.protocol.frames import MAX_INTEGER, PlainMessage
+from djwsbridge.protocol.frames import MAX_INTEGER, MAX_KEY_LENGTH, PlainMessage
 from djwsbridge.protocol.text import check_body
 
 __all__ = ["BODY_KEYS", "PlainDialect", "read_recipient"]
@@ -29,9 +29,16 @@ _encoder = msgspec.json.Encoder()
 
 
 class PlainDialect:
-    """The seed's frames. It has no ids and no replies: what was sent comes back as a push."""
+    """The seed's frames. It has no ids and no replies: what was sent comes back as a push.
+
+    Args:
+        text_keys: see `read_recipient`.
+    """
 
     name = None
+
+    def __init__(self, *, text_keys: bool = False) -> None:
+        self._text_keys = text_keys
 
     def decode(self, text: str) -> PlainMessage:
         """Return the message that a text frame holds.
@@ -45,7 +52,7 @@ class PlainDialect:
             frame=frame,
             type=_read_type(frame),
             body=_read_body(frame),
-            recipient=read_recipient(frame.get("recipient")),
+            recipient=read_recipient(frame.get("recipient"), text_keys=self._text_keys),
         )
 
     def encode_reply(self, command: object, ok: object) -> str | None:
@@ -82,8 +89,12 @@ def _read_body(frame: Mapping[str, Any]) -> str | None:
     return check_body(frame[keys[0]])
 
 
-def read_recipient(value: object) -> int | str | None:
-    """Return a user id: an int, or the canonical text of a UUID; None when there is none.
+def read_recipient(value: object, *, text_keys: bool = False) -> int | str | None:
+    """Return the key of a user: an int, or the canonical text of a UUID; None when there is none.
+
+    Args:
+        value: what a client has written.
+        text_keys: whether any text can be the key of a user; it is returned as it was written then.
 
     Raises:
         CommandError: `bad_recipient`.
@@ -92,7 +103,9 @@ def read_recipient(value: object) -> int | str | None:
         return None
     if type(value) is int and 0 <= value <= MAX_INTEGER:
         return value
-    if isinstance(value, str) and len(value) <= MAX_ID_LENGTH:
+    if text_keys and isinstance(value, str) and 0 < len(value) <= MAX_KEY_LENGTH:
+        return value
+    if not text_keys and isinstance(value, str) and len(value) <= MAX_ID_LENGTH:
         if _NUMBER.fullmatch(value):
             return int(value)
         try:

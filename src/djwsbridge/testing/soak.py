@@ -18,6 +18,7 @@ from django.db.models import EmailField
 from djwsbridge.chat import services
 from djwsbridge.conf import settings
 from djwsbridge.log.models import Event, Topic
+from djwsbridge.protocol.topics import user_topic
 from djwsbridge.testing.checker import State, Verdict, judge
 from djwsbridge.testing.device import ClientDevice
 from djwsbridge.testing.history import History, Member, Row, Send, Shown, digest
@@ -99,7 +100,7 @@ def _make_person(name: str) -> AbstractBaseUser:
 
 def remove_cast(cast: Cast) -> None:
     """Remove people, rooms, messages, and what the log says of them."""
-    topics = [f"room.{room}" for room in cast.rooms] + [f"user.{one.pk}" for one in cast.people]
+    topics = [f"room.{room}" for room in cast.rooms] + [user_topic(one.pk) for one in cast.people]
     apps.get_model("djwsbridge_chat", "Room").objects.filter(pk__in=cast.rooms).delete()
     for person in cast.people:
         person.delete()

@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from djwsbridge.chat import services
 from djwsbridge.chat.models import Membership, Message, Room
+from djwsbridge.chat.models.room import DIRECT_KEY_LENGTH
 from djwsbridge.chat.services import direct
+from djwsbridge.chat.store.rooms import _direct_key
 from djwsbridge.chat.values import RoomKind
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
@@ -224,3 +226,12 @@ class TestSendPrivate:
             services.send_private(actor=alice, username=username, body=body)
         assert caught.value.code is code
         assert not Room.objects.exists()
+
+
+def test_two_pairs_of_people_never_share_a_room_whatever_their_keys() -> None:
+    pairs = [("a:b", "c"), ("a", "b:c"), ("k" * 254, "k" * 254), ("k" * 253, "k" * 254), ("a", "b")]
+    keys = [_direct_key(User(pk=one), User(pk=other)) for one, other in pairs]
+    assert len(set(keys)) == len(pairs)
+    assert all(len(key) <= DIRECT_KEY_LENGTH for key in keys)
+    assert keys == [_direct_key(User(pk=other), User(pk=one)) for one, other in pairs]
+    assert keys[-1] == "a:b"  # as it has always been

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,6 +12,7 @@ from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Subquery
 from django.urls import NoReverseMatch, reverse
 
 from djwsbridge.chat.models import Membership, Message, Role, Room
+from djwsbridge.chat.models.room import DIRECT_KEY_LENGTH
 from djwsbridge.chat.names import room_topic, title_key
 from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.store.messages import newest_messages
@@ -139,8 +141,13 @@ def recent_directs(actor: AbstractBaseUser, *, after: datetime, limit: int) -> l
 
 
 def _direct_key(actor: AbstractBaseUser, peer: AbstractBaseUser) -> str:
+    """Return what names two users together, in whatever order: their keys, or a digest of keys that do not fit."""
     low, high = sorted((actor.pk, peer.pk))
-    return f"{low}:{high}"
+    key = f"{low}:{high}"
+    if len(key) <= DIRECT_KEY_LENGTH and key.count(":") == 1:
+        return key
+    # Without a colon, so that it is nobody's keys; the length tells where the first one ends.
+    return hashlib.sha256(f"{len(str(low))}:{key}".encode()).hexdigest()
 
 
 def room_view(actor: AbstractBaseUser, room_id: int) -> RoomView | None:
