@@ -7,7 +7,7 @@ queue; this class decides only about what the user sends.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from django.contrib.auth.models import AbstractBaseUser
@@ -24,6 +24,7 @@ from djwsbridge.publish import has_text_keys, publish
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
+from djwsbridge.transport.admission import count_search
 from djwsbridge.transport.asgi import Receive, Scope, Send
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.endpoint import serve
@@ -32,6 +33,7 @@ from djwsbridge.transport.together import Together
 
 __all__ = ["DONE", "UserConsumer", "send_to_user"]
 
+T = TypeVar("T")
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -43,10 +45,10 @@ class UserConsumer:
 
     # Shared by all connections: the hub writes a push once for each dialect object.
     _plain: ClassVar[Dialect] = PlainDialect()
-
-    def __init__(self, connection: Connection) -> None:
     # In projects whose users have texts for keys.
     _plain_text_keys: ClassVar[Dialect] = PlainDialect(text_keys=True)
+
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
     @classmethod
@@ -109,6 +111,32 @@ class UserConsumer:
             return []
         return await _find_topics.ask(self.connection.runtime, self.user)
 
+    # -- whom the user looks for -----------------------------------------------------------------------------------
+
+    def _check_searches(self) -> None:
+        """Refuse a user who has looked for too many people in vain, whether or not there is one this time.
+
+        Raises:
+            CommandError: `rate_limited`.
+        """
+        connection = self.connection
+        now = connection.runtime.loop.time()
+        _refuse_search(connection.admission.search_pause(connection.user_key, now=now))
+
+    async def _search(self, service: Callable[..., T], *args: object, **fields: object) -> T:
+        """Run a service that looks for a person, and count it when there is none: keys and names are not to be guessed.
+
+        Raises:
+            CommandError: `bad_recipient`, or `rate_limited` when that was too many; and whatever the service raises.
+        """
+        try:
+            return await run_service(service, *args, **fields)
+        except CommandError as error:
+            if error.code is ErrorCode.BAD_RECIPIENT:
+                connection = self.connection
+                _refuse_search(await count_search(connection.runtime, connection.user_key))
+            raise
+
     # -- what the user sends ---------------------------------------------------------------------------------------
 
     def receive(self, message: PlainMessage) -> Awaitable[None]:
@@ -123,11 +151,14 @@ class UserConsumer:
         allowed = settings.ALLOWED_TYPES
         if allowed is not None and message.type not in allowed:
             raise CommandError(ErrorCode.UNKNOWN_TYPE, "This message type is not allowed.")
-        if store.is_on():
-            return run_service(self._store_and_push, message)
         if message.recipient is None:
+            if store.is_on():
+                raise CommandError(ErrorCode.BAD_RECIPIENT)
             self._push(message, None, now=True)
             return DONE
+        self._check_searches()
+        if store.is_on():
+            return self._search(self._store_and_push, message)
         recipient = self._known_recipient(message)
         if recipient is None:
             return self._look_up_and_push(message)
@@ -135,27 +166,30 @@ class UserConsumer:
         return DONE
 
     def _known_recipient(self, message: PlainMessage) -> AbstractBaseUser | None:
-        """Return who is to get a message, when no database has to be asked."""
+        """Return who is to get a message, when no database has to be asked.
+
+        One who may not get it is looked up all the same: the answer takes as long as for a user who does not exist.
+        """
         cls = type(self)
         if cls.may_write is not UserConsumer.may_write:
             return None
         runtime = self.connection.runtime
-        recipient = runtime.people.get(str(message.recipient), now=runtime.loop.time())
-        if recipient is not None and not (recipient.is_active and self.may_write(recipient)):
-            raise CommandError(ErrorCode.BAD_RECIPIENT)
-        return recipient
+        known: AbstractBaseUser | None
+        known = runtime.people.get(str(message.recipient), now=runtime.loop.time())
+        return known if known is not None and known.is_active and self.may_write(known) else None
 
     async def _look_up_and_push(self, message: PlainMessage) -> None:
         runtime = self.connection.runtime
         asked_at = runtime.loop.time()
-        recipient = await run_service(self._find_recipient, message)
+        recipient = await self._search(self._find_recipient, message)
         runtime.people.put(str(recipient.pk), recipient, asked_at=asked_at)
         self._push(message, recipient, now=True)
 
     def _store_and_push(self, message: PlainMessage) -> None:
-        recipient = self._find_recipient(message)
+        # Said before the look-up: it must not tell that there is such a user.
         if message.body is None:
             raise CommandError(ErrorCode.BAD_FIELD, field="content")
+        recipient = self._find_recipient(message)
         self.store(message, recipient)
         self._push(message, recipient, now=False)
 
@@ -180,6 +214,11 @@ class UserConsumer:
 
 
 _find_topics = Together(registry.topics_of)
+
+
+def _refuse_search(wait: float) -> None:
+    if wait:
+        raise CommandError(ErrorCode.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1) from None
 
 
 def send_to_user(connection: Connection, command: SendToUser) -> Awaitable[None]:

@@ -14,9 +14,11 @@ from django.contrib.auth.models import User
 
 from djwsbridge import runtime
 from djwsbridge.consumers import DONE, UserConsumer, send_to_user
+from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.people import FRESH, People
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import PlainMessage, SendToUser
+from djwsbridge.transport.admission import SEARCHES, admission_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -45,10 +47,21 @@ def bob() -> User:
     return User.objects.create_user("bob")
 
 
+class Node:
+    """What a consumer needs of a node."""
+
+    def __init__(self) -> None:
+        self.people: People[User] = People()
+        self.loop = SimpleNamespace(time=time.monotonic)
+        self.engine = MemoryEngine(MemoryBus())
+
+
 def consumer_of(user: User, kind: type[UserConsumer] = UserConsumer) -> UserConsumer:
-    node = SimpleNamespace(people=People(), loop=SimpleNamespace(time=time.monotonic))
+    node = Node()
     connection: Any = SimpleNamespace(
         user=user,
+        user_key=str(user.pk),
+        admission=admission_of(node),  # type: ignore[arg-type]
         user_topic=f"user.{user.pk}",
         scope={"path": "/ws/bridge/"},
         runtime=node,
@@ -250,3 +263,78 @@ async def test_a_class_that_decides_who_may_write_is_asked_each_time(
         await consumer.receive(message(content="second", recipient=bob.pk))
     assert asked == [bob.pk, bob.pk]
     assert len(pushes) == 2
+
+
+async def refusal_of(consumer: UserConsumer, **frame: Any) -> CommandError:
+    with pytest.raises(CommandError) as refused:
+        await consumer.receive(message(content="x", **frame))
+    return refused.value
+
+
+async def test_who_has_looked_for_too_many_in_vain_is_told_the_same_of_everybody(
+    alice: User, bob: User, pushes: Pushes
+) -> None:
+    consumer = consumer_of(alice)
+    await consumer.receive(message(content="x", recipient=bob.pk))
+    pushes.clear()
+    for number in range(SEARCHES.count):
+        assert (await refusal_of(consumer, recipient=2**40 + number)).code == "bad_recipient"
+    for recipient in (2**40, bob.pk, alice.pk):
+        refused = await refusal_of(consumer, recipient=recipient)
+        assert refused.code == "rate_limited"
+        assert 0 < refused.details["retry_after_ms"] <= 60_001
+    assert pushes == []
+    await consumer.receive(message(content="for my own devices"))
+    assert len(pushes) == 1
+
+
+async def test_who_writes_to_people_that_exist_is_not_counted(
+    alice: User, bob: User, pushes: Pushes
+) -> None:
+    consumer = consumer_of(alice)
+    for _ in range(SEARCHES.count * 2):
+        await consumer.receive(message(content="x", recipient=bob.pk))
+    assert len(pushes) == SEARCHES.count * 4
+
+
+async def test_misses_are_counted_over_all_nodes(
+    alice: User, bob: User, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def count(_: object, key: str, *, seconds: float) -> int:
+        asked.append((key, seconds))
+        return SEARCHES.count + 1  # other nodes have counted the rest
+
+    monkeypatch.setattr(MemoryEngine, "count", count)
+    consumer = consumer_of(alice)
+    for recipient in (2**40, bob.pk):
+        assert (await refusal_of(consumer, recipient=recipient)).code == "rate_limited"
+    assert asked == [(f"searches:{alice.pk}", SEARCHES.seconds)]
+    assert pushes == []
+
+
+@pytest.mark.parametrize("fault", ["inactive", "blocked"])
+async def test_a_remembered_user_who_gets_nothing_is_looked_up_like_one_who_does_not_exist(
+    alice: User, bob: User, pushes: Pushes, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    looked_up = []
+    monkeypatch.setattr("djwsbridge.store.find_user", looked_up.append)
+    consumer = consumer_of(alice)
+    if fault == "inactive":
+        bob.is_active = False
+    else:
+        bob.is_blocked = True  # type: ignore[attr-defined]
+    consumer.connection.runtime.people.put(str(bob.pk), bob, asked_at=time.monotonic())
+    for recipient in (bob.pk, 2**40):
+        assert (await refusal_of(consumer, recipient=recipient)).code == "bad_recipient"
+    assert looked_up == [bob.pk, 2**40]
+
+
+async def test_a_message_without_a_body_does_not_tell_who_exists(
+    alice: User, bob: User, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("djwsbridge.store.is_on", lambda: True)
+    for recipient in (bob.pk, 2**40):
+        with pytest.raises(CommandError, match="bad_field"):
+            await consumer_of(alice).receive(message(recipient=recipient))

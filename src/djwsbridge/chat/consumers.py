@@ -189,7 +189,10 @@ class RoomConsumer(UserConsumer):
             await node_of(self.connection).sends.submit(outgoing)
 
     async def _send_private(self, target: str, text: str) -> None:
-        peer = await run_service(services.send_private, actor=self.user, username=target, body=text)
+        self._check_searches()
+        peer = await self._search(
+            services.send_private, actor=self.user, username=target, body=text
+        )
         if self._has_device(peer):
             self.connection.tell("private_message_delivered", {"target": target, "message": text})
 

@@ -12,13 +12,13 @@ from djwsbridge.protocol.errors import CommandError, EngineUnavailable
 from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime, run_on_node
 from djwsbridge.transport import admission
+from djwsbridge.transport.admission import SEARCHES
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = ["count_room", "count_search", "count_send"]
+__all__ = ["SEARCHES", "count_room", "count_search", "count_send"]
 
-SEARCHES = RateLimit(30, 60.0)  # people that a user asks for; more is a hunt for names
 MANY_ROOMS = "You have made many rooms. Wait a while before you make another one."
 MANY_SEARCHES = "You have looked for many people. Wait a minute, then try again."
 
@@ -46,11 +46,13 @@ def count_room(actor: AbstractBaseUser) -> None:
 def count_search(actor: AbstractBaseUser) -> None:
     """Count one person that a user asks for, as `count_send` does; whether there is one must make no difference.
 
+    The same limit holds for what a user looks for in vain over sockets.
+
     Raises:
         CommandError: as `count_send`.
     """
-    key = f"searches:{actor.pk}"
-    _ask(lambda node: _count(node, key, SEARCHES), MANY_SEARCHES)
+    user_id = str(actor.pk)
+    _ask(lambda node: admission.count_search(node, user_id), MANY_SEARCHES)
 
 
 def _ask(

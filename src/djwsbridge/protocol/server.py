@@ -108,6 +108,16 @@ class WindowCounter:
         if self._times:
             self._times.pop()
 
+    def wait(self, now: float) -> float:
+        """Return what `add` would, and count nothing."""
+        times = self._times
+        is_full = len(times) == self.limit.count
+        return max(0.0, times[0] + self.limit.seconds - now) if is_full else 0.0
+
+    def fill(self, now: float) -> None:
+        """Let nothing fit for a whole window from now on."""
+        self._times.extend([now] * self.limit.count)
+
     def exceeds(self, count: int, now: float) -> bool:
         """Say whether more than `count` things were counted within the window."""
         times = self._times

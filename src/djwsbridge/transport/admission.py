@@ -22,6 +22,7 @@ __all__ = [
     "admission_of",
     "count_everywhere",
     "count_guess",
+    "count_search",
     "count_send",
     "count_soon",
     "counter_of",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 GUESSES = RateLimit(20, 60.0)  # credentials that were no good, per address
+# People whom a user looks for in vain, or asks for over HTTP; more is a hunt for keys and names.
+SEARCHES = RateLimit(30, 60.0)
 MAX_COUNTERS = 100_000  # users or addresses that are remembered; beyond it the oldest are forgotten
 
 
@@ -43,6 +46,7 @@ class Admission:
         # Large pages of recoveries that are being read.
         self.large_pages = 0
         self._guesses: dict[str, WindowCounter] = {}
+        self._searches: dict[str, WindowCounter] = {}
         # Users whose messages are being counted over all nodes, without anybody waiting for it.
         self.counting: dict[str, set[asyncio.Task[int | None]]] = {}
         self._handshakes = WindowCounter(RateLimit(*settings.HANDSHAKE_RATE))
@@ -85,6 +89,15 @@ class Admission:
             budget = self._recoveries[user_id] = ByteBudget(limit)
         return budget
 
+    def searches_of(self, user_id: str) -> WindowCounter:
+        """Return what counts the people that a user looks for on this node."""
+        return counter_of(self._searches, user_id, SEARCHES)
+
+    def search_pause(self, user_id: str, *, now: float) -> float:
+        """Return the seconds until a user may look for people again, 0.0 when they may; counts nothing."""
+        counter = self._searches.get(user_id)
+        return 0.0 if counter is None else counter.wait(now)
+
     def count_guess(self, address: str, *, now: float) -> float:
         """Count one credential that was no good; returns 0.0, or the seconds to wait."""
         return counter_of(self._guesses, address, GUESSES).add(now)
@@ -108,6 +121,20 @@ async def count_everywhere(runtime: Runtime, user_id: str, *, now: float) -> flo
     if total is None and runtime.engine.counts:
         return limit.seconds if is_over_share(runtime, user_id, now=now) else 0.0
     return limit.seconds if total is not None and total > limit.count else 0.0
+
+
+async def count_search(runtime: Runtime, user_id: str) -> float:
+    """Count one person that a user looks for, here and over all nodes; returns 0.0, or the seconds to wait."""
+    now = runtime.loop.time()
+    counter = admission_of(runtime).searches_of(user_id)
+    wait = counter.add(now)
+    if wait:
+        return wait
+    total = await runtime.engine.count(f"searches:{user_id}", seconds=SEARCHES.seconds)
+    if total is None or total <= SEARCHES.count:
+        return 0.0
+    counter.fill(now)  # what was found on other nodes in vain ends the search here as well
+    return SEARCHES.seconds
 
 
 def is_over_share(runtime: Runtime, user_id: str, *, now: float) -> bool:
