@@ -10,12 +10,12 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
 from djwsbridge.conf import settings
-from djwsbridge.transport.auth.identity import session_digest
-from djwsbridge.transport.auth.ticket import issue_ticket
+from djwsbridge.transport.auth.identity import fingerprint_of, session_digest
+from djwsbridge.transport.auth.ticket import issue_ticket, issuing_time
+from djwsbridge.transport.auth.token import TokenAuthentication
 
 __all__ = ["TicketView", "upgrade_required"]
 
@@ -23,7 +23,7 @@ __all__ = ["TicketView", "upgrade_required"]
 class TicketView(APIView):
     """Give whoever is logged in (session and CSRF token, or JWT) a one-time ticket for a socket."""
 
-    authentication_classes = (JWTAuthentication, SessionAuthentication)
+    authentication_classes = (TokenAuthentication, SessionAuthentication)
     permission_classes = (IsAuthenticated,)
 
     def post(self, request: Request) -> Response:
@@ -38,6 +38,8 @@ class TicketView(APIView):
             user,
             session=session_digest(session_key) if session_key else None,
             expires_at=request.auth["exp"] if isinstance(request.auth, Token) else None,
+            issued_at=issuing_time(user),
+            fingerprint=fingerprint_of(user),
         )
         body = {"ticket": ticket, "expires_in": int(settings.TICKET_TTL)}
         return Response(body, headers={"Cache-Control": "no-store"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
@@ -9,7 +11,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.transport.auth.identity import session_digest
-from djwsbridge.transport.auth.ticket import redeem_ticket
+from djwsbridge.transport.auth.ticket import issue_ticket, issuing_time, redeem_ticket
 from djwsbridge.views import upgrade_required
 
 URL = "/djwsbridge/ticket/"
@@ -47,6 +49,38 @@ def test_a_ticket_is_worth_one_connection(alice: User, client: Client) -> None:
     ticket = client.post(URL).json()["ticket"]
     redeem_ticket(ticket)
     with pytest.raises(CloseConnection, match="ticket_used"):
+        redeem_ticket(ticket)
+
+
+@pytest.mark.parametrize("seconds", [-90, 90], ids=["behind", "ahead"])
+def test_a_ticket_is_as_old_as_the_database_says(
+    alice: User, client: Client, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    client.force_login(alice)
+    ticket = client.post(URL).json()["ticket"]
+    moment = time.time() + seconds
+    monkeypatch.setattr("django.core.signing.time.time", lambda: moment)
+    assert redeem_ticket(ticket).user == alice
+
+
+@pytest.mark.parametrize("clock", ["database", "own"])
+def test_an_old_ticket_is_refused(alice: User, monkeypatch: pytest.MonkeyPatch, clock: str) -> None:
+    if clock == "database":
+        ticket = issue_ticket(alice, issued_at=(issuing_time(alice) or 0.0) - 31)
+    else:
+        ticket = issue_ticket(alice)
+        moment = time.time() + 31
+        monkeypatch.setattr("django.core.signing.time.time", lambda: moment)
+    with pytest.raises(CloseConnection, match="ticket_expired"):
+        redeem_ticket(ticket)
+
+
+def test_a_new_password_makes_a_ticket_worthless(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    ticket = client.post(URL).json()["ticket"]
+    alice.set_password("another one")
+    alice.save()
+    with pytest.raises(CloseConnection, match="revoked"):
         redeem_ticket(ticket)
 
 

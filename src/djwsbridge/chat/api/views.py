@@ -12,7 +12,6 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework_simplejwt.authentication import JWTAuthentication
 
 from djwsbridge.chat import services
 from djwsbridge.chat.api import inputs
@@ -20,6 +19,7 @@ from djwsbridge.chat.api.errors import describe, status_of, to_command_error
 from djwsbridge.chat.api.formats import StrictJSONParser, StructRenderer
 from djwsbridge.chat.limits import count_room, count_search, count_send
 from djwsbridge.chat.values import RoomLeft, RoomList
+from djwsbridge.transport.auth.token import TokenAuthentication
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -42,7 +42,7 @@ class ChatAPIView(APIView):
     """What all addresses have in common: who may come in, and in which words they are refused."""
 
     # The first one names the challenge of a 401.
-    authentication_classes = (JWTAuthentication, SessionAuthentication)
+    authentication_classes = (TokenAuthentication, SessionAuthentication)
     permission_classes = (IsAuthenticated,)
     parser_classes = (StrictJSONParser,)
     renderer_classes = (StructRenderer,)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 
-__all__ = ["Identity", "Method", "refusal", "session_digest"]
+__all__ = ["Identity", "Method", "fingerprint_of", "refusal", "session_digest"]
 
 
 class Method(enum.Enum):
@@ -53,6 +53,11 @@ class Identity:
 def session_digest(session_key: str) -> str:
     """Return a name for a session by which it cannot be used."""
     return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+def fingerprint_of(user: AbstractBaseUser) -> str:
+    """Return a text that changes with the password of a user, and may be shown to the user."""
+    return hashlib.sha256(user.get_session_auth_hash().encode()).hexdigest()
 
 
 def refusal(

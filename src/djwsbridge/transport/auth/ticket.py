@@ -1,7 +1,8 @@
 """One-time tickets: what a browser on another origin, or without cookies, opens a socket with.
 
-A ticket is asked for over HTTPS by whoever is logged in there, lives for half a minute and is used once. It is signed,
-so that every node can read it; that it was used is kept in Django's cache, which several nodes have to share.
+A user who is logged in asks for a ticket over HTTPS. It lives for half a minute and is used once. It is signed, so that
+every node can read it. That it was used is kept in Django's cache, which several nodes have to share. Its age is
+measured by the database's clock, because the clocks of two nodes may differ by more than a ticket lives.
 """
 
 from __future__ import annotations
@@ -9,23 +10,34 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
 from django.core.cache import cache
+from django.db.models.functions import Now
+from django.utils.crypto import constant_time_compare
 
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
-from djwsbridge.transport.auth.identity import Identity, Method, refusal
+from djwsbridge.transport.auth.identity import Identity, Method, fingerprint_of, refusal
 
-__all__ = ["issue_ticket", "redeem_ticket"]
+__all__ = ["issue_ticket", "issuing_time", "redeem_ticket"]
 
 _SALT = "djwsbridge.ticket"
+# Seconds for which a used ticket is remembered beyond its life: caches in a database or in files go by the clock of the
+# process that asks.
+_REMEMBERED = 600.0
 
 
 def issue_ticket(
-    user: AbstractBaseUser, *, session: str | None = None, expires_at: float | None = None
+    user: AbstractBaseUser,
+    *,
+    session: str | None = None,
+    expires_at: float | None = None,
+    issued_at: float | None = None,
+    fingerprint: str | None = None,
 ) -> str:
     """Return a new ticket.
 
@@ -33,37 +45,47 @@ def issue_ticket(
         user: for whom.
         session: digest of the session that asks, which ends the connection when it ends.
         expires_at: when the credential that asks ends, in seconds of the Unix clock.
+        issued_at: what `issuing_time` says; None to go by the clock of this machine.
+        fingerprint: what `fingerprint_of` says of the user; a new password makes the ticket worthless then.
     """
     claims = {
         "user": str(user.pk),
         "nonce": secrets.token_urlsafe(16),
         "session": session,
         "expires_at": expires_at,
+        "issued_at": issued_at,
+        "fingerprint": fingerprint,
     }
     return signing.dumps(claims, salt=_SALT)
+
+
+def issuing_time(user: AbstractBaseUser) -> float | None:
+    """Return the time by the clock of the users' database; None when it does not know the user. Talks to it."""
+    now = _rows(user.pk).values_list("djwsbridge_now", flat=True).first()
+    return None if now is None else now.timestamp()
 
 
 def redeem_ticket(ticket: str) -> Identity:
     """Return whom a ticket was issued for, and make it worthless. Talks to the database and the cache.
 
     Raises:
-        CloseConnection: 4401 (`ticket_expired`, `ticket_used`, `token_invalid`) or 4403.
+        CloseConnection: 4401 (`ticket_expired`, `ticket_used`, `revoked`, `token_invalid`) or 4403.
     """
-    try:
-        claims = signing.loads(
-            ticket, salt=_SALT, max_age=dt.timedelta(seconds=settings.TICKET_TTL)
-        )
-    except signing.SignatureExpired:
-        raise refusal(ErrorCode.TICKET_EXPIRED) from None
-    except (signing.BadSignature, ValueError):
-        raise refusal(ErrorCode.TOKEN_INVALID) from None
-    if not cache.add(f"djwsbridge.ticket.{claims['nonce']}", 1, timeout=settings.TICKET_TTL * 2):
-        raise refusal(ErrorCode.TICKET_USED)
-    user = get_user_model().objects.filter(pk=claims["user"]).first()
+    claims = _read(ticket)
+    user = _rows(claims["user"]).first()
     if user is None:
         raise refusal(ErrorCode.TOKEN_INVALID)
+    issued_at = claims.get("issued_at")
+    if issued_at is not None and user.djwsbridge_now.timestamp() - issued_at > settings.TICKET_TTL:
+        raise refusal(ErrorCode.TICKET_EXPIRED)
+    remembered = settings.TICKET_TTL + _REMEMBERED
+    if not cache.add(f"djwsbridge.ticket.{claims['nonce']}", 1, timeout=remembered):
+        raise refusal(ErrorCode.TICKET_USED)
     if not user.is_active:
         raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
+    fingerprint = claims.get("fingerprint")
+    if fingerprint and not constant_time_compare(fingerprint, fingerprint_of(user)):
+        raise refusal(ErrorCode.REVOKED)
     expires_at = claims["expires_at"]
     return Identity(
         user,
@@ -72,3 +94,26 @@ def redeem_ticket(ticket: str) -> Identity:
         expires_in=None if expires_at is None else expires_at - time.time(),
         session=claims["session"],
     )
+
+
+def _read(ticket: str) -> dict[str, Any]:
+    """Return what a ticket says.
+
+    Raises:
+        CloseConnection: nobody here has signed it, or it is old by the only clock that it knows.
+    """
+    try:
+        claims: dict[str, Any] = signing.loads(ticket, salt=_SALT)
+        if claims.get("issued_at") is None:
+            signing.loads(ticket, salt=_SALT, max_age=dt.timedelta(seconds=settings.TICKET_TTL))
+    except signing.SignatureExpired:
+        raise refusal(ErrorCode.TICKET_EXPIRED) from None
+    except (signing.BadSignature, ValueError):
+        raise refusal(ErrorCode.TOKEN_INVALID) from None
+    return claims
+
+
+def _rows(key: Any) -> Any:
+    """Return the row of a user, with the time of the database in `djwsbridge_now`."""
+    users = get_user_model()._default_manager.filter(pk=key)
+    return users.annotate(djwsbridge_now=Now())

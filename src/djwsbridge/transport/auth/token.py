@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
+from jwt import ImmatureSignatureError
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import ExpiredTokenError, InvalidToken, TokenError
+from rest_framework_simplejwt.exceptions import (
+    ExpiredTokenError,
+    InvalidToken,
+    TokenBackendError,
+    TokenError,
+)
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
@@ -25,7 +33,26 @@ from djwsbridge.transport.together import Together
 if TYPE_CHECKING:
     from django.db.models import Field
 
-__all__ = ["authenticate_token", "authenticate_token_here"]
+__all__ = ["TokenAuthentication", "authenticate_token", "authenticate_token_here"]
+
+# By how much the clock of a token's issuer may be ahead of this machine's (RFC 7519, section 4.1.5: "no more than a few
+# minutes"). It lengthens no token's life: `exp` is left to simplejwt and its LEEWAY.
+CLOCK_LEEWAY = timedelta(minutes=2)
+
+
+class TokenAuthentication(JWTAuthentication):
+    """simplejwt's authentication of HTTP requests, with the leeway that sockets have."""
+
+    def get_validated_token(self, raw_token: bytes) -> Token:
+        """Return the token.
+
+        Raises:
+            InvalidToken: it is no good.
+        """
+        try:
+            return _validate(raw_token)
+        except CloseConnection:
+            return super().get_validated_token(raw_token)  # says so in simplejwt's words
 
 
 def authenticate_token(raw: str) -> Identity:
@@ -88,18 +115,52 @@ def _identify(token: Token, user: AbstractBaseUser) -> Identity:
     )
 
 
-def _validate(raw: str) -> Token:
+def _validate(raw: str | bytes) -> Token:
     error_code = ErrorCode.TOKEN_INVALID
     for token_class in api_settings.AUTH_TOKEN_CLASSES:
         try:
-            token: Token = token_class(raw)
+            return _read(token_class, raw)
         except ExpiredTokenError:
             error_code = ErrorCode.TOKEN_EXPIRED
         except (TokenError, ValueError, TypeError):
             pass
-        else:
-            return token
     raise refusal(error_code)
+
+
+def _read(token_class: type[Token], raw: Any) -> Token:
+    """Return a token as simplejwt checks it, or as it would check it by the clock of the token's issuer."""
+    try:
+        return token_class(raw)
+    except TokenError as error:
+        if not _is_early(error):
+            raise
+    return _read_early(token_class, raw)
+
+
+def _is_early(error: TokenError) -> bool:
+    """Say whether a token is signed as it should be, and was refused because its `iat` or `nbf` is yet to come."""
+    reason = error.__cause__  # the backend's error, whose cause is PyJWT's
+    return reason is not None and isinstance(reason.__cause__, ImmatureSignatureError)
+
+
+def _read_early(token_class: type[Token], raw: Any) -> Token:
+    """Check a token that seems to come from the future, with `CLOCK_LEEWAY`.
+
+    Raises:
+        TokenError: it is no good, or its issuer means it to be used later.
+    """
+    token = token_class(raw, verify=False)
+    backend = copy.copy(token.get_token_backend())
+    backend.leeway = backend.get_leeway() + CLOCK_LEEWAY
+    try:
+        token.payload = backend.decode(raw)
+    except TokenBackendError as error:
+        raise TokenError("The token is not valid.") from error
+    not_before = int(token.get("nbf", 0))
+    if not_before > max(time.time(), int(token.get("iat", not_before))):
+        raise TokenError("The token is not valid yet, by the clock of its issuer either.")
+    token.verify()  # among others that it has not expired, with simplejwt's own leeway
+    return token
 
 
 def _find_user(token: Token) -> AbstractBaseUser:
