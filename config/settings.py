@@ -197,6 +197,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0  # a year
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come from inside, by HTTP
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = ["djwsbridge.W008"]  # this site gives JWTs to nobody
 if read_flag("TRUST_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 

@@ -18,6 +18,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.core.management import get_commands
 from django.db.models import NOT_PROVIDED, Field, ManyToManyField, Model
 from django.utils.module_loading import import_string
+from rest_framework_simplejwt import settings as token_settings
 
 from djwsbridge.conf import PREFIX, settings
 from djwsbridge.engine import factory
@@ -65,7 +66,7 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 @register(Tags.compatibility, deploy=True)
 def check_deployment(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Return what is fine on the developer's machine, and not where several processes serve."""
-    return [*_check_reach(), *_check_cache()]
+    return [*_check_reach(), *_check_cache(), *_check_tokens()]
 
 
 def _check_installed() -> Iterator[CheckMessage]:
@@ -326,4 +327,16 @@ def _check_cache() -> Iterator[CheckMessage]:
             "The default cache is not shared, so a ticket can be used once on each process.",
             hint="With several workers, use Django's Redis, Memcached or database cache.",
             id="djwsbridge.W004",
+        )
+
+
+def _check_tokens() -> Iterator[CheckMessage]:
+    if not token_settings.api_settings.CHECK_REVOKE_TOKEN:
+        yield Caution(
+            "A JWT goes on opening sockets after its user has a new password, until it expires.",
+            hint=(
+                'Set SIMPLE_JWT["CHECK_REVOKE_TOKEN"] = True and have all users log in again; or silence this where '
+                "nobody gets a JWT, or where its lifetime is short enough."
+            ),
+            id="djwsbridge.W008",
         )

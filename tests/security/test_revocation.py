@@ -29,6 +29,12 @@ IN_TIME = 2.0 * 3
 # Sliding tokens are the ones that simplejwt can blacklist while they are in use.
 SETTINGS: dict[str, Any] = {"DJWSBRIDGE_REVALIDATE_INTERVAL": 60.0}
 
+TOKEN_OF = (
+    "from django.contrib.auth.models import User;"
+    "from rest_framework_simplejwt.tokens import AccessToken;"
+    "print(AccessToken.for_user(User.objects.get(username='%s')))"
+)
+
 PEOPLE = tuple(f"person{number}" for number in range(12))
 
 
@@ -196,5 +202,48 @@ def test_h18_what_nobody_told_is_found_by_the_regular_look(
         )
         assert_told_and_closed(by_token, 4410, "revoked")
         assert_told_and_closed(by_cookie, 4410, "revoked")
+    finally:
+        attacker.leave()
+
+
+def test_h18_a_token_ends_with_the_password_where_simplejwt_checks_it(
+    tmp_path: Path,
+    migrated_sqlite: Path,
+    site_env: Mapping[str, str],
+    redis_url: str,
+    start_site: Callable[..., Any],
+) -> None:
+    database = Path(shutil.copy(migrated_sqlite, tmp_path / "revoke.sqlite3"))
+    env = make_site_env(site_env, database, SIMPLE_JWT={"CHECK_REVOKE_TOKEN": True})
+    env["REDIS_URL"] = redis_url
+    target = Target.prepare(start_site("uvicorn", env=env), env, "alice", "bob")
+    old = target.shell(TOKEN_OF % "alice").strip()
+    attacker = Attacker(target)
+    try:
+        by_command, by_header = attacker.connect(token=old), attacker.open(token=old)
+        of_bob = attacker.connect(token=target.shell(TOKEN_OF % "bob").strip())
+        ticket = httpx.post(
+            f"{target.site.url}/djwsbridge/ticket/", headers={"Authorization": f"Bearer {old}"}
+        ).json()["ticket"]
+        target.shell(
+            "from django.contrib.auth.models import User;"
+            "alice = User.objects.get(username='alice');"
+            "alice.set_password('another one');"
+            "alice.save()"
+        )
+        assert_told_and_closed(by_command, 4410, "revoked", timeout=IN_TIME)
+        assert_told_and_closed(by_header, 4410, "revoked", timeout=IN_TIME)
+        assert_told_and_closed(attacker.open(token=old), 4401, "token_invalid")
+        for credential, code in (
+            ({"token": old}, "token_invalid"),
+            ({"ticket": ticket}, "revoked"),
+        ):
+            socket = attacker.open_v1()
+            say(socket, {"id": 1, "cmd": "connect", **credential})
+            assert_told_and_closed(socket, 4401, code)
+        assert "ok" in ask(
+            attacker.connect(token=target.shell(TOKEN_OF % "alice").strip()), "heartbeat"
+        )
+        assert_alive(of_bob)
     finally:
         attacker.leave()

@@ -84,6 +84,7 @@ def _sound_project(settings: Any) -> None:
     settings.DEBUG = False
     settings.CHANNEL_LAYERS = REDIS
     settings.CACHES = SHARED_CACHE
+    settings.SIMPLE_JWT = {"CHECK_REVOKE_TOKEN": True}
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_what_matters_in_production_is_said_before_a_deployment(settings: Any) -
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     said = {message.id for message in run_checks()}
     asked = {message.id for message in run_checks(include_deployment_checks=True)}
-    assert said & {"djwsbridge.W001", "djwsbridge.W004"} == set()
+    assert said & {"djwsbridge.W001", "djwsbridge.W004", "djwsbridge.W008"} == set()
     assert asked >= {"djwsbridge.W001", "djwsbridge.W004"}
 
 
@@ -297,6 +298,15 @@ def test_any_origin_with_cookies(settings: Any) -> None:
 def test_a_cache_of_one_process(settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
     assert_complains("W004", "cache is not shared", "Redis, Memcached or database cache")
+
+
+@pytest.mark.parametrize("tokens", [{}, {"CHECK_REVOKE_TOKEN": False}])
+def test_tokens_that_outlive_a_password(settings: Any, tokens: object) -> None:
+    settings.SIMPLE_JWT = tokens
+    assert_complains("W008", "after its user has a new password", "CHECK_REVOKE_TOKEN")
+    assert "djwsbridge.W008" in {
+        message.id for message in run_checks(include_deployment_checks=True)
+    }
 
 
 def test_a_runserver_without_websocket(settings: Any) -> None:
