@@ -15,6 +15,7 @@ from djwsbridge.testing.checker import State, judge, measure
 from djwsbridge.testing.checks import CHECKS
 from djwsbridge.testing.history import (
     Away,
+    Deleted,
     Fault,
     History,
     Member,
@@ -121,6 +122,26 @@ def store_other_words(history: History, chance: random.Random) -> History:
 def store_under_another_name(history: History, chance: random.Random) -> History:
     row = row_of(history, chance.choice(acked(history)).id)
     return changed(history, row, sender=99)
+
+
+def let_a_former_member_send(history: History, chance: random.Random) -> History:
+    left = next(member for member in history.of(Member) if member.user == LEAVER)
+    mine = [send for send in acked(history, left.room) if send.user == LEAVER]
+    assume(mine)
+    return changed(history, left, until_seq=(mine[-1].seq or 0) - 1)
+
+
+def let_somebody_send_between_two_memberships(history: History, chance: random.Random) -> History:
+    mine = [send for send in acked(history, 1) if send.user == 1]
+    seq = chance.choice(mine).seq or 0
+    member = next(one for one in history.of(Member) if (one.user, one.room) == (1, 1))
+    left = Member(user=1, room=1, until=1.0, until_seq=seq - 1)
+    return replaced(history, member, left, msgspec.structs.replace(member, since_seq=seq))
+
+
+def forget_who_sent(history: History, chance: random.Random) -> History:
+    row = row_of(history, chance.choice(acked(history)).id)
+    return changed(history, row, sender=None)
 
 
 def refuse_what_is_stored(history: History, chance: random.Random) -> History:
@@ -268,6 +289,9 @@ MUTATIONS: list[tuple[Mutation, str]] = [
     (store_a_phantom, "nothing_phantom"),
     (store_other_words, "nothing_phantom"),
     (store_under_another_name, "nothing_phantom"),
+    (forget_who_sent, "nothing_phantom"),
+    (let_a_former_member_send, "sent_by_members"),
+    (let_somebody_send_between_two_memberships, "sent_by_members"),
     (refuse_what_is_stored, "refused_is_not_stored"),
     (never_answer, "every_send_answered"),
     (swap_two_rows, "real_time_order"),
@@ -308,6 +332,19 @@ def test_a_spoilt_history_is_found_by_its_check(
 
 def test_every_check_has_a_mutation() -> None:
     assert {check for _, check in MUTATIONS} == set(CHECKS)
+
+
+@settings(max_examples=5, deadline=None)
+@given(valid_histories)
+def test_the_messages_of_a_deleted_account_have_no_sender(history: History) -> None:
+    nameless = [
+        msgspec.structs.replace(record, sender=None)
+        if isinstance(record, Row) and record.sender == 1
+        else record
+        for record in history.records
+    ]
+    assert judged(History([*nameless, Deleted(user=1)])) == set()
+    assert "shown_is_stored" in judged(History(nameless))
 
 
 @settings(max_examples=5, deadline=None)

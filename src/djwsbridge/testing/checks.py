@@ -12,6 +12,7 @@ from typing import Any
 
 from djwsbridge.testing.history import (
     Closed,
+    Deleted,
     History,
     Member,
     Opened,
@@ -48,8 +49,15 @@ class Facts:
         for row in self.rows:
             self.top[row.room] = max(self.top[row.room], row.seq)
         self.members = _group(history.of(Member), lambda member: (member.user, member.room))
+        self.deleted = {record.user for record in history.of(Deleted)}
         self.closed = {(record.device, record.room) for record in history.of(Closed)}
         self.lists = list(_lists(history))
+
+    def is_name_of(self, stored: UserId | None, user: UserId | None) -> bool:
+        """Say whether the stored sender is this user; of a user whose account was deleted it may be None."""
+        if stored is None or user is None:
+            return stored == user or (stored or user) in self.deleted
+        return stored == user
 
     def row_of(self, id: str) -> Row | None:
         """Return what is stored under an id, if anything is."""
@@ -116,8 +124,26 @@ def nothing_phantom(facts: Facts) -> Iterator[str]:
         send = facts.sends.get(row.id)
         if send is None:
             yield f"{row.room}.{row.seq} ({row.id}) was sent by nobody."
-        elif (send.user, send.room, send.body) != (row.sender, row.room, row.body):
+        elif (send.room, send.body) != (row.room, row.body) or not facts.is_name_of(
+            row.sender, send.user
+        ):
             yield f"{row.room}.{row.seq} ({row.id}) is not what {send.device} sent."
+
+
+def sent_by_members(facts: Facts) -> Iterator[str]:
+    """What is stored was sent by a member: nothing of a former member has a number above their leaving."""
+    for row in facts.rows:
+        send = facts.sends.get(row.id or "")
+        if send is None:
+            continue
+        intervals = facts.members.get((send.user, row.room), [])
+        if not any(_covers(member, row.seq) for member in intervals):
+            yield f"{send.device} sent {row.room}.{row.seq} ({row.id}), and was no member there."
+
+
+def _covers(member: Member, seq: int) -> bool:
+    """Say whether a number was given out during a membership."""
+    return member.since_seq < seq and (member.until_seq is None or seq <= member.until_seq)
 
 
 def refused_is_not_stored(facts: Facts) -> Iterator[str]:
@@ -190,7 +216,9 @@ def shown_is_stored(facts: Facts) -> Iterator[str]:
         row = facts.at.get((shown.room, shown.seq))
         if row is None:
             yield f"{shown.device} showed {shown.room}.{shown.seq}, which is not stored."
-        elif (row.id, row.sender, row.body) != (shown.id, shown.sender, shown.body):
+        elif (row.id, row.body) != (shown.id, shown.body) or not facts.is_name_of(
+            row.sender, shown.sender
+        ):
             yield f"{shown.device} showed {shown.room}.{shown.seq} with other content."
 
 
@@ -308,6 +336,7 @@ _ALL = (
     acked_is_stored,
     stored_once,
     nothing_phantom,
+    sent_by_members,
     refused_is_not_stored,
     every_send_answered,
     dense_seq,

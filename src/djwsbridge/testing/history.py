@@ -16,6 +16,7 @@ import msgspec
 __all__ = [
     "Away",
     "Closed",
+    "Deleted",
     "Fault",
     "History",
     "Member",
@@ -24,6 +25,7 @@ __all__ = [
     "Pointer",
     "Receipt",
     "Record",
+    "Rewind",
     "Row",
     "Send",
     "Shown",
@@ -112,6 +114,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, tag="member"):
 
     Attributes:
         since: from when on.
+        since_seq: the room's newest seq when the membership began.
         until: when access had been lost; None for a member to the end.
         until_seq: the room's newest seq at that moment.
     """
@@ -119,8 +122,15 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, tag="member"):
     user: UserId
     room: int
     since: float = 0.0
+    since_seq: int = 0
     until: float | None = None
     until_seq: int | None = None
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True, tag="deleted"):
+    """The account of a user was deleted: the messages stay, and have no sender any more."""
+
+    user: UserId
 
 
 class Away(msgspec.Struct, frozen=True, kw_only=True, tag="away"):
@@ -138,6 +148,24 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     detail: str
     at: float
     until: float
+
+
+class Rewind(msgspec.Struct, frozen=True, kw_only=True, tag="rewind"):
+    """The database was replaced by an older copy of itself.
+
+    Attributes:
+        since: when the copy was begun; what was acknowledged before is in it.
+        copied: when the copy was complete; what is sent from then on is not in it.
+        begun: when the copy began to replace the database.
+        until: when it had; what is acknowledged from then on is kept.
+        renewed: when every topic had a new epoch; None when no operator has asked for that.
+    """
+
+    since: float
+    copied: float
+    begun: float
+    until: float
+    renewed: float | None = None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, tag="row"):
@@ -159,7 +187,20 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True, tag="pointer"):
     read_seq: int
 
 
-Record = Send | Opened | Shown | Closed | Receipt | Member | Away | Fault | Row | Pointer
+Record = (
+    Send
+    | Opened
+    | Shown
+    | Closed
+    | Receipt
+    | Member
+    | Deleted
+    | Away
+    | Fault
+    | Rewind
+    | Row
+    | Pointer
+)
 Kind = TypeVar("Kind", bound=Record)
 
 _encoder = msgspec.json.Encoder()
