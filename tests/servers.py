@@ -385,6 +385,14 @@ class PostgresServer(Process):
         target = f"--dbname={self.server_url}/postgres"
         return _run([program, target, "--no-psqlrc", "--tuples-only", f"--command={statement}"])
 
+    def run(self, name: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's own programs on the database `djwsbridge` and return what it printed.
+
+        Raises:
+            RuntimeError: it failed; the text holds its output.
+        """
+        return _run([str(_postgres_binary(name)), f"--dbname={self.url}", *arguments])
+
     def _answers(self) -> bool:
         ready = [str(_postgres_binary("pg_isready")), "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(ready, check=False, capture_output=True).returncode == 0

@@ -58,6 +58,8 @@ class Fault:
         limits: figures that must not be exceeded: one of `Figures`, then the percentile, to seconds.
         least: how often it must have happened for the verdict to mean anything.
         rewinds: whether it takes acknowledged messages out of the database, as restoring a backup does.
+        once: whether it is done once; the load then goes on for `pause` seconds.
+        calm: whether the limits for clients hold, so that the writers write seldom.
     """
 
     number: int
@@ -69,6 +71,8 @@ class Fault:
     limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
     least: int = 3
     rewinds: bool = False
+    once: bool = False
+    calm: bool = False
 
 
 #: Number (with a letter for a variant) → fault.
@@ -85,6 +89,8 @@ def fault(
     limits: Mapping[tuple[str, str], float] | None = None,
     least: int = 3,
     rewinds: bool = False,
+    once: bool = False,
+    calm: bool = False,
 ) -> Callable[[Injection], Injection]:
     """Put an injection into the list; the arguments are those of `Fault`."""
 
@@ -99,6 +105,8 @@ def fault(
             limits=limits or {},
             least=least,
             rewinds=rewinds,
+            once=once,
+            calm=calm,
         )
         return inject
 

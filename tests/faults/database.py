@@ -12,10 +12,11 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -29,7 +30,9 @@ from tests.servers import (
     small_disk,
 )
 
-__all__ = ["SETTINGS", "Database", "Made", "running_database"]
+__all__ = ["SETTINGS", "SPARES", "Database", "Made", "Spare", "running_database"]
+
+SPARES = 40  # people who are in no room, for what a fault needs people for
 
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
@@ -42,6 +45,19 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
+class Spare:
+    """Somebody who is in no room when a run begins.
+
+    Args:
+        user: the id.
+        token: of the user.
+    """
+
+    user: int
+    token: str
+
+
+@dataclass(frozen=True)
 class Made:
     """Who takes part in a run.
 
@@ -49,11 +65,13 @@ class Made:
         people: their ids.
         tokens: of each.
         places: the rooms of each.
+        spares: who is in no room; the first one wanders, a fault takes the others.
     """
 
     people: list[int]
     tokens: list[str]
     places: list[list[int]]
+    spares: list[Spare]
 
     @property
     def rooms(self) -> list[int]:
@@ -74,8 +92,8 @@ class Database:
     url: str
     path: Path | None = None
     server: PostgresServer | None = None
-    # Numbers of events that are no messages, and that the log does not have any more.
-    kept: list[Row] = field(default_factory=list)
+    # Events that are no messages, and that the log does not have any more.
+    kept: list[_Event] = field(default_factory=list)
 
     @property
     def directory(self) -> Path:
@@ -105,33 +123,74 @@ class Database:
             row = Row(room=room, seq=seq, id=_id(mid), sender=sender, body=digest(body))
             others.extend([row] if (room, seq) in rows else [])
             rows.setdefault((room, seq), row)
-        for kind, row in self._events(rooms):
-            if (row.room, row.seq) not in rows or kind != "message.sent":
-                others.append(row)
-        for row in (*rows.values(), *others, *self.kept):
+        events = [*self.kept, *self._events(rooms)]
+        others += [
+            Row(room=event.room, seq=event.seq)
+            for event in events
+            if (event.room, event.seq) not in rows or event.kind != "message.sent"
+        ]
+        for row in (*rows.values(), *others):
             history.add(row)
-        for room, user, delivered, read in self.query(
-            "SELECT room_id, user_id, delivered_seq, read_seq FROM djwsbridge_chat_membership"
-            f" WHERE room_id IN {chosen}"
+        came = _read_visits(events, history)
+        for room, user, delivered, read, joined in self.query(
+            "SELECT room_id, user_id, delivered_seq, read_seq, joined_seq"
+            f" FROM djwsbridge_chat_membership WHERE room_id IN {chosen}"
         ):
             history.add(Pointer(room=room, user=user, delivered_seq=delivered, read_seq=read))
-            history.add(Member(room=room, user=user))
+            since_seq = came.get((room, user), joined)
+            history.add(Member(room=room, user=user, since_seq=since_seq))
 
-    def keep_numbers(self, rooms: Sequence[int]) -> None:
-        """Remember the numbers that only the log knows, before it is purged."""
-        known = {(row.room, row.seq) for row in self.kept}
-        for kind, row in self._events(rooms):
-            if kind != "message.sent" and (row.room, row.seq) not in known:
-                self.kept.append(row)
+    def keep_events(self, rooms: Sequence[int]) -> None:
+        """Remember what only the log knows, before it is purged."""
+        known = {(event.room, event.seq) for event in self.kept}
+        for event in self._events(rooms):
+            if event.kind != "message.sent" and (event.room, event.seq) not in known:
+                self.kept.append(event)
 
-    def _events(self, rooms: Sequence[int]) -> Iterator[tuple[str, Row]]:
-        for name, seq, kind in self.query(
-            "SELECT name, e.seq, type FROM djwsbridge_log_event e"
-            " JOIN djwsbridge_log_topic t ON t.id = e.topic_id"
+    def _events(self, rooms: Sequence[int]) -> Iterator[_Event]:
+        for name, seq, kind, payload in self.query(
+            "SELECT name, e.seq, type, payload FROM djwsbridge_log_event e"
+            " JOIN djwsbridge_log_topic t ON t.id = e.topic_id ORDER BY e.topic_id, e.seq"
         ):
             room = int(str(name).removeprefix("room.")) if str(name).startswith("room.") else 0
             if room in rooms:
-                yield str(kind), Row(room=room, seq=int(str(seq)))
+                about = (
+                    json.loads(str(payload))["data"].get("user") if kind != "message.sent" else None
+                )
+                user = about["id"] if isinstance(about, dict) else None
+                yield _Event(room, int(str(seq)), str(kind), user)
+
+
+class _Event(NamedTuple):
+    """What the log has under a number; `user` is who has come or gone."""
+
+    room: int
+    seq: int
+    kind: str
+    user: int | None
+
+
+def _read_visits(events: Iterable[_Event], history: History) -> dict[tuple[int, int], int]:
+    """Write down every membership that has ended by a leaving; return at which seq the others have begun."""
+    came: dict[tuple[int, int], int] = {}
+    for event in events:
+        if event.user is None:
+            continue
+        place = (event.room, event.user)
+        if event.kind == "member.joined":
+            came[place] = event.seq
+        elif event.kind == "member.left":
+            since_seq = came.pop(place, 0)
+            history.add(
+                Member(
+                    user=event.user,
+                    room=event.room,
+                    since_seq=since_seq,
+                    until=0.0,
+                    until_seq=event.seq,
+                )
+            )
+    return came
 
 
 @contextmanager
@@ -190,13 +249,15 @@ def _fill(url: str, people: int, rooms: int, sabotage: str) -> Made:
         "FAULTS_SABOTAGE": sabotage,
     }
     run_manage("migrate", "--verbosity=0", env=settings)
-    command = [sys.executable, "-m", "tests.faults.prepare", str(people), str(rooms)]
+    counts = (str(people), str(rooms), str(SPARES))
+    command = [sys.executable, "-m", "tests.faults.prepare", *counts]
     env = child_environment(settings)
     done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
     if done.returncode:
         raise RuntimeError(done.stderr.decode(errors="replace"))
     made = json.loads(done.stdout)
-    return Made(made["users"], made["tokens"], made["places"])
+    spares = [Spare(*pair) for pair in made["spares"]]
+    return Made(made["users"], made["tokens"], made["places"], spares)
 
 
 def _id(value: object) -> str:

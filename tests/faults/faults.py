@@ -8,14 +8,32 @@ import resource
 import signal
 
 from djwsbridge.testing.history import History
-from tests.faults import of_clients, of_databases, of_redis, of_rights, of_workers
+from tests.faults import (
+    of_clients,
+    of_databases,
+    of_lies,
+    of_readers,
+    of_redis,
+    of_rewinds,
+    of_rights,
+    of_workers,
+)
 from tests.faults.catalogue import FAULTS, Fault, fault, start
 from tests.faults.system import System, set_clock
 
 __all__ = ["FAULTS", "KINDS", "LEAVERS", "Fault", "heal"]
 
 #: The modules that fill the list.
-KINDS = (of_workers, of_redis, of_databases, of_clients, of_rights)
+KINDS = (
+    of_workers,
+    of_redis,
+    of_databases,
+    of_clients,
+    of_rights,
+    of_rewinds,
+    of_readers,
+    of_lies,
+)
 LEAVERS = of_rights.LEAVERS
 AT_ONCE = 3
 #: What can happen to one system at the same time.

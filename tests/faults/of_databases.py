@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from djwsbridge.testing.history import History
-from tests.faults.catalogue import FAR, fault, lasting, manage, start
+from tests.faults.catalogue import FAR, fault, lasting, start
 from tests.faults.proxy import BLACK, Trouble
 from tests.faults.system import System
 
@@ -168,34 +168,3 @@ def _fill(path: Path, size: int) -> None:
     with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-
-
-# History is rewound
-
-
-@fault(
-    "25",
-    "a replica 2 s behind is promoted",
-    systems=("replica",),
-    pause=60.0,
-    least=1,
-    rewinds=True,
-)
-async def promote_replica(system: System, chance: random.Random, history: History) -> str | None:
-    """Lose the primary and what its replica did not get, and do what the documentation says to do then."""
-    server, replica = system.database.server, system.replica
-    assert server is not None
-    assert replica is not None
-    system.proxy.links["replica"].set(up=BLACK, down=BLACK)
-    await lasting(2.0)
-    await asyncio.to_thread(server.kill)
-    system.proxy.links["replica"].cut(reset=True)
-    system.is_stopped = True
-    for worker in system.workers:
-        worker.kill()
-    await asyncio.to_thread(replica.execute, "SELECT pg_promote()")
-    system.database.server, system.database.url = replica, replica.url
-    system.proxy.links["database"].targets = (replica.port,)
-    said = await manage(system, "djwsbridge_new_epoch", "--all")
-    system.is_stopped = False
-    return said.strip()

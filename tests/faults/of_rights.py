@@ -79,7 +79,10 @@ async def purge_log(system: System, chance: random.Random, history: History) -> 
     front.refuse()
     front.cut(reset=True)
     await lasting(2.0)
-    await asyncio.to_thread(system.database.keep_numbers, system.made.rooms)
-    said = await manage(system, "djwsbridge_prune", "--days", "0")
+    async with (
+        system.visits
+    ):  # who comes or goes between the two has a number that only the log knew
+        await asyncio.to_thread(system.database.keep_events, system.made.rooms)
+        said = await manage(system, "djwsbridge_prune", "--days", "0")
     front.heal()
     return said.strip()

@@ -2,40 +2,113 @@
 
 from __future__ import annotations
 
-from djwsbridge.testing.history import History, Opened, Outcome, Receipt, Row, Send, Shown
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from djwsbridge.testing.history import (
+    History,
+    Opened,
+    Outcome,
+    Receipt,
+    Record,
+    Rewind,
+    Row,
+    Send,
+    Shown,
+)
 
 __all__ = ["without_lost"]
 
+Place = tuple[str, int]  # a device and a room
 
-def without_lost(history: History, at: float, until: float) -> tuple[History, list[str]]:
-    """Take out of a history what was acknowledged or shown between two times and is not stored.
+
+def without_lost(history: History, rewind: Rewind) -> tuple[History, list[str], float]:
+    """Take out of a history what was acknowledged or shown before a rewind and is not stored.
 
     Args:
         history: of a run.
-        at: from when on the surviving copy got nothing.
-        until: when that copy had become the truth.
+        rewind: the only one in it.
 
     Returns:
-        The rest, to be judged as usual, and sentences about what was lost and should not have been: what was
-        acknowledged before, and what somebody has on the screen who was not told that the history is another one.
+        The rest, to be judged as usual; sentences about what should not be: what is lost and had to be kept, what is
+        stored and had to be lost, which device was not told; and how many seconds after the end the last one was told.
     """
-    stored = {(row.room, row.seq): row.id for row in history.of(Row)}
     ids = {row.id for row in history.of(Row)}
-    opened = {(record.device, record.room): record.at for record in history.of(Opened)}
-    kept, problems = [], []
-    lost = 0
-    for record in history.records:
-        if isinstance(record, Send) and record.outcome is Outcome.OK and record.id not in ids:
-            lost += 1
-            if not at <= (record.completed or 0.0) <= until:
-                problems.append(f"{record.id} is lost, and was acknowledged at another time.")
-        elif isinstance(record, Shown) and stored.get((record.room, record.seq)) != record.id:
-            if opened[record.device, record.room] < until:
-                problems.append(f"{record.device} was not told that {record.id} is lost.")
-            if not at <= record.at <= until:
-                problems.append(f"{record.id} is lost, and was shown at another time.")
-        elif not (isinstance(record, Receipt) and record.at < until):
-            kept.append(record)
+    told = _told(history, rewind)
+    problems = [*_sends_at_the_wrong_time(history, rewind, ids)]
+    concerned: set[Place] = set()
+    if rewind.renewed is not None:
+        concerned = {(one.device, one.room) for one in history.of(Opened) if one.at < rewind.begun}
+    stored = {(row.room, row.seq): row.id for row in history.of(Row)}
+    lost: list[Record] = [
+        send for send in history.of(Send) if send.outcome is Outcome.OK and send.id not in ids
+    ]
     if not lost:
         problems.append("Nothing was lost: the copy was not behind.")
-    return History(kept), problems
+    untold: Counter[Place] = Counter()
+    for shown in history.of(Shown):
+        if stored.get((shown.room, shown.seq)) == shown.id:
+            continue
+        lost.append(shown)
+        place = (shown.device, shown.room)
+        concerned.add(place)
+        if shown.at < rewind.since:
+            problems.append(f"{shown.id} is lost, and was shown at another time.")
+        if not any(at > shown.at for at in told[place]):
+            untold[place] += 1
+    problems += [
+        f"{device} was not told that {count} messages of room {room} are lost."
+        for (device, room), count in sorted(untold.items())
+    ]
+    problems += [
+        f"{device} was not told that room {room} has another history."
+        for device, room in sorted(concerned)
+        if not told[device, room] and (device, room) not in untold
+    ]
+    end = max(rewind.until, rewind.renewed or 0.0)
+    late = max((told[place][0] - end for place in concerned if told[place]), default=0.0)
+    return History(_kept(history, rewind, lost, told)), problems, max(0.0, late)
+
+
+def _told(history: History, rewind: Rewind) -> dict[Place, list[float]]:
+    """Return when each device has begun a room anew since the rewind."""
+    told: dict[Place, list[float]] = defaultdict(list)
+    for opened in history.of(Opened):
+        if opened.at >= rewind.begun:
+            told[opened.device, opened.room].append(opened.at)
+    return told
+
+
+def _sends_at_the_wrong_time(
+    history: History, rewind: Rewind, stored: set[str | None]
+) -> Iterator[str]:
+    """Yield what is lost and was acknowledged before the copy or after the rewind, and what is stored and was lost."""
+    for send in history.of(Send):
+        if send.outcome is not Outcome.OK or send.completed is None:
+            continue
+        if send.id not in stored:
+            if not rewind.since <= send.completed <= rewind.until:
+                yield f"{send.id} is lost, and was acknowledged at another time."
+        elif rewind.copied < send.invoked and send.completed < rewind.begun:
+            yield f"{send.id} is stored, and was sent between the copy and the rewind."
+
+
+def _kept(
+    history: History, rewind: Rewind, lost: Sequence[Record], told: dict[Place, list[float]]
+) -> Iterator[Record]:
+    """Yield what is to be judged.
+
+    What a device has shown between the rewind and the moment when it is told is thrown away with its list; and what it
+    was told of receipts before that is of the lost history.
+    """
+    dropped = {id(record) for record in lost}
+    for record in history.records:
+        if id(record) in dropped:
+            continue
+        if isinstance(record, Receipt | Shown):
+            first = next(iter(told[record.device, record.room]), None)
+            begin = rewind.begun if isinstance(record, Shown) else 0.0
+            end = float("inf") if first is None and isinstance(record, Receipt) else first or 0.0
+            if begin <= record.at < end:
+                continue
+        yield record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import random
 import shutil
@@ -17,16 +18,20 @@ import msgspec
 from djwsbridge.testing.checker import State, Verdict, judge
 from djwsbridge.testing.device import ClientDevice
 from djwsbridge.testing.history import Fault as Injected
-from djwsbridge.testing.history import History
+from djwsbridge.testing.history import History, Rewind
 from djwsbridge.testing.workload import Device, Journal, Participant, Workload
 from tests.faults.device import CarelessDevice, SmallDevice
 from tests.faults.faults import FAULTS, LEAVERS, Fault, heal
 from tests.faults.rewind import without_lost
 from tests.faults.system import SYSTEMS, System, running_system
+from tests.faults.wanderer import wander
 
 __all__ = ["Plan", "Result", "run"]
 
 LONGEST = 150.0  # seconds of one injection
+PROBLEMS = 20  # that are printed; the file has all
+CALM = 25.0  # by this much fewer messages, where the limits for clients hold
+NEWCOMERS = 2  # who come when it has begun, without knowing anything
 
 
 @dataclass(frozen=True)
@@ -76,22 +81,31 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     seed: int
     verdict: Verdict
-    # Figures over their limits, in words, and what else should not be.
+    # Figures over their limits, in words.
     exceeded: list[str]
+    # What else should not be, in words.
+    problems: list[str]
     # Workers that ended and were not made to.
     crashes: list[str]
 
     @property
     def ok(self) -> bool:
         """Say whether everything held."""
-        return self.verdict.state is State.VALID and not self.exceeded and not self.crashes
+        return self.is_right and not self.exceeded
+
+    @property
+    def is_right(self) -> bool:
+        """Say whether everything held, however long it took."""
+        return self.verdict.state is State.VALID and not self.problems and not self.crashes
 
     @property
     def row(self) -> str:
         """Return a row of the table of faults."""
         figures = self.verdict.figures
         verdict = self.verdict.state.value
-        if self.verdict.state is State.VALID and self.exceeded:
+        if self.verdict.state is State.VALID and self.problems:
+            verdict = "wrong"
+        elif self.verdict.state is State.VALID and self.exceeded:
             verdict = "too slow"
         return (
             f"{self.fault:>4}  {self.name:<46} {self.system:<14} {figures.acked:>6} acks"
@@ -102,7 +116,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def __str__(self) -> str:
-        return "\n".join([self.row, str(self.verdict), *self.exceeded, *self.crashes])
+        lines = [self.row, str(self.verdict), *self.exceeded, *self.problems[:PROBLEMS]]
+        return "\n".join([*lines, *self.crashes])
 
 
 def run(plan: Plan, directory: Path) -> Result:
@@ -113,6 +128,7 @@ def run(plan: Plan, directory: Path) -> Result:
     fault = FAULTS[plan.fault]
     env = {"FAULTS_HEARTBEAT": str(plan.heartbeat), **fault.env}
     env["FAULTS_SABOTAGE"] = plan.sabotage
+    env["FAULTS_LIMITS"] = "default" if fault.calm else ""
     history = History()
     with (
         _client_log(directory / "clients.log"),
@@ -128,18 +144,20 @@ def run(plan: Plan, directory: Path) -> Result:
         asyncio.run(_run(plan, fault, system, history))
         system.database.read_rows(history, system.made.rooms)
     history.write(directory / "history.jsonl")
-    problems: list[str] = []
-    if fault.rewinds:
-        for injected in list(history.of(Injected)):
-            history, problems = without_lost(history, injected.at, injected.until)
-    verdict = judge(history, min_acks=plan.min_acks, min_faults=plan.min_faults or fault.least)
+    problems, told = system.problems, 0.0
+    for rewind in list(history.of(Rewind)):
+        history, lost, told = without_lost(history, rewind)
+        problems = [*problems, *lost]
+    min_acks = round(plan.min_acks / CALM) if fault.calm else plan.min_acks
+    verdict = judge(history, min_acks=min_acks, min_faults=plan.min_faults or fault.least)
     result = Result(
         fault=plan.fault,
         name=fault.name,
         system=plan.system,
         seed=plan.seed,
         verdict=verdict,
-        exceeded=[*_exceeded(fault, verdict), *problems],
+        exceeded=_exceeded(fault, verdict, told),
+        problems=problems,
         crashes=[] if fault.inject is None else _describe(system.crashes),
     )
     (directory / "result.json").write_bytes(msgspec.json.encode(result))
@@ -148,12 +166,19 @@ def run(plan: Plan, directory: Path) -> Result:
 
 async def _run(plan: Plan, fault: Fault, system: System, history: History) -> None:
     chance = random.Random(f"{plan.seed} workload")
-    workload = Workload(history, _participants(plan, system, history, chance), plan.pause, chance)
+    pause = plan.pause * CALM if fault.calm else plan.pause
+    participants = _participants(plan, system, history, chance)
+    workload = Workload(history, participants, pause, chance, system.silent)
     supervisor = asyncio.ensure_future(system.supervise())
     try:
         await workload.start()
-        await asyncio.sleep(plan.warm)
-        await _harm(plan, fault, system, history)
+        wanderer = asyncio.ensure_future(wander(system, system.made.spares[0], chance, history))
+        try:
+            await asyncio.sleep(plan.warm)
+            await _harm(plan, fault, system, history, workload)
+        finally:
+            wanderer.cancel()
+            await asyncio.gather(wanderer, return_exceptions=True)
         await heal(system)
         await workload.settle(plan.settle)
         if fault.inject is None:
@@ -187,26 +212,37 @@ def _client_log(path: Path) -> Iterator[None]:
 
 def _participants(
     plan: Plan, system: System, history: History, chance: random.Random
-) -> Sequence[Participant]:
+) -> list[Participant]:
+    """Return everybody who is there from the start; the first of those who only read has an old client."""
     participants = []
-    made = system.made
-    everybody = zip(made.people, made.tokens, made.places, strict=True)
-    for number, (user, token, rooms) in enumerate(everybody):
-        journal = Journal(history, f"device-{number}", user)
-        url = system.urls[number % len(system.urls)]
-        device: Device
-        if plan.client == "library":
-            device = ClientDevice(url, token, rooms, journal)
-        else:
-            kind = CarelessDevice if plan.client == "careless" else SmallDevice
-            device = kind([url], token, rooms, journal, chance)
-        writes = number < plan.writers
-        participants.append(Participant(journal, device, rooms, writes))
+    for number in range(len(system.made.people)):
+        client = "small" if number == plan.writers and plan.client == "library" else plan.client
+        one = _participant(client, system, history, chance, number, f"device-{number}")
+        participants.append(dataclasses.replace(one, writes=number < plan.writers))
     assert plan.fault != "35" or plan.readers >= len(LEAVERS)
     return participants
 
 
-async def _harm(plan: Plan, fault: Fault, system: System, history: History) -> None:
+def _participant(
+    client: str, system: System, history: History, chance: random.Random, number: int, name: str
+) -> Participant:
+    """Return a device of one of the people."""
+    made = system.made
+    journal = Journal(history, name, made.people[number])
+    rooms, token = made.places[number], made.tokens[number]
+    url = system.urls[number % len(system.urls)]
+    device: Device
+    if client == "library":
+        device = ClientDevice(url, token, rooms, journal)
+    else:
+        kind = CarelessDevice if client == "careless" else SmallDevice
+        device = kind([url], token, rooms, journal, chance)
+    return Participant(journal, device, rooms, writes=False)
+
+
+async def _harm(
+    plan: Plan, fault: Fault, system: System, history: History, workload: Workload
+) -> None:
     """Inject the fault again and again, and write down each time that it really happened."""
     if fault.inject is None:
         await asyncio.sleep(plan.harm)
@@ -214,12 +250,25 @@ async def _harm(plan: Plan, fault: Fault, system: System, history: History) -> N
             worker.site.env.pop("DJWSBRIDGE_CRASH_POINT", None)
         return
     chance = random.Random(f"{plan.seed} faults")
+    newcomers: list[Participant] = []
     end = time.monotonic() + plan.harm
     while time.monotonic() < end:
         begun = time.monotonic()
         done = await asyncio.wait_for(fault.inject(system, chance, history), LONGEST)
         if done is not None:
             history.add(Injected(name=fault.name, detail=done, at=begun, until=time.monotonic()))
+        if fault.rewinds:
+            workload.rewound()
+        while done is not None and len(newcomers) < NEWCOMERS and plan.client == "library":
+            number = len(newcomers)
+            client = ("library", "small")[number % 2]
+            newcomers.append(
+                _participant(client, system, history, chance, number, f"newcomer-{number}")
+            )
+            workload.join(newcomers[-1])
+        if fault.once:
+            await asyncio.sleep(fault.pause)
+            return
         await asyncio.sleep(chance.uniform(0.5, 1.5) * fault.pause)
 
 
@@ -230,8 +279,9 @@ def _note_crashes(fault: Fault, system: System, history: History) -> None:
         history.add(Injected(name=fault.name, detail=detail, at=at, until=at))
 
 
-def _exceeded(fault: Fault, verdict: Verdict) -> list[str]:
+def _exceeded(fault: Fault, verdict: Verdict, told: float) -> list[str]:
     figures = {
+        "told": {"max": told},
         "ack": verdict.figures.ack,
         "delivery": verdict.figures.delivery,
         "away": verdict.figures.away,

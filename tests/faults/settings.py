@@ -9,7 +9,8 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.blocking.BlockingConfig"]
 if os.environ.get("FAULTS_SABOTAGE"):
     INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.sabotage.SabotageConfig"]
 
-DJWSBRIDGE_SEND_RATE = DJWSBRIDGE_FRAME_RATE = (1_000_000, 1.0)
+if os.environ.get("FAULTS_LIMITS") != "default":
+    DJWSBRIDGE_SEND_RATE = DJWSBRIDGE_FRAME_RATE = (1_000_000, 1.0)
 DJWSBRIDGE_CONNECTIONS_PER_USER = DJWSBRIDGE_CONNECTIONS_PER_ADDRESS = None
 DJWSBRIDGE_HEARTBEAT_INTERVAL = float(os.environ.get("FAULTS_HEARTBEAT", "25"))  # seconds
 if os.environ.get("FAULTS_ENGINE"):

@@ -68,6 +68,7 @@ class Layout:
 SYSTEMS: Mapping[str, Layout] = {
     "sqlite": Layout("sqlite", ("uvicorn",), redis=False),
     "sqlite-daphne": Layout("sqlite", ("daphne",), redis=False),
+    "sqlite-fast": Layout("sqlite", ("fast",), redis=False),
     "sqlite-3": Layout("sqlite"),
     "sqlite-disk": Layout("sqlite", ("uvicorn",), redis=False, disk=16),
     "postgresql": Layout("postgresql"),
@@ -122,6 +123,12 @@ class System:
     env: Mapping[str, str]
     # Whether the supervisor leaves dead workers alone, as when an operator has stopped the site.
     is_stopped: bool = False
+    # Rooms in which the writers write nothing at present.
+    silent: set[int] = field(default_factory=set)
+    # What should not have been, in words, as far as a fault itself has seen it.
+    problems: list[str] = field(default_factory=list)
+    # Held while somebody visits a room, so that a fault can wait until all memberships are at rest.
+    visits: asyncio.Lock = field(default_factory=asyncio.Lock)
     # (worker, when it died, exit status) of deaths that no fault has claimed.
     crashes: list[tuple[int, float, int]] = field(default_factory=list)
 
@@ -129,6 +136,11 @@ class System:
     def urls(self) -> list[str]:
         """Return where clients connect."""
         return [f"ws://127.0.0.1:{front.port}/ws/bridge/" for front in self.fronts]
+
+    @property
+    def ports(self) -> list[int]:
+        """Return the ports of the workers that run, past the proxy."""
+        return [worker.site.port for worker in self.workers if worker.is_running]
 
     async def supervise(self) -> None:
         """Start every worker again a second after it has ended, until cancelled."""

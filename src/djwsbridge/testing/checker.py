@@ -13,7 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from djwsbridge.testing.checks import CHECKS, Facts
-from djwsbridge.testing.history import Away, Fault, History, Outcome, Row, Send, Shown
+from djwsbridge.testing.history import (
+    Away,
+    Fault,
+    History,
+    Opened,
+    Outcome,
+    Row,
+    Send,
+    Shown,
+)
 
 __all__ = ["Figures", "State", "Verdict", "Violation", "judge", "measure"]
 
@@ -49,7 +58,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         shown: appearances in the lists of all devices.
         faults: what was really done to the system.
         ack: from asking to the answer, worst and 99th percentile.
-        delivery: from the acknowledgement, or the reader's return if that is later, to each appearance elsewhere.
+        delivery: from the acknowledgement, or the reader's coming if that is later, to each appearance elsewhere.
         recovery: from asking, or the end of the last fault meanwhile, to the answer, of sends that had to wait for it.
         away: from a lost connection, or the end of the last fault meanwhile, to being online again.
     """
@@ -149,6 +158,8 @@ def _deliveries(history: History, acked_at: Mapping[str, float]) -> Iterator[flo
     for record in history.records:
         if isinstance(record, Away) and record.back is not None:
             returned[record.device] = record.back
+        elif isinstance(record, Opened):  # what is older is loaded
+            returned[record.device] = record.at
         elif isinstance(record, Shown) and record.id in acked_at:
             since = max(acked_at[record.id], returned.get(record.device, 0.0))
             yield max(0.0, record.at - since)

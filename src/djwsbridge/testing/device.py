@@ -89,7 +89,12 @@ class ClientDevice:
             self._journal.lost()
 
     async def _read(self) -> None:
-        """Show what comes, until the client is closed."""
+        """Show what is there, then what comes, until the client is closed."""
+        with contextlib.suppress(StoppedError):
+            for topic, (_, seq) in self._client.cursors.items():
+                prefix, _, name = topic.partition(".")
+                if prefix == "room" and int(name) in self._rooms and seq:
+                    await self._load(int(name), seq)
         async for push in self._client.pushes():
             prefix, _, name = (push.topic or "").partition(".")
             if prefix == "room" and name.isdecimal() and int(name) in self._rooms:

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -145,17 +145,21 @@ class Workload:
         participants: who writes and who reads.
         pause: seconds between two messages of a writer to a room, on average.
         chance: the source of what happens by chance.
+        silent: rooms in which nobody writes; it may change while the workload runs.
     """
 
     history: History
-    participants: Sequence[Participant]
+    participants: list[Participant]
     pause: float
     chance: random.Random
+    silent: Collection[int] = ()
     _writers: list[asyncio.Task[None]] = field(default_factory=list)
     # Sends that wait for an answer.
     _pending: dict[str, Send] = field(default_factory=dict)
     # Room → the highest seq that was acknowledged.
     _acked: dict[int, int] = field(default_factory=dict)
+    # The starts of those who came later.
+    _coming: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
@@ -164,6 +168,15 @@ class Workload:
         for one in self.participants:
             for room in one.rooms if one.writes else ():
                 self._writers.append(asyncio.ensure_future(self._write(one, room)))
+
+    def join(self, one: Participant) -> None:
+        """Let somebody come who only reads, while the others are at it."""
+        self.participants.append(one)
+        self._coming.append(asyncio.ensure_future(one.device.start()))
+
+    def rewound(self) -> None:
+        """Forget what was acknowledged: the site's history was rewound, and some of it is gone."""
+        self._acked.clear()
 
     async def settle(self, timeout: float) -> bool:
         """Let the writers end; return whether everything was answered and shown in time."""
@@ -183,6 +196,7 @@ class Workload:
         self._pending.clear()
         for one in self.participants:
             one.journal.ended()
+        await asyncio.gather(*self._coming)
         await asyncio.gather(*(one.device.stop() for one in self.participants))
         for result in done:
             if isinstance(result, Exception):
@@ -201,8 +215,9 @@ class Workload:
     async def _write(self, one: Participant, room: int) -> None:
         count = 0
         while not self._stopping.is_set():
-            count += 1
-            await self._send(one, room, f"{one.journal.device} says {count}")
+            if room not in self.silent:
+                count += 1
+                await self._send(one, room, f"{one.journal.device} says {count}")
             await _wait(self._stopping.wait, self.chance.uniform(0.0, 2 * self.pause))
 
     async def _send(self, one: Participant, room: int, body: str) -> None:
