@@ -8,8 +8,11 @@ import random
 import time
 import urllib.request
 
-from djwsbridge.testing.history import History, Member
+from djwsbridge.testing.history import Deleted, Fault, History, Member
 from tests.faults.catalogue import fault, lasting, manage
+from tests.faults.database import Spare
+from tests.faults.speaker import Speaker, call_api
+from tests.faults.staff import Staff, staff
 from tests.faults.system import System
 
 
@@ -86,3 +89,53 @@ async def purge_log(system: System, chance: random.Random, history: History) -> 
         said = await manage(system, "djwsbridge_prune", "--days", "0")
     front.heal()
     return said.strip()
+
+
+PIPELINED = 25  # messages that are under way when the right to send them ends
+RACE = 0.03  # seconds at most between the first of them and that moment
+STAFF_ACTS = ("remove", "delete")
+
+
+@fault("39", "left and removed while sending", pause=0.2, least=8)
+async def race(system: System, chance: random.Random, history: History) -> str | None:
+    """Take the right to send away, over one worker or by staff, from somebody who is sending much over another one.
+
+    What is stored must have a number below the leaving, whatever the order in which the processes get their locks.
+    """
+    ports = system.ports
+    if len(ports) < 2:
+        return None
+    here, there = chance.sample(ports, 2)
+    room = chance.choice(system.made.rooms[:2])
+    done = sum(1 for _ in history.of(Fault))
+    act = ("leave", *STAFF_ACTS, "leave and join")[done % 4]
+    fresh = 2 + done // 2  # staff's acts are for good
+    if act in STAFF_ACTS and fresh >= len(system.made.spares):
+        act = "leave"
+    spare = system.made.spares[fresh if act in STAFF_ACTS else 1]
+    if system.staff is None:
+        system.staff = await system.helpers.enter_async_context(staff(system))
+    if not await call_api(system, spare, f"rooms/{room}/join/", port=there):
+        return None
+    async with Speaker(f"ws://127.0.0.1:{here}/ws/bridge/", spare, history) as speaker:
+        sends = [
+            asyncio.ensure_future(speaker.send(room, f"race {number}"))
+            for number in range(PIPELINED)
+        ]
+        await asyncio.sleep(chance.uniform(0.0, RACE))
+        if act in STAFF_ACTS:
+            await _act(system.staff, act, spare, room, history)
+        else:
+            await call_api(system, spare, f"rooms/{room}/leave/", port=there)
+            if act == "leave and join":
+                await call_api(system, spare, f"rooms/{room}/join/", port=there)
+        await asyncio.gather(*sends)
+    return f"{act}, room {room}"
+
+
+async def _act(someone: Staff, act: str, spare: Spare, room: int, history: History) -> None:
+    """Let staff take a right away, and note the seq at which it was gone: no event of the room says so."""
+    if act == "delete":
+        history.add(Deleted(user=spare.user))
+    seq = await someone.do(act, spare.user, room)
+    history.add(Member(user=spare.user, room=room, until=time.monotonic(), until_seq=seq))

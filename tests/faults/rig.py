@@ -185,6 +185,7 @@ async def _run(plan: Plan, fault: Fault, system: System, history: History) -> No
             _note_crashes(fault, system, history)
     finally:
         await workload.stop()
+        await system.helpers.aclose()
         supervisor.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await supervisor

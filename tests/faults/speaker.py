@@ -148,7 +148,7 @@ class Speaker:
             frame = json.loads(text)
         except ValueError:
             frame = None
-        if not isinstance(frame, dict):
+        if not isinstance(frame, dict) or not isinstance(frame.get("push", ""), str):
             self.rubbish.append(str(text)[:200])
         elif "push" in frame:
             self.pushes.append(frame)

@@ -8,9 +8,10 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.faults.database import SETTINGS, Database, Made, running_database
 from tests.faults.proxy import Link, Proxy, fault_proxy
@@ -27,6 +28,10 @@ from tests.servers import (
     postgres_replica,
     redis_server,
 )
+
+if TYPE_CHECKING:
+    from tests.faults.of_lies import Liar
+    from tests.faults.staff import Staff
 
 __all__ = ["SYSTEMS", "Layout", "System", "Worker", "running_system", "set_clock"]
 
@@ -129,6 +134,10 @@ class System:
     problems: list[str] = field(default_factory=list)
     # Held while somebody visits a room, so that a fault can wait until all memberships are at rest.
     visits: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # What faults have started and use again; ended with the run.
+    helpers: AsyncExitStack = field(default_factory=AsyncExitStack)
+    staff: Staff | None = None
+    liar: Liar | None = None
     # (worker, when it died, exit status) of deaths that no fault has claimed.
     crashes: list[tuple[int, float, int]] = field(default_factory=list)
 
