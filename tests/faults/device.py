@@ -1,4 +1,8 @@
-"""A client of a few lines: it comes back, sends again with the same id, and reads what it missed by `message.list`."""
+"""A client of a few lines, as somebody would have written it for the first version of the protocol.
+
+It comes back, sends again with the same id, and reads what it missed by `message.list`. It tells the server its cursors
+only to learn whether they still mean something, and ignores every field and every push that is not mentioned here.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +58,8 @@ class SmallDevice:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         # Room → the seq up to which everything is known.
         self._cursors = dict.fromkeys(rooms, 0)
+        # Room → the identity of its history; none for a room in which nothing has ever happened.
+        self._epochs: dict[int, str] = {}
         # (room, user) → delivered and read.
         self._receipts: dict[tuple[int, int], tuple[int, int]] = {}
         # One message of a room is under way at a time: retries keep the order.
@@ -140,8 +146,10 @@ class SmallDevice:
 
     async def _talk(self, socket: ClientConnection) -> None:
         try:
-            welcome = await self._ask("connect", token=self._token)
+            cursors = {f"room.{room}": self._cursor(room) for room in self._epochs}
+            welcome = await self._ask("connect", token=self._token, cursors=cursors)
             for room in self._rooms:
+                self._look_at_epoch(room, welcome["topics"].get(f"room.{room}", {}))
                 await self._repair(room, up_to=0)
             self._online.set()
             self._journal.online()
@@ -150,10 +158,31 @@ class SmallDevice:
                 await asyncio.sleep(beat)
                 tips = (await self._ask("heartbeat")).get("tips", {})
                 for room in self._rooms:
-                    if tips.get(f"room.{room}", 0) > self._cursors[room]:
-                        await self._repair(room, up_to=tips[f"room.{room}"])
+                    await self._compare(room, tips.get(f"room.{room}", self._cursors[room]))
         except (*LOST, CommandError):
             socket.transport.abort()
+
+    def _cursor(self, room: int) -> tuple[str, int]:
+        return self._epochs.get(room, ""), self._cursors[room]
+
+    async def _compare(self, room: int, tip: int) -> None:
+        """Read what is behind the cursor; where the tip is below it, ask whether the history is another one."""
+        if tip > self._cursors[room]:
+            await self._repair(room, up_to=tip)
+        elif tip < self._cursors[room]:
+            epoch, seq = self._cursor(room)
+            report = await self._ask("topic.recover", topic=f"room.{room}", epoch=epoch, seq=seq)
+            self._look_at_epoch(room, report)
+            await self._repair(room, up_to=0)
+
+    def _look_at_epoch(self, room: int, report: dict[str, Any]) -> None:
+        """Take the identity of a history; begin anew if it is another one."""
+        if report.get("reason") == "epoch_changed":
+            self._cursors[room] = 0
+            self._journal.opened(room, after=0)
+            self._receipts = {place: at for place, at in self._receipts.items() if place[0] != room}
+        if report.get("epoch"):
+            self._epochs[room] = report["epoch"]
 
     async def _ask(self, command: str, **fields: Any) -> dict[str, Any]:
         if self._socket is None:
@@ -175,6 +204,11 @@ class SmallDevice:
             answer = self._waiting.get(frame["id"])
             if answer is not None and not answer.done():
                 answer.set_result(frame)
+            return
+        if frame["push"] == "tips":
+            task = asyncio.ensure_future(self._hear_tips(frame["data"]))
+            self._repairs.add(task)
+            task.add_done_callback(self._repairs.discard)
             return
         room = int(frame.get("topic", "room.0").rpartition(".")[2])
         if room not in self._cursors or not frame.get("topic", "").startswith("room."):
@@ -204,6 +238,11 @@ class SmallDevice:
             task = asyncio.ensure_future(self._quietly_repair(room, seq))
             self._repairs.add(task)
             task.add_done_callback(self._repairs.discard)
+
+    async def _hear_tips(self, tips: dict[str, int]) -> None:
+        with contextlib.suppress(*LOST, CommandError):
+            for room in self._rooms:
+                await self._compare(room, tips.get(f"room.{room}", self._cursors[room]))
 
     async def _quietly_repair(self, room: int, up_to: int) -> None:
         with contextlib.suppress(*LOST, CommandError):

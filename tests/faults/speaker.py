@@ -146,7 +146,7 @@ class Speaker:
     def _take(self, text: str | bytes) -> None:
         try:
             frame = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             frame = None
         if not isinstance(frame, dict) or not isinstance(frame.get("push", ""), str):
             self.rubbish.append(str(text)[:200])
