@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-import os
 import random
 import socket
-from pathlib import Path
 
 from djwsbridge.testing.history import History
 from tests.faults.catalogue import ENGINES, SMALL_TOO, fault, lasting, until
+from tests.faults.deaf import is_over, open_deaf, say
 from tests.faults.proxy import BLACK, PASS, Trouble
 from tests.faults.system import System
 
@@ -78,11 +75,11 @@ async def never_read(system: System, chance: random.Random, history: History) ->
     token, room = system.made.tokens[0], system.made.places[0][0]
     ports = [worker.site.port for worker in system.workers if worker.is_running]
     links = await asyncio.gather(
-        *(asyncio.to_thread(_open_deaf, port, token, room) for port in ports)
+        *(asyncio.to_thread(_ask_for_much, port, token, room) for port in ports)
     )
     try:
         for link in links:
-            if not await until(lambda link=link: _is_over(link), within=90.0):
+            if not await until(lambda link=link: is_over(link), within=90.0):
                 raise AssertionError("Who reads nothing was not closed in 90 s.")
     finally:
         for link in links:
@@ -91,49 +88,14 @@ async def never_read(system: System, chance: random.Random, history: History) ->
 
 
 ANSWERS = 600  # of tens of KB each: more than the kernel takes
-ESTABLISHED = "01"  # as /proc/net/tcp writes it
 
 
-def _open_deaf(port: int, token: str, room: int) -> socket.socket:
+def _ask_for_much(port: int, token: str, room: int) -> socket.socket:
     """Return a connection that has asked for a room again and again, and reads no answer."""
-    link = socket.socket()
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    link.settimeout(10.0)
-    link.connect(("127.0.0.1", port))
-    key = base64.b64encode(os.urandom(16)).decode()
-    lines = [
-        "GET /ws/bridge/ HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
-        *("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
-        f"Sec-WebSocket-Key: {key}",
-        "Sec-WebSocket-Protocol: djwsbridge.v1",
-    ]
-    link.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-    link.recv(1)
-    _say(link, id=1, cmd="connect", token=token)
+    link = open_deaf(port, token)
     try:
         for number in range(2, ANSWERS):
-            _say(link, id=number, cmd="message.list", room=room, after=0, limit=100)
+            say(link, id=number, cmd="message.list", room=room, after=0, limit=100)
     except OSError:  # the worker has stopped reading as well, or has ended it already
         pass
     return link
-
-
-def _say(link: socket.socket, **command: object) -> None:
-    """Send a masked text frame."""
-    text = json.dumps(command).encode()
-    head = bytes([0x81, 0x80 | 126]) + len(text).to_bytes(2, "big") + bytes(4)
-    link.sendall(head + text)
-
-
-def _is_over(link: socket.socket) -> bool:
-    """Say whether a worker has let go of a connection: its side is told nothing of it while the other reads nothing."""
-    try:
-        ours, theirs = (f":{end[1]:04X}" for end in (link.getsockname(), link.getpeername()))
-    except OSError:
-        return True
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, state, *_ = line.split()
-        if local.endswith(theirs) and remote.endswith(ours):
-            return state != ESTABLISHED
-    return True

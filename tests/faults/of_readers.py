@@ -1,1 +1,346 @@
-"""x"""
+"""Readers that are slow, and readers that come back after a very long time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import psycopg
+
+from djwsbridge.client import RESET, Client, CommandError
+from djwsbridge.testing.history import History
+from tests.faults.catalogue import fault, lasting
+from tests.faults.database import Spare
+from tests.faults.deaf import memory_of, open_deaf, say
+from tests.faults.speaker import LOST, Speaker, call_api
+from tests.faults.system import System
+
+
+@contextlib.asynccontextmanager
+async def hall(system: System, size: int) -> AsyncIterator[tuple[int, Sequence[Spare]]]:
+    """Make a room that the judge does not look at, with so many of the spare people in it."""
+    people = system.made.spares[1 : size + 1]
+    made = await call_api(system, people[0], "rooms/", {"title": f"Hall {uuid.uuid4().hex[:8]}"})
+    room: int = made["id"]
+    for spare in people[1:]:
+        await call_api(system, spare, f"rooms/{room}/join/")
+    yield room, people
+
+
+@contextlib.asynccontextmanager
+async def talk(
+    system: System, room: int, people: Sequence[Spare], *, rate: float, body: str
+) -> AsyncIterator[list[int]]:
+    """Let people say something in turn, so many times a second, until the block ends; the list gets the seqs."""
+    seqs: list[int] = []
+
+    async def go_on(speakers: Sequence[Speaker]) -> None:
+        loop, begun, tasks = asyncio.get_running_loop(), time.monotonic(), set()
+        for number in range(1_000_000):
+            speaker = speakers[number % len(speakers)]
+            task = loop.create_task(speaker.send(room, f"{number} {body}"))
+            tasks.add(task)
+            task.add_done_callback(note)
+            task.add_done_callback(tasks.discard)
+            await asyncio.sleep(begun + number / rate - time.monotonic())
+
+    def note(task: asyncio.Task[int | None]) -> None:
+        if not task.cancelled() and task.exception() is None and (seq := task.result()):
+            seqs.append(seq)
+
+    async with contextlib.AsyncExitStack() as stack:
+        urls = [f"ws://127.0.0.1:{port}/ws/bridge/" for port in system.ports]
+        speakers = [
+            await stack.enter_async_context(Speaker(urls[number % len(urls)], spare))
+            for number, spare in enumerate(people)
+        ]
+        talking = asyncio.ensure_future(go_on(speakers))
+        try:
+            yield seqs
+        finally:
+            talking.cancel()
+            await asyncio.gather(talking, return_exceptions=True)
+
+
+# Slow readers that talk
+
+DEAF = 300
+BEAT = 2.0  # seconds between two signs of life of each; more often than any client, so that 20 s show what a day does
+TALK = 20.0  # seconds
+RATE = 25.0  # messages a second
+BODY = "€" * 4_000  # of a message: 12 KB, of which a count of characters sees a third
+GROWTH = 100.0  # MiB that all of them together may cost
+ENOUGH = 400.0  # MiB beyond which nothing more is to be learned
+
+
+@fault(
+    "40",
+    "300 that read nothing and send signs of life",
+    systems=("sqlite-daphne", "sqlite-fast"),
+    pause=2.0,
+    limits={("delivery", "p99"): 5.0},
+    least=1,
+    once=True,
+)
+async def never_read_and_talk(
+    system: System, chance: random.Random, history: History
+) -> str | None:
+    """Open 300 connections that are not read; they say that they live, and some ask for things."""
+    (worker,) = system.workers
+    before = memory_of(worker.site.pid)
+    links: list[socket.socket] = []
+    async with hall(system, 8) as (room, people):
+        try:
+            for number in range(DEAF):
+                spare = people[number % len(people)]
+                links.append(await asyncio.to_thread(open_deaf, worker.site.port, spare.token))
+                links[-1].setblocking(False)
+            connected = memory_of(worker.site.pid)
+            async with talk(system, room, people, rate=RATE, body=BODY) as seqs:
+                highest = await _watch(lambda: memory_of(worker.site.pid), links, room, before)
+        finally:
+            for link in links:
+                link.close()
+    if highest - before > GROWTH:
+        system.problems.append(
+            f"{DEAF} clients that read nothing cost {highest - before:.0f} MiB, not {GROWTH:.0f}."
+        )
+    return (
+        f"{before:.0f} MiB before, {connected:.0f} with all connections,"
+        f" {highest:.0f} at most, after {len(seqs)} messages"
+    )
+
+
+async def _watch(
+    memory: Callable[[], float], links: list[socket.socket], room: int, before: float
+) -> float:
+    """Let the connections talk for a while; return the largest amount of memory that was seen."""
+    end, highest, number = time.monotonic() + TALK, memory(), 1
+    while time.monotonic() < end and highest - before < ENOUGH:
+        number += 1
+        for index, link in enumerate(links):
+            with contextlib.suppress(OSError):  # it was closed, or is not read either
+                say(link, id=number, **_command(index, room))
+            if index % 15 == 0:
+                await lasting(BEAT / (DEAF / 15))
+        highest = max(highest, memory())
+    return highest
+
+
+def _command(index: int, room: int) -> dict[str, Any]:
+    """Return what a connection says: most of them only that they live."""
+    if index % 10 == 0:
+        return {"cmd": "message.list", "room": room, "limit": 100}
+    if index % 10 == 1:
+        return {"cmd": "topic.recover", "topic": f"room.{room}", "epoch": "", "seq": 0}
+    return {"cmd": "heartbeat"}
+
+
+# Readers that are far behind
+
+BEHIND = 40_000  # events
+IN_TIME = 30.0  # seconds until all is there
+STANDSTILL = 2.0  # seconds in which nothing comes
+LONGEST = 35.0  # seconds of the attempt
+RECENT = 20  # messages of one second
+
+# A payload is written as the log writes it: nodes read its number with a pattern that knows no blanks.
+FILL = """
+WITH topic AS (UPDATE djwsbridge_log_topic SET seq = seq + {count} WHERE name = 'room.{room}' RETURNING id, seq),
+numbers AS (SELECT id, n AS seq, gen_random_uuid() AS mid FROM topic, generate_series(seq - {count} + 1, seq) AS n),
+messages AS (
+    INSERT INTO djwsbridge_chat_message (room_id, seq, sender_id, body, client_message_id, created)
+    SELECT {room}, seq, {user}, 'an old message, ' || seq, mid, now() FROM numbers
+)
+INSERT INTO djwsbridge_log_event (topic_id, seq, type, payload, created)
+SELECT id, seq, 'message.sent', concat(
+    '{{"push":"message.sent","topic":"room.{room}","seq":', seq, ',"data":{{"room":{room},"seq":', seq,
+    ',"sender":{{"id":{user},"name":"spare1"}},"body":"an old message, ', seq,
+    '","created":"2026-01-01T00:00:00.000000Z","client_message_id":"', mid, '"}}}}'
+), now() FROM numbers
+"""
+
+
+@fault(
+    "41",
+    "two clients 40,000 events behind",
+    pause=1.0,
+    limits={("delivery", "p99"): 2.0},
+    least=1,
+    once=True,
+    calm=True,
+)
+async def come_back_late(system: System, chance: random.Random, history: History) -> str | None:
+    """Let a client of the library and one of a few lines catch up, while 20 messages a second go on in that room."""
+    async with hall(system, 22) as (room, people):
+        epoch = await asyncio.to_thread(_fill, system, room, people[0])
+        async with talk(system, room, people[2:], rate=20.0, body="and a new one") as seqs:
+            before = max(memory_of(worker.site.pid) for worker in system.workers)
+            clients = {
+                "the library's client": _catch_up(system, people[0], room, epoch, seqs),
+                "a small client": _catch_up_by_hand(system, people[1], room, epoch),
+            }
+            found = await asyncio.gather(*clients.values())
+            after = max(memory_of(worker.site.pid) for worker in system.workers)
+    for name, seen in zip(clients, found, strict=True):
+        system.problems += [f"{name} {sentence}" for sentence in seen.problems(seqs)]
+    told = ", ".join(f"{name}: {seen}" for name, seen in zip(clients, found, strict=True))
+    return f"{told}; a worker has {after - before:+.0f} MiB"
+
+
+def _fill(system: System, room: int, spare: Spare) -> str:
+    """Store many messages as if they had been sent; return the epoch of the room's log."""
+    with psycopg.connect(system.database.url) as link:
+        # One of the parts of the statement cannot hold parameters: all are numbers of our own.
+        link.execute(FILL.format(count=BEHIND, room=room, user=spare.user).encode())
+    name = f"room.{room}"
+    rows = system.database.query(f"SELECT epoch FROM djwsbridge_log_topic WHERE name = '{name}'")
+    return str(rows[0][0])
+
+
+class Progress:
+    """What a client that catches up has seen, and when."""
+
+    def __init__(self) -> None:
+        self.begun = self._last = time.monotonic()
+        # The seqs of messages, in the order in which they came.
+        self.seqs: list[int] = []
+        self.seen: set[int] = set()
+        # The longest time in which nothing came; and when the end was reached, None before.
+        self.standstill = 0.0
+        self.done: float | None = None
+        # The newest seq that is known to exist.
+        self.tip = 0
+
+    def take(self, seqs: Sequence[int]) -> None:
+        """Note that messages have come."""
+        now = time.monotonic()
+        self.standstill = max(self.standstill, now - self._last)
+        self._last = now
+        self.seqs += seqs
+        self.seen.update(seqs)
+
+    def finish(self) -> None:
+        """Note that all is there."""
+        self.done = self.done or time.monotonic() - self.begun
+
+    @property
+    def is_late(self) -> bool:
+        """Say whether it is no use to go on."""
+        return time.monotonic() - self.begun > LONGEST
+
+    def problems(self, seqs: Sequence[int]) -> list[str]:
+        """Return sentences about what should not be.
+
+        Args:
+            seqs: of the messages that were sent meanwhile.
+        """
+        found = []
+        if self.done is None or self.done > IN_TIME:
+            found.append(f"has {len(self.seen)} of {BEHIND} messages after {IN_TIME:.0f} s.")
+        else:
+            wanted = {seq for seq in seqs if seq <= self.seqs[-1]} | set(self._old())
+            if missing := len(wanted - self.seen):
+                found.append(f"misses {missing} messages.")
+        if self.standstill > STANDSTILL:
+            found.append(f"stood still for {self.standstill:.1f} s.")
+        if len(self.seen) < len(self.seqs):
+            found.append(f"was told {len(self.seqs) - len(self.seen)} messages twice.")
+        return found
+
+    def _old(self) -> Sequence[int]:
+        newest = max(self.seen)
+        return range(newest - BEHIND, newest) if newest < BEHIND else range(30, BEHIND)
+
+    def __str__(self) -> str:
+        time_ = "not all" if self.done is None else f"all after {self.done:.1f} s"
+        return f"{time_}, {len(self.seen)} messages, stood still ≤ {self.standstill:.1f} s"
+
+
+async def _catch_up(
+    system: System, spare: Spare, room: int, epoch: str, seqs: Sequence[int]
+) -> Progress:
+    """Come back with a cursor at the beginning, as the library's client does."""
+    topic, progress = f"room.{room}", Progress()
+    client = Client(system.urls[0], token=spare.token, cursors={topic: (epoch, 0)})
+    async with client:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(_read_all(client, room, progress, seqs), LONGEST)
+    return progress
+
+
+async def _read_all(client: Client, room: int, progress: Progress, seqs: Sequence[int]) -> None:
+    """Take pushes until one that was sent a second ago is here; load what the server does not push."""
+    async for push in client.pushes():
+        if push.topic != f"room.{room}":
+            continue
+        if push.type == RESET:
+            await _load_pages(client, room, progress)
+        elif push.type == "message.sent" and push.seq is not None:
+            progress.take([push.seq])
+        if progress.seqs and seqs and progress.seqs[-1] > max(seqs[-RECENT:]) - RECENT:
+            progress.finish()
+            return
+
+
+async def _load_pages(client: Client, room: int, progress: Progress) -> None:
+    """Load a room from its beginning, as an application does that is told that something cannot be recovered."""
+    after, more = 0, True
+    while more:
+        try:
+            page = await client.request("message.list", room=room, after=after, limit=500)
+        except CommandError as error:
+            if not error.retryable:
+                raise
+            await lasting(0.5)
+            continue
+        progress.take([one["seq"] for one in page["messages"]])
+        after, more = page["messages"][-1]["seq"], page["more"]
+
+
+async def _catch_up_by_hand(system: System, spare: Spare, room: int, epoch: str) -> Progress:
+    """Come back with a cursor at the beginning, and ask page by page, as the protocol says."""
+    topic, progress = f"room.{room}", Progress()
+    with contextlib.suppress(*LOST):
+        async with Speaker(system.urls[-1], spare) as speaker:
+            report = {"more": True}
+            seq = 0
+            while report.get("more") and not progress.is_late:
+                answer = await speaker.ask("topic.recover", topic=topic, epoch=epoch, seq=seq)
+                if "error" in answer:
+                    await lasting(answer["error"].get("retry_after_ms", 500) / 1000)
+                    continue
+                report = answer["ok"]
+                if not report["recovered"]:
+                    seq = await _load(speaker, room, progress)
+                    break
+                events = [
+                    json.loads(event) if isinstance(event, str) else event
+                    for event in report["events"]
+                ]
+                progress.take([event["seq"] for event in events if event["push"] == "message.sent"])
+                seq = events[-1]["seq"]
+            if not report.get("more"):
+                progress.finish()
+    return progress
+
+
+async def _load(speaker: Speaker, room: int, progress: Progress) -> int:
+    """Read the whole room by `message.list`; return its newest seq."""
+    after, more = 0, True
+    while more and not progress.is_late:
+        answer = await speaker.ask("message.list", room=room, after=after, limit=500)
+        if "error" in answer:
+            await lasting(answer["error"].get("retry_after_ms", 500) / 1000)
+            continue
+        page = answer["ok"]
+        progress.take([one["seq"] for one in page["messages"]])
+        after, more = page["messages"][-1]["seq"], page["more"]
+    return after
