@@ -1,0 +1,14 @@
+"""Rights that end while they are used, as far as 15 seconds show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.quick import survive
+
+
+@pytest.mark.parametrize(("fault", "system"), [("39", "postgresql")])
+def test_a_fault_is_survived(fault: str, system: str, tmp_path: Path) -> None:
+    survive(fault, system, tmp_path)
