@@ -108,13 +108,13 @@ async def race(system: System, chance: random.Random, history: History) -> str |
     here, there = chance.sample(ports, 2)
     room = chance.choice(system.made.rooms[:2])
     done = sum(1 for _ in history.of(Fault))
-    act = ("leave", *STAFF_ACTS, "leave and join")[done % 4]
+    act = ("leave", "remove", "leave and join", "delete")[done % 4]
     fresh = 2 + done // 2  # staff's acts are for good
-    if act in STAFF_ACTS and fresh >= len(system.made.spares):
+    if not done:
+        await _hire(system)
+    if act in STAFF_ACTS and (system.staff is None or fresh >= len(system.made.spares)):
         act = "leave"
     spare = system.made.spares[fresh if act in STAFF_ACTS else 1]
-    if system.staff is None:
-        system.staff = await system.helpers.enter_async_context(staff(system))
     if not await call_api(system, spare, f"rooms/{room}/join/", port=there):
         return None
     async with Speaker(f"ws://127.0.0.1:{here}/ws/bridge/", spare, history) as speaker:
@@ -123,7 +123,7 @@ async def race(system: System, chance: random.Random, history: History) -> str |
             for number in range(PIPELINED)
         ]
         await asyncio.sleep(chance.uniform(0.0, RACE))
-        if act in STAFF_ACTS:
+        if system.staff is not None and act in STAFF_ACTS:
             await _act(system.staff, act, spare, room, history)
         else:
             await call_api(system, spare, f"rooms/{room}/leave/", port=there)
@@ -131,6 +131,16 @@ async def race(system: System, chance: random.Random, history: History) -> str |
                 await call_api(system, spare, f"rooms/{room}/join/", port=there)
         await asyncio.gather(*sends)
     return f"{act}, room {room}"
+
+
+async def _hire(system: System) -> None:
+    """Let the process of staff start; the races begin without it."""
+
+    async def start() -> None:
+        system.staff = await system.helpers.enter_async_context(staff(system))
+
+    hiring = asyncio.ensure_future(start())
+    system.helpers.push_async_callback(lambda: hiring)
 
 
 async def _act(someone: Staff, act: str, spare: Spare, room: int, history: History) -> None:

@@ -24,7 +24,7 @@ from tests.faults.device import CarelessDevice, SmallDevice
 from tests.faults.faults import FAULTS, LEAVERS, Fault, heal
 from tests.faults.rewind import without_lost
 from tests.faults.system import SYSTEMS, System, running_system
-from tests.faults.wanderer import wander
+from tests.faults.wanderer import hush, wander
 
 __all__ = ["Plan", "Result", "run"]
 
@@ -64,7 +64,7 @@ class Plan:
     settle: float = 40.0
     writers: int = 8
     readers: int = 4
-    rooms: int = 4
+    rooms: int = 5
     pause: float = 0.15
     min_acks: int = 300
     min_faults: int = 0
@@ -172,13 +172,17 @@ async def _run(plan: Plan, fault: Fault, system: System, history: History) -> No
     supervisor = asyncio.ensure_future(system.supervise())
     try:
         await workload.start()
-        wanderer = asyncio.ensure_future(wander(system, system.made.spares[0], chance, history))
+        beside = [
+            asyncio.ensure_future(wander(system, system.made.spares[0], chance, history)),
+            asyncio.ensure_future(hush(system, system.made.rooms[-1])),
+        ]
         try:
             await asyncio.sleep(plan.warm)
             await _harm(plan, fault, system, history, workload)
         finally:
-            wanderer.cancel()
-            await asyncio.gather(wanderer, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         await heal(system)
         await workload.settle(plan.settle)
         if fault.inject is None:

@@ -74,8 +74,8 @@ def no_loss_of_access() -> None:
 def membership_before_the_lock() -> None:
     """Let only the look before the lock of a room decide who may write there.
 
-    To be kept in step with `chat.store.messages.add_messages`. What decides under the lock is the `permit` that it gives
-    to `insert_rows`. This takes the permit away, and leaves the look before the lock (`store.find_writers`) as it is.
+    To be kept in step with `chat.store.messages.add_messages`. What decides under the lock is the `permit` that it
+    gives to `insert_rows`. This takes the permit away, and leaves the look before the lock (`store.find_writers`).
     Where there is no permit, the build was without the second look anyway.
     """
     from djwsbridge.chat.store import messages  # noqa: PLC0415

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -20,7 +22,7 @@ from djwsbridge.testing.history import Closed, History, Outcome, Send, digest
 from tests.faults.database import Spare
 from tests.faults.system import System
 
-__all__ = ["LOST", "Speaker", "call_api"]
+__all__ = ["LOST", "Speaker", "call_api", "post_message"]
 
 TIMEOUT = 10.0  # seconds for one answer
 #: What a lost connection looks like.
@@ -61,7 +63,11 @@ class Speaker:
             max_size=None,
         )
         self._reading = asyncio.ensure_future(self._read())
-        self.welcome = (await self.ask("connect", token=self._spare.token))["ok"]
+        try:
+            self.welcome = (await self.ask("connect", token=self._spare.token))["ok"]
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -70,6 +76,10 @@ class Speaker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection without a word."""
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
         self._socket.transport.abort()
@@ -87,49 +97,15 @@ class Speaker:
 
     async def send(self, room: int, body: str) -> int | None:
         """Send a message once, and return its seq; None when it was refused or its outcome is unknown."""
-        message_id = str(uuid.uuid4())
-        sent = {
-            "device": self.device,
-            "user": self._spare.user,
-            "room": room,
-            "id": message_id,
-            "body": digest(body),
-            "invoked": time.monotonic(),
-        }
+        fields = {"room": room, "body": body}
         frame: dict[str, Any] = {}
-        try:
-            frame = await self.ask(
-                "message.send", room=room, body=body, client_message_id=message_id
-            )
-        except LOST:
-            pass
-        finally:  # also when the run ends here
-            self._note(sent, frame)
+        with (
+            _noted(self._history, self.device, self._spare, fields, frame),
+            contextlib.suppress(*LOST),
+        ):
+            frame |= await self.ask("message.send", **fields)
         seq: int | None = frame.get("ok", {}).get("seq")
         return seq
-
-    def _note(self, sent: Mapping[str, Any], frame: Mapping[str, Any]) -> None:
-        """Write down how a send has ended."""
-        if self._history is None:
-            return
-        error = frame.get("error")
-        if "ok" in frame:
-            outcome, code = Outcome.OK, None
-        elif error and not error["retryable"]:
-            outcome, code = Outcome.FAIL, error["code"]
-        else:
-            outcome, code = Outcome.UNKNOWN, None
-            # It does not send again, so the message may stay without an answer.
-            self._history.add(Closed(device=self.device, room=sent["room"], at=time.monotonic()))
-        self._history.add(
-            Send(
-                **sent,
-                completed=time.monotonic() if outcome is not Outcome.UNKNOWN else None,
-                outcome=outcome,
-                seq=frame.get("ok", {}).get("seq"),
-                code=code,
-            )
-        )
 
     async def _read(self) -> None:
         try:
@@ -156,6 +132,63 @@ class Speaker:
             answer = self._waiting.pop(frame.get("id"), None)
             if answer is not None and not answer.done():
                 answer.set_result(frame)
+
+
+@contextlib.contextmanager
+def _noted(
+    history: History | None,
+    device: str,
+    spare: Spare,
+    fields: dict[str, Any],
+    frame: Mapping[str, Any],
+) -> Iterator[None]:
+    """Write down a send and how it has ended, also when the run ends before.
+
+    Args:
+        history: where; None for nowhere.
+        device: the name of what sends.
+        spare: who sends.
+        fields: `room` and `body`; gets a `client_message_id`.
+        frame: what it was answered with, by the end of the block; empty when it was not.
+    """
+    fields["client_message_id"] = str(uuid.uuid4())
+    sent = Send(
+        device=device,
+        user=spare.user,
+        room=fields["room"],
+        id=fields["client_message_id"],
+        body=digest(fields["body"]),
+        invoked=time.monotonic(),
+    )
+    try:
+        yield
+    finally:
+        error = frame.get("error")
+        now = time.monotonic()
+        if "ok" in frame:
+            seq = frame["ok"]["seq"]
+            sent = msgspec.structs.replace(sent, completed=now, outcome=Outcome.OK, seq=seq)
+        elif error and not error["retryable"]:
+            sent = msgspec.structs.replace(
+                sent, completed=now, outcome=Outcome.FAIL, code=error["code"]
+            )
+        elif history is not None:
+            # It does not send again, so the message may stay without an answer.
+            history.add(Closed(device=device, room=sent.room, at=now))
+        if history is not None:
+            history.add(sent)
+
+
+async def post_message(
+    system: System, spare: Spare, room: int, body: str, history: History
+) -> None:
+    """Send a message once, by the HTTP API."""
+    fields = {"room": room, "body": body}
+    frame: dict[str, Any] = {}
+    with _noted(history, f"poster-{spare.user}", spare, fields, frame):
+        text = {name: fields[name] for name in ("body", "client_message_id")}
+        if answer := await call_api(system, spare, f"rooms/{room}/messages/", text):
+            frame["ok"] = answer
 
 
 async def call_api(

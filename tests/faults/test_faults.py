@@ -1,6 +1,6 @@
 """Every fault, on every system that it is tried on: `make test-faults`.
 
-Five of them, one of each kind, run for a shorter time with every run of the tests: `test_quick_….py`.
+Nine of them, one of each kind, run for a shorter time with every run of the tests: `test_quick_….py`.
 """
 
 from __future__ import annotations
