@@ -9,7 +9,9 @@ from tests.faults.rig import Plan, run
 __all__ = ["survive"]
 
 
-def survive(fault: str, system: str, directory: Path, *, min_faults: int = 1) -> None:
+def survive(
+    fault: str, system: str, directory: Path, *, min_faults: int = 1, harm: float = 8.0
+) -> None:
     """Do a fault to a system under load, and see that nothing was lost, doubled or reordered.
 
     How long it took is for `make test-faults`: here other tests use the same cores.
@@ -19,12 +21,13 @@ def survive(fault: str, system: str, directory: Path, *, min_faults: int = 1) ->
         system: its key in `SYSTEMS`.
         directory: for history, result and logs.
         min_faults: how often it must have happened.
+        harm: seconds of faults under load.
     """
     plan = Plan(
         fault,
         system,
         warm=1.0,
-        harm=8.0,
+        harm=harm,
         settle=25.0,
         min_acks=100,
         min_faults=min_faults,

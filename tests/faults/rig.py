@@ -272,7 +272,7 @@ async def _harm(
             )
             workload.join(newcomers[-1])
         if fault.once:
-            await asyncio.sleep(fault.pause)
+            await asyncio.sleep(min(fault.pause, plan.harm))
             return
         await asyncio.sleep(chance.uniform(0.5, 1.5) * fault.pause)
 
