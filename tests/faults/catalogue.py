@@ -58,7 +58,7 @@ class Fault:
         limits: figures that must not be exceeded: one of `Figures`, then the percentile, to seconds.
         least: how often it must have happened for the verdict to mean anything.
         rewinds: whether it takes acknowledged messages out of the database, as restoring a backup does.
-        once: whether it is done once; the load then goes on for `pause` seconds, or the `harm` of the plan if that is less.
+        once: whether it is done once; the load then goes on for `pause` seconds, at most for the plan's `harm`.
         calm: whether the limits for clients hold, so that the writers write seldom.
     """
 

@@ -9,6 +9,7 @@ import signal
 
 from djwsbridge.testing.history import History
 from tests.faults import (
+    of_absence,
     of_clients,
     of_databases,
     of_lies,
@@ -32,6 +33,7 @@ KINDS = (
     of_rights,
     of_rewinds,
     of_readers,
+    of_absence,
     of_lies,
 )
 LEAVERS = of_rights.LEAVERS

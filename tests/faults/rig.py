@@ -31,7 +31,6 @@ __all__ = ["Plan", "Result", "run"]
 LONGEST = 150.0  # seconds of one injection
 PROBLEMS = 20  # that are printed; the file has all
 CALM = 25.0  # by this much fewer messages, where the limits for clients hold
-NEWCOMERS = 2  # who come when it has begun, without knowing anything
 
 
 @dataclass(frozen=True)
@@ -255,8 +254,8 @@ async def _harm(
             worker.site.env.pop("DJWSBRIDGE_CRASH_POINT", None)
         return
     chance = random.Random(f"{plan.seed} faults")
-    newcomers: list[Participant] = []
     end = time.monotonic() + plan.harm
+    is_first = True
     while time.monotonic() < end:
         begun = time.monotonic()
         done = await asyncio.wait_for(fault.inject(system, chance, history), LONGEST)
@@ -264,17 +263,22 @@ async def _harm(
             history.add(Injected(name=fault.name, detail=done, at=begun, until=time.monotonic()))
         if fault.rewinds:
             workload.rewound()
-        while done is not None and len(newcomers) < NEWCOMERS and plan.client == "library":
-            number = len(newcomers)
-            client = ("library", "small")[number % 2]
-            newcomers.append(
-                _participant(client, system, history, chance, number, f"newcomer-{number}")
-            )
-            workload.join(newcomers[-1])
+        if is_first and done is not None and plan.client == "library":
+            _let_newcomers_in(system, history, workload, chance)
+            is_first = False
         if fault.once:
             await asyncio.sleep(min(fault.pause, plan.harm))
             return
         await asyncio.sleep(chance.uniform(0.5, 1.5) * fault.pause)
+
+
+def _let_newcomers_in(
+    system: System, history: History, workload: Workload, chance: random.Random
+) -> None:
+    """Let two more devices of the first people come, one of them an old client: they begin with nothing."""
+    for number, client in enumerate(("library", "small")):
+        one = _participant(client, system, history, chance, number, f"newcomer-{number}")
+        workload.join(one)
 
 
 def _note_crashes(fault: Fault, system: System, history: History) -> None:

@@ -19,6 +19,7 @@ from djwsbridge.testing.history import (
     Fault,
     History,
     Member,
+    Opened,
     Outcome,
     Pointer,
     Receipt,
@@ -401,6 +402,23 @@ def test_a_delivery_counts_from_the_return_of_its_reader() -> None:
         ]
     )
     assert measure(history).delivery == {"p50": 1.0, "p99": 2.0, "max": 2.0}
+
+
+def test_a_delivery_to_a_newcomer_counts_from_their_coming() -> None:
+    send = Send(
+        device="a",
+        user=1,
+        room=1,
+        id="x",
+        body="",
+        invoked=0.0,
+        completed=1.0,
+        outcome=Outcome.OK,
+        seq=1,
+    )
+    opened = Opened(device="b", user=2, room=1, after=0, at=7.0)
+    shown = Shown(device="b", room=1, seq=1, id="x", sender=1, body="", at=7.5)
+    assert measure(History([send, opened, shown])).delivery["max"] == 0.5
 
 
 def test_a_history_can_be_kept_and_judged_again(tmp_path: Path) -> None:
