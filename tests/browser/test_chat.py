@@ -231,3 +231,40 @@ def test_mistakes_get_an_answer_that_says_what_to_do(
     ann.page.get_by_role("button", name="Create").click()
     expect(ann.page.get_by_role("heading", level=1)).to_have_text("no-such-room")
     ann.expect_status("Connected")
+
+
+# What Safari reports of the key that takes over a Japanese word: the composition has ended already.
+CONSUMED_KEY = """(field, key) => field.dispatchEvent(
+  new KeyboardEvent("keydown", { key, keyCode: 229, isComposing: false, bubbles: true, cancelable: true }))"""
+
+
+def test_a_key_that_an_input_method_has_consumed_does_nothing(site: Site, person: MakePerson):
+    ann = person("ann", site, **PHONE)
+    ann.have_account()
+    room = ann.post("rooms/", title="Harbour")
+    ann.page.goto("/chat/")
+    ann.show_forms()
+    for label in ("Create a room", "Write to a person"):
+        field = ann.page.get_by_label(label)
+        field.fill("にほんご")
+        assert field.evaluate(
+            CONSUMED_KEY, "Enter"
+        )  # the page has not prevented the input method's own doing
+        expect(field).to_have_value("にほんご")
+
+    ann.open_room(room)
+    box = ann.page.get_by_role("textbox", name="Message")
+    box.fill("にほんご")
+    assert box.evaluate(CONSUMED_KEY, "Enter")
+    expect(box).to_have_value("にほんご")
+    expect(ann.message("にほんご")).to_have_count(0)
+    box.press("Enter")
+    ann.expect_message("にほんご")
+
+    ann.page.get_by_role("button", name="People").click()
+    close = ann.page.get_by_role("complementary", name="Online").get_by_role("button", name="Close")
+    expect(close).to_be_visible()
+    close.evaluate(CONSUMED_KEY, "Escape")
+    expect(close).to_be_visible()
+    close.press("Escape")
+    expect(close).not_to_be_visible()

@@ -65,6 +65,25 @@ test("one's own message is shown at once, and in sight", async () => {
   assert.equal(page.child("chat-timeline").scrolls, scrolls + 1);
 });
 
+/** Press a key in a field, as a browser reports it. */
+function press(field, key, { keyCode, isComposing = false }) {
+  field.dispatchEvent(Object.assign(new Event("keydown", { cancelable: true }), { key, keyCode, isComposing, shiftKey: false }));
+}
+
+test("an Enter that an input method has consumed sends nothing, in whatever way the browser says so", () => {
+  const sent = [];
+  const composer = page.child("chat-composer");
+  composer.addEventListener("chat-send", ({ detail }) => sent.push(detail));
+  const field = composer.querySelector("textarea");
+  field.value = "にほんご";
+  press(field, "Enter", { keyCode: 229, isComposing: true }); // Chromium, Firefox
+  press(field, "Enter", { keyCode: 13, isComposing: true });
+  press(field, "Enter", { keyCode: 229 }); // Safari
+  assert.deepEqual([sent, field.value], [[], "にほんご"]);
+  press(field, "Enter", { keyCode: 13 });
+  assert.deepEqual([sent, field.value], [["にほんご"], ""]);
+});
+
 test("who leaves the room elsewhere cannot write, and who joins it again elsewhere can", async () => {
   const composer = page.child("chat-composer");
   const [field, button, note] = ["textarea", "button", ".composer-note"].map((each) => composer.querySelector(each));

@@ -1,5 +1,5 @@
 // @ts-check
-import { find, setText } from "djwsbridge/chat/elements/dom.js";
+import { find, isInputMethodKey, setText } from "djwsbridge/chat/elements/dom.js";
 import { keepDraft, readDraft } from "djwsbridge/chat/elements/drafts.js";
 import { checkBody } from "djwsbridge/chat/state/text.js";
 
@@ -69,7 +69,7 @@ export class ChatComposerElement extends HTMLElement {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || isInputMethodKey(event)) return;
     event.preventDefault();
     this.#send();
   }

@@ -2,6 +2,7 @@
 /** Small hands for building the page. Text enters by textContent only. */
 
 const FRAME_PATIENCE = 100; // ms; a hidden page gets no frame, and its title tells what is unread all the same
+const INPUT_METHOD_KEY = 229; // the key code of a key that an input method has consumed (UI Events, 8.3.3)
 
 /**
  * Make an element.
@@ -57,6 +58,15 @@ export function find(root, selector) {
   const element = root.querySelector(selector);
   if (!element) throw new Error(`The page has no ${selector}.`);
   return /** @type {T} */ (element);
+}
+
+/**
+ * Say whether an input method has consumed a key: the Enter that takes over a Japanese word means nothing to the page.
+ * Safari ends the composition before it reports that key, so `isComposing` is false and only the key code says it.
+ * @param {KeyboardEvent} event
+ */
+export function isInputMethodKey(event) {
+  return event.isComposing || event.keyCode === INPUT_METHOD_KEY;
 }
 
 /**

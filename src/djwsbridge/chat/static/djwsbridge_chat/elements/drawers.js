@@ -1,5 +1,5 @@
 // @ts-check
-import { find } from "djwsbridge/chat/elements/dom.js";
+import { find, isInputMethodKey } from "djwsbridge/chat/elements/dom.js";
 
 /** The columns that become drawers where the page is narrow: one at a time, over the rest, closed by a button, Escape or a click beside them. */
 export class Drawers {
@@ -13,7 +13,7 @@ export class Drawers {
     this.#root = root;
     for (const button of this.#buttons) button.addEventListener("click", () => this.#toggle(button), { signal });
     for (const each of root.querySelectorAll(".scrim, .drawer-close")) each.addEventListener("click", () => this.close(), { signal });
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.close(), { signal });
+    document.addEventListener("keydown", (event) => this.#keyPressed(event), { signal });
     matchMedia("(min-width: 1060px)").addEventListener("change", () => this.close(), { signal });
   }
 
@@ -23,6 +23,11 @@ export class Drawers {
     this.#opener = null;
     this.#show("");
     opener.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keyPressed(event) {
+    if (event.key === "Escape" && !isInputMethodKey(event)) this.close();
   }
 
   /** @param {HTMLElement} button */
