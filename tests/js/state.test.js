@@ -6,7 +6,7 @@ import { Presence } from "djwsbridge/chat/state/presence.js";
 import { Receipts } from "djwsbridge/chat/state/receipts.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
-import { checkBody, describeMark, initials, splitLinks } from "djwsbridge/chat/state/text.js";
+import { checkBody, describeMark, initials } from "djwsbridge/chat/state/text.js";
 import { Timeline } from "djwsbridge/chat/state/timeline.js";
 import { ALICE, BOB, message, room } from "./chat_fixtures.js";
 
@@ -212,23 +212,6 @@ test("text: the limit is the server's", () => {
   assert.equal(checkBody("a".repeat(8000)), null);
   assert.match(checkBody("a".repeat(8001)), /at most 8.000 characters; this one has 8.001/);
   assert.equal(checkBody("👩".repeat(8000)), null, "counted in characters, not in code units");
-});
-
-test("text: web addresses become links, nothing else does", () => {
-  const links = (text) => splitLinks(text).filter(({ href }) => href).map(({ href }) => href);
-  assert.deepEqual(links("see https://a.example/x?y=1, and (http://b.example)."), ["https://a.example/x?y=1", "http://b.example/"]);
-  assert.deepEqual(links("javascript:alert(1) data:text/html,x ftp://a https:// [x](javascript:1)"), []);
-  const text = 'a <img src="https://a.example/" onerror=x> https://b.example/ü end';
-  assert.equal(splitLinks(text).map((part) => part.text).join(""), text);
-  assert.deepEqual(splitLinks(""), []);
-});
-
-test("text: the time to find links grows with the text, not faster", () => {
-  for (const piece of ["http://", "https://a.", "http://http://", "(", "https://).).)."]) {
-    const start = performance.now();
-    splitLinks(piece.repeat(32_768 / piece.length));
-    assert.ok(performance.now() - start < 500, piece);
-  }
 });
 
 test("text: initials of any name", () => {

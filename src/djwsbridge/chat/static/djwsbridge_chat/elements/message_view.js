@@ -3,7 +3,8 @@
 /** @import { MessageItem } from "djwsbridge/chat/state/layout.js" */
 import { draw, find, make, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { formatFull, formatTime } from "djwsbridge/chat/elements/time.js";
-import { ERASED, describeMark, initials, splitLinks } from "djwsbridge/chat/state/text.js";
+import { splitLinks } from "djwsbridge/chat/state/links.js";
+import { ERASED, describeMark, initials } from "djwsbridge/chat/state/text.js";
 
 /** What the person reads when a message could not be sent, by error code; else the server's own sentence. */
 const FAILURES = /** @type {Record<string, string>} */ ({
@@ -91,7 +92,12 @@ function failure({ error, clientMessageId: id }) {
 
 /** @param {string} text @returns {Array<Node | string>} */
 function linked(text) {
-  return splitLinks(text).map(({ text: part, href }) =>
-    href ? make("a", { href, rel: "noopener noreferrer nofollow ugc", target: "_blank" }, part) : part,
-  );
+  return splitLinks(text).map(({ text: part, href }) => (href ? link(href, part) : part));
+}
+
+/** Make a link: a site opens beside the chat, a mail program opens no page at all. @param {string} href @param {string} text */
+function link(href, text) {
+  /** @type {Record<string, string>} */
+  const beside = href.startsWith("mailto:") ? {} : { target: "_blank" };
+  return make("a", { href, rel: "noopener noreferrer nofollow ugc", ...beside }, text);
 }

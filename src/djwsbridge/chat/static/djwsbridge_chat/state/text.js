@@ -4,8 +4,6 @@
 export const ERASED = "This message was erased.";
 
 const MAX_CHARACTERS = 8000; // the server's limit; checked here only to spare the way
-const LINK = /https?:\/\/[^\s<>"'`]+/giu;
-const TRAILING = /[.,;:!?)\]}…]+$/u; // rarely part of an address at the end of a sentence
 
 /**
  * Say what is wrong with a text before it is sent.
@@ -36,39 +34,9 @@ export function describeMark(state, progress) {
   return `Delivered to ${delivered} of ${of}${read > 0 ? `, read by ${read}` : ""}`;
 }
 
-/**
- * Cut a text into plain parts and web addresses.
- * @param {string} text
- * @returns {Array<{text: string, href: string | null}>}
- */
-export function splitLinks(text) {
-  const parts = [];
-  let end = 0;
-  for (const match of text.matchAll(LINK)) {
-    const address = match[0].replace(TRAILING, "");
-    const href = parseAddress(address);
-    if (!href) continue;
-    if (match.index > end) parts.push({ text: text.slice(end, match.index), href: null });
-    parts.push({ text: address, href });
-    end = match.index + address.length;
-  }
-  if (end < text.length) parts.push({ text: text.slice(end), href: null });
-  return parts;
-}
-
 /** Give the letters of an avatar. @param {string} name */
 export function initials(name) {
   const words = name.split(/[\s._-]+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]].map((word) => [...word][0]) : [[...name][0] ?? "?"];
   return letters.join("").toLocaleUpperCase();
-}
-
-/** @param {string} address */
-function parseAddress(address) {
-  try {
-    const url = new URL(address);
-    return ["http:", "https:"].includes(url.protocol) ? url.href : null;
-  } catch {
-    return null;
-  }
 }
