@@ -84,6 +84,19 @@ test("an Enter that an input method has consumed sends nothing, in whatever way 
   assert.deepEqual([sent, field.value], [["にほんご"], ""]);
 });
 
+test("a text that shows nothing stays in the field, and does not say that the person is writing", () => {
+  const told = [];
+  const composer = page.child("chat-composer");
+  for (const type of ["chat-send", "chat-write"]) composer.addEventListener(type, () => told.push(type));
+  const field = composer.querySelector("textarea");
+  for (const text of ["", " ", "\u3164", "\u2800 \u2800"]) {
+    field.value = text;
+    field.dispatchEvent(new Event("input"));
+    press(field, "Enter", { keyCode: 13 });
+    assert.deepEqual([told, field.value], [[], text]);
+  }
+});
+
 test("who leaves the room elsewhere cannot write, and who joins it again elsewhere can", async () => {
   const composer = page.child("chat-composer");
   const [field, button, note] = ["textarea", "button", ".composer-note"].map((each) => composer.querySelector(each));

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
@@ -6,7 +7,7 @@ import { Presence } from "djwsbridge/chat/state/presence.js";
 import { Receipts } from "djwsbridge/chat/state/receipts.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
-import { checkBody, describeMark, initials } from "djwsbridge/chat/state/text.js";
+import { checkBody, describeMark, initials, isVisible } from "djwsbridge/chat/state/text.js";
 import { Timeline } from "djwsbridge/chat/state/timeline.js";
 import { ALICE, BOB, message, room } from "./chat_fixtures.js";
 
@@ -212,6 +213,15 @@ test("text: the limit is the server's", () => {
   assert.equal(checkBody("a".repeat(8000)), null);
   assert.match(checkBody("a".repeat(8001)), /at most 8.000 characters; this one has 8.001/);
   assert.equal(checkBody("👩".repeat(8000)), null, "counted in characters, not in code units");
+});
+
+test("text: what the server calls invisible is not sent", () => {
+  const vectors = JSON.parse(readFileSync(new URL("../wire/text.json", import.meta.url), "utf8"));
+  for (const text of vectors.invisible) assert.equal(isVisible(text), false, JSON.stringify(text));
+  for (const text of vectors.visible) assert.equal(isVisible(text), true, JSON.stringify(text));
+  for (const [first, last] of vectors.default_ignorable) {
+    for (let code = first; code <= last; code += 1) assert.equal(isVisible(String.fromCodePoint(code)), false, code.toString(16));
+  }
 });
 
 test("text: initials of any name", () => {

@@ -9,7 +9,7 @@ the socket stays open.
 from __future__ import annotations
 
 import functools
-import re
+import itertools
 import unicodedata
 import uuid
 from collections.abc import Iterable, Mapping
@@ -26,6 +26,7 @@ from djwsbridge.protocol.codec import decode_push
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.plain import PlainDialect
+from djwsbridge.protocol.text import is_blank
 from djwsbridge.publish import has_text_keys
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["RoomConsumer", "RoomDialect", "routes"]
 
 PRIVATE_PREFIX = "/pm"
-BLANK = re.compile(r"\A[\s\u200b-\u200f\u2060\ufeff]*")  # what nobody sees before the first letter
 HOW_TO_WRITE = "Nothing was sent. A private message is: /pm, a space, the name, a space, the text."
 
 #: Pushes that are the seed's frames already: to one user, or to one connection.
@@ -209,9 +209,10 @@ def read_private(body: str) -> tuple[str, str] | None:
     Raises:
         CommandError: `bad_recipient` for what begins like a private message and is none: it may hold a secret.
     """
-    words = BLANK.sub("", body).split(maxsplit=2)
-    # As the keyboard of another script writes it, too.
-    command = unicodedata.normalize("NFKC", words[0][:16]).casefold() if words else ""
+    words = "".join(itertools.dropwhile(is_blank, body)).split(maxsplit=2)
+    # As the keyboard of another script writes it, too, and with what is not seen in between.
+    seen = "".join(itertools.filterfalse(is_blank, words[0])) if words else ""
+    command = unicodedata.normalize("NFKC", seen[:16]).casefold()
     if not command.startswith(PRIVATE_PREFIX):
         return None
     if command != PRIVATE_PREFIX:

@@ -12,7 +12,7 @@ from django.utils.text import slugify
 
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-from djwsbridge.protocol.text import INVISIBLE_CATEGORIES
+from djwsbridge.protocol.text import is_blank, is_invisible
 
 __all__ = [
     "RESERVED_SLUGS",
@@ -57,7 +57,7 @@ def check_title(title: str) -> str:
     categories = {unicodedata.category(char) for char in cleaned}
     if (
         len(cleaned) > TITLE_LENGTH
-        or categories <= INVISIBLE_CATEGORIES
+        or is_invisible(cleaned)
         or not FORBIDDEN_CATEGORIES.isdisjoint(categories)
         or not FORBIDDEN_CHARACTERS.isdisjoint(cleaned)
     ):
@@ -94,7 +94,10 @@ def room_id_of(topic: str) -> int:
 
 
 def skeleton(name: str) -> str:
-    """Return what a name looks like (Unicode TS #39): equal skeletons are easily confused."""
+    """Return what a name looks like (Unicode TS #39): equal skeletons are easily confused.
+
+    Blanks are left out, spaces too: some letters and symbols are drawn as a space, others as nothing at all.
+    """
     decomposed = unicodedata.normalize("NFD", name)
     return unicodedata.normalize("NFD", "".join(map(_prototype, decomposed)))[:SKELETON_LENGTH]
 
@@ -107,7 +110,7 @@ def _prototype(char: str) -> str:
     these lists its prototype. The longest list therefore belongs to the prototype; of a pair it is
     the longer glyph.
     """
-    if unicodedata.category(char) == "Cf":  # it draws nothing
+    if is_blank(char):
         return ""
     alike = [char, *(row["c"].strip(LEFT_TO_RIGHT_MARK) for row in _row(char))]
     prototype = max(alike, key=lambda glyph: (len(_row(glyph)), len(glyph), glyph))

@@ -269,6 +269,8 @@ class TestSocket:
             ({"message": "/pmbob secret"}, "bad_recipient"),
             ({"message": "/pm: bob secret"}, "bad_recipient"),
             ({"message": "\t/PMbob secret"}, "bad_recipient"),
+            ({"message": "/pm\u3164bob secret"}, "bad_recipient"),
+            ({"message": "\u2800"}, "empty_body"),
         ],
     )
     async def test_mistakes_are_answered(
@@ -292,6 +294,8 @@ class TestSocket:
             " /pm  bob  psst ",
             "\r\n/Pm bob psst",
             "\u200b/pm bob psst",
+            "\u3164/pm bob psst",
+            "\u2800/\ufe0fp\u2065m bob psst",
             "\uff0f\uff50\uff4d bob psst",
         ],
     )

@@ -29,6 +29,9 @@ def test_a_topic_of_something_else_has_no_room(topic: str) -> None:
         ("北京の旅", "北京の旅"),
         ("🍲", "🍲"),
         ("👩‍👩‍👧", "👩‍👩‍👧"),
+        ("ᠮᠣᠩᠭᠣᠯ", "ᠮᠣᠩᠭᠣᠯ"),
+        ("⠃⠕⠕⠅⠎", "⠃⠕⠕⠅⠎"),
+        ("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",) * 2,
         ("a" * 128, "a" * 128),
         ("<script>alert(1)</script>", "<script>alert(1)</script>"),
     ],
@@ -51,6 +54,11 @@ def test_a_title_of_any_script_is_composed_and_trimmed(written: str, stored: str
         "a\u2028b",
         "\ud800",
         "General\u202e",
+        "\u2800",
+        "\u3164",
+        "\u115f\u1160\uffa0",
+        "\U0001d159",
+        "\u2065\ufff0\U000e0080",
     ],
 )
 def test_a_title_that_is_not_one_visible_line_is_refused(title: str) -> None:
@@ -117,7 +125,33 @@ def test_names_that_look_alike_have_one_skeleton(one: str, other: str) -> None:
     assert names.skeleton(one) == names.skeleton(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("alice", "bob"), ("anna", "anne"), ("ann", "anna")])
+@pytest.mark.parametrize(
+    "blank",
+    [
+        *(
+            "\u3164",
+            "\u115f",
+            "\u1160",
+            "\uffa0",
+            "\u2800",
+            "\U0001d159",
+            "\u2065",
+            "\ufff0",
+            "\ufff8",
+        ),
+        *("\U000e0080", "\U000e0fff", "\u034f", "\ufe0f", "\u180b", "\u17b4", "\U00013441"),
+        *(" ", "\u00a0", "\u3000", "\t", "\u200b"),
+    ],
+)
+def test_a_blank_in_a_name_tells_it_from_no_other(blank: str) -> None:
+    for name in (f"alice{blank}", f"{blank}alice", f"al{blank}{blank}ice"):
+        assert names.skeleton(name) == names.skeleton("alice")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("alice", "bob"), ("anna", "anne"), ("ann", "anna"), ("⠃", "⠇"), ("ᠮᠣ", "ᠮᠢ")],
+)
 def test_names_that_do_not_look_alike_have_two(one: str, other: str) -> None:
     assert names.skeleton(one) != names.skeleton(other)
 

@@ -1,7 +1,7 @@
 // @ts-check
 import { find, isInputMethodKey, setText } from "djwsbridge/chat/elements/dom.js";
 import { keepDraft, readDraft } from "djwsbridge/chat/elements/drafts.js";
-import { checkBody } from "djwsbridge/chat/state/text.js";
+import { checkBody, isVisible } from "djwsbridge/chat/state/text.js";
 
 /**
  * Where the person writes. Keeps an unfinished text through a reload of the tab, and lets no text go that is too long.
@@ -82,7 +82,7 @@ export class ChatComposerElement extends HTMLElement {
 
   #send() {
     const text = this.#text;
-    if (!text || checkBody(text)) return;
+    if (!isVisible(text) || checkBody(text)) return;
     const accepted = this.dispatchEvent(new CustomEvent("chat-send", { bubbles: true, cancelable: true, detail: text }));
     this.#field.focus({ preventScroll: true });
     if (!accepted) return;
@@ -92,7 +92,7 @@ export class ChatComposerElement extends HTMLElement {
 
   #typed() {
     this.#edited();
-    if (this.#field.value.trim()) this.dispatchEvent(new CustomEvent("chat-write", { bubbles: true }));
+    if (isVisible(this.#field.value)) this.dispatchEvent(new CustomEvent("chat-write", { bubbles: true }));
   }
 
   #edited() {

@@ -5,6 +5,17 @@ export const ERASED = "This message was erased.";
 
 const MAX_CHARACTERS = 8000; // the server's limit; checked here only to spare the way
 
+/** What is seen; the server's table of blanks is in protocol/text.py, with the reason of each. */
+const VISIBLE = new RegExp(
+  "[^\\p{Z}\\p{Cc}\\p{Cf}\\p{M}\\p{Default_Ignorable_Code_Point}\\u2800\\u{13441}\\u{13442}\\u{1d159}]|"
+  + "[\\u0600-\\u0605\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u{110bd}\\u{110cd}]", "u",
+);
+
+/** Say whether a text leaves anything on the screen; the server refuses a message that does not. @param {string} text */
+export function isVisible(text) {
+  return VISIBLE.test(text);
+}
+
 /**
  * Say what is wrong with a text before it is sent.
  * @param {string} body
