@@ -149,7 +149,7 @@ class SmallDevice:
             cursors = {f"room.{room}": self._cursor(room) for room in self._epochs}
             welcome = await self._ask("connect", token=self._token, cursors=cursors)
             for room in self._rooms:
-                self._look_at_epoch(room, welcome["topics"].get(f"room.{room}", {}))
+                await self._look_at_epoch(room, welcome["topics"].get(f"room.{room}", {}))
                 await self._repair(room, up_to=0)
             self._online.set()
             self._journal.online()
@@ -172,17 +172,19 @@ class SmallDevice:
         elif tip < self._cursors[room]:
             epoch, seq = self._cursor(room)
             report = await self._ask("topic.recover", topic=f"room.{room}", epoch=epoch, seq=seq)
-            self._look_at_epoch(room, report)
+            await self._look_at_epoch(room, report)
             await self._repair(room, up_to=0)
 
-    def _look_at_epoch(self, room: int, report: dict[str, Any]) -> None:
+    async def _look_at_epoch(self, room: int, report: dict[str, Any]) -> None:
         """Take the identity of a history; begin anew if it is another one."""
-        if report.get("reason") == "epoch_changed":
-            self._cursors[room] = 0
-            self._journal.opened(room, after=0)
-            self._receipts = {place: at for place, at in self._receipts.items() if place[0] != room}
-        if report.get("epoch"):
-            self._epochs[room] = report["epoch"]
+        async with self._reading[room]:  # a page that was asked for before is of the old list
+            if report.get("reason") == "epoch_changed":
+                self._cursors[room] = 0
+                self._journal.opened(room, after=0)
+                for place in [place for place in self._receipts if place[0] == room]:
+                    del self._receipts[place]
+            if report.get("epoch"):
+                self._epochs[room] = report["epoch"]
 
     async def _ask(self, command: str, **fields: Any) -> dict[str, Any]:
         if self._socket is None:
