@@ -186,10 +186,9 @@ class UserConsumer:
         self._push(message, recipient, now=True)
 
     def _store_and_push(self, message: PlainMessage) -> None:
-        # Said before the look-up: it must not tell that there is such a user.
+        recipient = self._find_recipient(message)
         if message.body is None:
             raise CommandError(ErrorCode.BAD_FIELD, field="content")
-        recipient = self._find_recipient(message)
         self.store(message, recipient)
         self._push(message, recipient, now=False)
 

@@ -329,12 +329,3 @@ async def test_a_remembered_user_who_gets_nothing_is_looked_up_like_one_who_does
     for recipient in (bob.pk, 2**40):
         assert (await refusal_of(consumer, recipient=recipient)).code == "bad_recipient"
     assert looked_up == [bob.pk, 2**40]
-
-
-async def test_a_message_without_a_body_does_not_tell_who_exists(
-    alice: User, bob: User, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("djwsbridge.store.is_on", lambda: True)
-    for recipient in (bob.pk, 2**40):
-        with pytest.raises(CommandError, match="bad_field"):
-            await consumer_of(alice).receive(message(recipient=recipient))
