@@ -267,6 +267,9 @@ class ClientProtocol:
 
     def _look_into(self, name: str, report: TopicReport) -> None:
         """Take from a report what is not the topics' business."""
+        if report.reason == ErrorCode.EPOCH_CHANGED.value:
+            self.receipts.forget(name)
+            self._acks.forget(name)
         if report.receipts is not None:
             self.receipts.take(name, report.receipts)
         for push in report.events:

@@ -35,6 +35,12 @@ class Acks:
         if topic.startswith(ROOM_PREFIX):
             self._had[topic] = seq
 
+    def forget(self, topic: str) -> None:
+        """Drop what is noted of a topic: its history was replaced, and the numbers are of the one before."""
+        self._had.pop(topic, None)
+        if self._in_flight is not None:
+            self._in_flight.pop(topic, None)
+
     @property
     def deadline(self) -> float | None:
         """Return when `take` is worth asking again; None when there is nothing to say."""
@@ -74,7 +80,7 @@ class Acks:
 
 
 class Receipts:
-    """What each member of each room has, as far as the server told; it only grows."""
+    """What each member of each room has, as far as the server told. It only grows within one history of the room."""
 
     def __init__(self) -> None:
         # Topic → user → newest.
@@ -83,6 +89,10 @@ class Receipts:
     def of(self, topic: str) -> Mapping[int | str, ReceiptEntry]:
         """Return the receipts of a room by user."""
         return MappingProxyType(self._topics.get(topic, {}))
+
+    def forget(self, topic: str) -> None:
+        """Drop what is known of a room: its history was replaced, and the numbers are of the one before."""
+        self._topics.pop(topic, None)
 
     def take(self, topic: str, entries: Iterable[ReceiptEntry]) -> None:
         """Take what the server tells of some members."""

@@ -144,6 +144,21 @@ def test_receipts_that_cannot_be_read_are_passed_over() -> None:
     assert driver.core.receipts.of("room.42") == {}
 
 
+def test_receipts_begin_anew_with_another_history() -> None:
+    def report(epoch: str, seq: int, **others: Any) -> dict[str, Any]:
+        receipts = [{"user": 8, "delivered_seq": seq, "read_seq": seq}]
+        return {"epoch": epoch, "seq": seq, "recovered": False, "receipts": receipts, **others}
+
+    driver = Driver().go_online({"room.42": report("e1", 86)})
+    driver.give({"socket": "close"})
+    driver.give({"at": 250})
+    driver.give({"socket": "open"})
+    driver.give(
+        {"reply": "connect", "topics": {"room.42": report("e2", 49, reason="epoch_changed")}}
+    )
+    assert driver.core.receipts.of("room.42")[8].read_seq == 49
+
+
 def test_the_outbox_takes_a_message_once_and_not_without_end() -> None:
     outbox = Outbox(random=lambda: 0.5, limit=2)
     assert outbox.check(Draft("a", 1, "x"))

@@ -54,6 +54,12 @@ export class Acks {
     if ((this.#news.get(topic) ?? 0) <= seq) this.#news.delete(topic);
   }
 
+  /** Drop what was not said of a topic: its history was replaced. @param {string} topic */
+  forget(topic) {
+    this.#news.delete(topic);
+    this.#said.delete(topic);
+  }
+
   #schedule() {
     if (!this.#isOpen || this.#timer !== null || this.#news.size === 0) return;
     // Never within the same turn: what arrives together is said together.

@@ -78,7 +78,10 @@ export class Connection extends EventTarget {
     this.#acks = new Acks({ request, clock });
     this.#recovery = new Recovery({
       request, clock, random, cursors,
-      tell: (type, detail) => this.dispatchEvent(new CustomEvent(type, { detail })),
+      tell: (type, detail) => {
+        if (type === "reset") this.#acks.forget(detail.topic);
+        this.dispatchEvent(new CustomEvent(type, { detail }));
+      },
       advanced: (topic, seq) => this.#acks.note(topic, seq),
     });
   }
