@@ -167,6 +167,9 @@ class Reconciler:
             topic for topic in unsettled if await self._settle(topic, is_known=topic in overtaken)
         ]
         self._witness = survey.witness
+        # Only now: clients that leave take the last subscriber of other topics along, which are to be settled as well.
+        for topic in rewound:
+            self._on_rewound(topic)
         if rewound:
             _report(rewound)
 
@@ -247,7 +250,6 @@ class Reconciler:
         await run_service(self._log.renew, topic, epoch)
         [tip] = await run_service(self._read_tips, [topic])
         self.sequencer.restart(topic, tip)
-        self._on_rewound(topic)
 
 
 def _last_seq(page: Page) -> int:
