@@ -37,9 +37,9 @@ from djwsbridge.engine.sealed import SealedEngine
 from djwsbridge.hub import Hub, Subscriber
 from djwsbridge.people import People
 from djwsbridge.presence import BEAT_INTERVAL, Beat, Change, Delta, Presence, Question, Snapshot
-from djwsbridge.protocol.codec import encode_push, read_push
+from djwsbridge.protocol.codec import SIGNAL, encode_push, read_push
 from djwsbridge.protocol.errors import EngineUnavailable
-from djwsbridge.protocol.topics import user_topic
+from djwsbridge.protocol.topics import is_user_topic, user_topic
 from djwsbridge.reconciler import Reconciler
 from djwsbridge.sequencer import seq_of
 from djwsbridge.subscriptions import Subscriptions
@@ -253,7 +253,8 @@ class Runtime:
         if push is None or push.topic != topic:
             logger.warning("Something on %s is no push of it, and was dropped.", topic)
         elif push.seq is None:
-            self.hub.deliver(topic, text)  # such as the seed's own `group_send`
+            if push.type == SIGNAL and is_user_topic(topic):
+                self.hub.deliver(topic, text)
         elif self.reconciler is not None:
             self._warn_of_doubt(topic)
             self.reconciler.suspect(topic)

@@ -140,7 +140,7 @@ class Rig:
     async def settle(self) -> None:
         """Return when everything that was published before has been received."""
         before = len(self.reader.got)
-        await self.liar.publish("user.7", encode_push("typing", topic="user.7", data={}))
+        await self.liar.publish("user.7", encode_push("signal", topic="user.7", data={}))
         await eventually(lambda: len(self.reader.got) > before)
         self.reader.got.pop()
 
@@ -202,11 +202,21 @@ async def test_what_is_no_push_of_its_topic_is_dropped(
     assert "was dropped" in caplog.text
 
 
-async def test_a_passing_push_of_an_earlier_release_goes_through(rig: Rig):
-    typing = encode_push("typing", topic="room.1", data={"user": 5})
-    await rig.liar.publish("room.1", typing)
+async def test_an_event_that_code_sends_to_the_group_of_a_user_goes_through(rig: Rig):
+    signal = encode_push("signal", topic="user.7", data={"user": 5})
+    await rig.liar.publish("user.7", signal)
     await rig.settle()
-    assert rig.reader.got == [typing]
+    assert rig.reader.got == [signal]
+
+
+@pytest.mark.parametrize(
+    ("topic", "type_"),
+    [("room.1", "message.sent"), ("room.1", "signal"), ("user.7", "message.sent")],
+)
+async def test_a_forged_push_without_a_number_is_not_shown(rig: Rig, topic: str, type_: str):
+    await rig.liar.publish(topic, encode_push(type_, topic=topic, data={"body": "a lie"}))
+    await rig.settle()
+    assert rig.reader.got == []
 
 
 @pytest.mark.parametrize("kind", [SubscribeUser, UnsubscribeUser])

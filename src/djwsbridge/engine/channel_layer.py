@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from djwsbridge.engine.base import Deliver, Engine, OnBack, attempt
-from djwsbridge.protocol.codec import encode_push
+from djwsbridge.protocol.codec import SIGNAL, encode_push
 from djwsbridge.protocol.errors import EngineUnavailable
 
 __all__ = ["ChannelLayer", "ChannelLayerEngine", "raise_capacity"]
@@ -255,7 +255,7 @@ class ChannelLayerEngine(Engine):
             logger.warning("An event of type %r on %s was ignored.", message.get("type"), topic)
             return
         try:
-            text = encode_push("signal", topic=topic, data=json.loads(json.dumps(data)))
+            text = encode_push(SIGNAL, topic=topic, data=json.loads(json.dumps(data)))
         except (TypeError, ValueError) as error:
             logger.warning("An event on %s cannot be written as JSON: %s", topic, error)
             return

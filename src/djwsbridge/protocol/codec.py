@@ -22,8 +22,10 @@ from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import MAX_INTEGER, Command, Push
 from djwsbridge.protocol.text import check_storable
 
-__all__ = ["Codec", "decode_push", "encode_push", "load_object", "read_push"]
+__all__ = ["SIGNAL", "Codec", "decode_push", "encode_push", "load_object", "read_push"]
 
+#: The type of what code sends with `group_send` to the group of a user, as the first seed does.
+SIGNAL = "signal"
 MAX_DEPTH = 16
 MAX_KEYS = 64  # in one object
 MAX_TYPE_LENGTH = 100  # characters of a command's or a message's type

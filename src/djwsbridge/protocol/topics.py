@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 
-__all__ = ["user_topic"]
+__all__ = ["is_user_topic", "user_topic"]
 
 _PREFIX = "user."
 # Keys that a topic can hold as they are: integers, UUIDs, most others. A topic has at most 80 characters, and neither
 # `TOPIC_PATTERN` nor the names of Channels' groups allow other ones. A period at the beginning marks a digest.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,74}")
+
+
+def is_user_topic(topic: str) -> bool:
+    """Say whether a topic is that of a user."""
+    return topic.startswith(_PREFIX)
 
 
 def user_topic(user_id: object) -> str:
