@@ -73,8 +73,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     # -- from the HTTP protocol ------------------------------------------------------------------------------------
 
-    def take_over(self, http: HttpToolsProtocol) -> None:
-        """Go on with a request for an upgrade to WebSocket that the HTTP protocol has read."""
+    def take_over(self, http: HttpToolsProtocol, early: bytes) -> None:
+        """Go on with a request for an upgrade to WebSocket that the HTTP protocol has read.
+
+        Args:
+            http: has read it.
+            early: what came in behind it.
+        """
         self.transport = http.transport
         self.connections.add(self)
         self.server, self.client = http.server, http.client
@@ -94,6 +99,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         task.add_done_callback(self.on_task_complete)
         self.tasks.add(task)
         self._wait_for_answer()
+        if early:
+            self.data_received(early)
 
     def _scope_of(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> WebSocketScope:
         path, _, query_string = target.partition(b"?")
