@@ -24,7 +24,7 @@ try:
 except ImportError:  # no wheel with the compiled part for this platform
     apply_mask = _apply_mask_slowly
 
-__all__ = ["OpenSocket"]
+__all__ = ["OpenSocket", "frame_parser"]
 
 CLOSE_TIMEOUT = 10.0  # seconds for the peer's own close frame
 
@@ -49,6 +49,17 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+
+
+def frame_parser(max_size: int) -> ServerProtocol:
+    """Return the library's parser for a connection that is open. It logs no frames: they hold tickets and tokens.
+
+    Args:
+        max_size: bytes of the largest message that is taken.
+    """
+    parser = ServerProtocol(state=State.OPEN, max_size=max_size)
+    parser.debug = False
+    return parser
 
 
 class OpenSocket(asyncio.Protocol):
@@ -179,8 +190,7 @@ class OpenSocket(asyncio.Protocol):
         self._begin_closing(code)
         self._transport.writelines(parser.data_to_send())
         self.resume_reading()
-        loop = asyncio.get_running_loop()
-        self._close_timer = loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        self._abort_soon()
 
     def abort(self) -> None:
         """End the connection now."""
@@ -221,7 +231,7 @@ class OpenSocket(asyncio.Protocol):
 
     def _begin_parsing(self) -> ServerProtocol:
         if self._parser is None:
-            self._parser = ServerProtocol(state=State.OPEN, max_size=self._max_size)
+            self._parser = frame_parser(self._max_size)
         return self._parser
 
     def _parse(self, data: bytes) -> None:
@@ -253,7 +263,7 @@ class OpenSocket(asyncio.Protocol):
                 self._receiver.on_binary()
         if self._fragments is None or frame.opcode in CTRL_OPCODES:
             return  # the library has answered control frames already
-        if self._is_text:
+        if self._is_text and frame.data:  # empty ones count for no limit, and would pile up
             self._fragments.append(bytes(frame.data))
         if frame.fin:
             message, self._fragments = b"".join(self._fragments), None
@@ -288,6 +298,12 @@ class OpenSocket(asyncio.Protocol):
             close = parser.close_rcvd or parser.close_sent
             self._begin_closing(close.code if close else CloseCode.ABNORMAL_CLOSURE)
         self._transport.close()
+        if self.waiting and self._close_timer is None:
+            self._abort_soon()  # a closed transport would wait for a peer that does not read
+
+    def _abort_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._close_timer = loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
 
 def _measure(data: bytes, position: int, end: int) -> tuple[int, int]:

@@ -16,9 +16,8 @@ from uvicorn.protocols.utils import (
 )
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.frames import Frame
 from websockets.http11 import Request
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from djwsbridge.protocol.wire import WIRE_EXTENSION, Receiver
 from djwsbridge.server.garbage import note_connection
@@ -30,7 +29,7 @@ from djwsbridge.server.handshake import (
     switching_protocols,
 )
 from djwsbridge.server.keepalive import keepalive_of
-from djwsbridge.server.open_socket import OpenSocket
+from djwsbridge.server.open_socket import OpenSocket, frame_parser
 
 if TYPE_CHECKING:
     from uvicorn._types import WebSocketScope
@@ -62,6 +61,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         config.ws_per_message_deflate = False
         config.ws_max_size = min(config.ws_max_size, MAX_SIZE)
         super().__init__(config, server_state, app_state, _loop)
+        self.conn.debug = False  # or the library logs cookies and tokens
         # The client's, when the request was read by the HTTP protocol and the handshake is ours to make.
         self._key: bytes | None = None
         # What has come in after the request and before anybody reads on; and whether this object does by now.
@@ -142,6 +142,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:
             self._wait_for_answer()
 
+    def handle_cont(self, event: Frame) -> None:
+        """Take a fragment; empty ones count for no limit, and would pile up."""
+        if event.data or event.fin:
+            super().handle_cont(event)
+
+    def handle_close(self, event: Frame) -> None:
+        """Answer a close frame, and do not wait until the client has read what was sent before."""
+        super().handle_close(event)
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._abort_soon()
+
+    def handle_ping(self) -> None:
+        """Answer a ping, unless the client does not read: answers would pile up."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
     async def run_asgi(self) -> None:
         """Call the application; what it logs and what we log holds no query string, where secrets may be."""
         extensions = {**self.scope["extensions"], WIRE_EXTENSION: {"attach": self.attach}}
@@ -168,6 +186,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         else:
             self._open_library()
             await super().send(message)
+        if self.close_timer is not None and message["type"] == "websocket.close":
+            self._abort_soon()
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -200,9 +220,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Let uvicorn's class and the library go on as if they had answered; who attaches never comes here."""
         if self._key is not None and self.handshake_complete and not self.close_sent:
             self._key = None
-            self.conn = ServerProtocol(
-                state=State.OPEN, max_size=self.config.ws_max_size, logger=self.logger
-            )
+            self.conn = frame_parser(self.config.ws_max_size)
 
     def shutdown(self) -> None:
         """Close with 1012, as the server stops."""
@@ -211,6 +229,22 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def start_keepalive(self) -> None:
         """Do nothing yet: the pings of one that attaches are its own; see `_begin_reading`."""
+
+    def send_keepalive_ping(self) -> None:
+        """Send a ping, unless the connection closes and waits for the client to read."""
+        super().send_keepalive_ping()
+        if self.transport.is_closing():
+            self._abort_soon()
+
+    def keepalive_timeout(self) -> None:
+        """End a connection whose client answers no ping; uvicorn would wait until it has read the close frame."""
+        super().keepalive_timeout()
+        self._abort_soon()
+
+    def _abort_soon(self) -> None:
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""

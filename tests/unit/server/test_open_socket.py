@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from typing import Any
 
 import pytest
@@ -251,6 +252,36 @@ async def test_a_peer_that_does_not_answer_the_close_is_cut(
     rig.socket.close(1000, "")
     await asyncio.sleep(0.01)
     assert rig.transport.was_aborted
+
+
+async def test_a_peer_that_closes_and_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("djwsbridge.server.open_socket.CLOSE_TIMEOUT", 0.0)
+    rig = Rig()
+    rig.transport.waiting = 1
+    rig.receive(frame(CLOSE, (1000).to_bytes(2, "big")))
+    assert rig.transport.is_closed
+    assert not rig.transport.was_aborted
+    await asyncio.sleep(0.01)
+    assert rig.transport.was_aborted
+
+
+def test_fragments_without_content_do_not_pile_up() -> None:
+    rig = Rig()
+    rig.receive(frame(TEXT, b"one", fin=False))
+    rig.receive(*[frame(CONTINUATION, fin=False)] * 1_000)
+    assert rig.socket._fragments == [b"one"]
+    rig.receive(frame(CONTINUATION, b"two"))
+    assert rig.told == ["onetwo"]
+
+
+def test_no_frame_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    with caplog.at_level(logging.DEBUG, logger="websockets"):
+        rig.receive(frame(TEXT, b"a sec", fin=False), frame(CONTINUATION, b"ret"))
+        rig.receive(frame(CLOSE))
+    assert rig.told == ["a secret"]
+    assert "sec" not in caplog.text
+    assert "ret" not in caplog.text
 
 
 def test_the_server_ends() -> None:

@@ -43,9 +43,12 @@ def shake_hands(client: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def listening(respond: Respond, http: Any) -> AsyncIterator[socket.socket]:
+async def listening(
+    respond: Respond, http: Any, state: ServerState | None = None
+) -> AsyncIterator[socket.socket]:
     """Serve an application, which is given the client's end as well; yields that end."""
     client = socket.socket()
+    state = state or ServerState()
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await respond(scope, receive, send, client)
@@ -54,7 +57,6 @@ async def listening(respond: Respond, http: Any) -> AsyncIterator[socket.socket]
         application, http=http, ws=WebSocketProtocol, interface="asgi3", log_config=None
     )
     config.load()
-    state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),  # type: ignore[call-arg]
@@ -118,5 +120,56 @@ def test_who_attaches_is_told_everything_in_order(http: Any) -> None:
         async with listening(respond, http) as client:
             shake_hands(client)
             assert [await heard.get(), await heard.get()] == [EARLY, LATE]
+
+    run(scenario)
+
+
+async def echo(scope: Any, receive: Any, send: Any, client: socket.socket) -> None:
+    """Accept, and send every text back."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": event["text"]})
+
+
+@pytest.mark.parametrize("http", [HTTPProtocol, "h11"])
+def test_fragments_without_content_do_not_pile_up(http: Any) -> None:
+    async def scenario() -> None:
+        state = ServerState()
+        async with listening(echo, http, state) as client:
+            reader, writer = await asyncio.open_connection(sock=client)
+            shake_hands(client)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(frame(TEXT, b"one", fin=False) + frame(0, fin=False) * 1_000 + frame(9))
+            await reader.readuntil(b"\x8a\x00")
+            (protocol,) = state.connections
+            assert protocol.frames == [b"one"]  # type: ignore[union-attr]
+            writer.write(frame(0, b"two"))
+            await reader.readuntil(b"onetwo")
+            writer.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("http", [HTTPProtocol, "h11"])
+def test_answers_to_pings_do_not_pile_up_for_a_client_that_does_not_read(http: Any) -> None:
+    async def scenario() -> None:
+        state, heard = ServerState(), asyncio.Event()
+
+        async def listen(scope: Any, receive: Any, send: Any, client: socket.socket) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            await receive()
+            heard.set()
+
+        async with listening(listen, http, state) as client:
+            client.setblocking(False)
+            shake_hands(client)
+            loop = asyncio.get_running_loop()
+            assert (await loop.sock_recv(client, 4_096)).endswith(b"\r\n\r\n")
+            await loop.sock_sendall(client, frame(9, b"x" * 125) * 120_000 + frame(TEXT, b"end"))
+            await heard.wait()
+            (protocol,) = state.connections
+            assert protocol.transport.get_write_buffer_size() < 1 << 20  # type: ignore[union-attr]
 
     run(scenario)
