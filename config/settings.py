@@ -241,9 +241,16 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {
-        # Its own handlers would write each line a second time, or mail it.
+        # Their own handlers would write each line a second time, without its time, or mail it.
         "django": {"handlers": [], "propagate": True},
-        # Somebody asked for a host that is not ours; a stack for each of these helps nobody.
+        "uvicorn": {"handlers": [], "propagate": True},
+        # At INFO they write query strings, and at DEBUG the first one writes cookies and tokens: headers and frames.
+        "uvicorn.error": {"level": "WARNING"},
+        "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
+        # At DEBUG they write frames, and the keys of sessions in SQL.
+        "websockets": {"level": "INFO"},
+        "django.db.backends": {"level": "INFO"},
+        # A client asked for a host that is not ours; a stack for each of these helps no operator.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }
