@@ -185,14 +185,20 @@ static struct values values_of(struct connection *c)
     return v;
 }
 
-static void write_template(struct connection *c, const struct template *t, uint64_t number)
+static void write_values(struct connection *c, const struct template *t, uint64_t number, const char *proof)
 {
     static char text[FRAME_BYTES];
     c->id++;
     struct values v = values_of(c);
     v.number = number;
+    v.proof = proof;
     size_t length = template_write(t, &v, text, sizeof text);
     write_frame(c, 1, text, length);
+}
+
+static void write_template(struct connection *c, const struct template *t, uint64_t number)
+{
+    write_values(c, t, number, "");
 }
 
 /* -- publishing -------------------------------------------------------------------------------------------------- */
@@ -387,6 +393,24 @@ static void show(const char *what, const char *payload, size_t length)
         fprintf(stderr, "load: %s: %.*s\n", what, (int)(length < 300 ? length : 300), payload);
 }
 
+/* Give back the number of a push that asks for it: so a server without back-pressure knows that this client reads. */
+static void prove(struct connection *c, const char *number, size_t left)
+{
+    char proof[65];
+    size_t size = 0;
+    while (size < left && size < sizeof proof - 1 && number[size] != '"') {
+        proof[size] = number[size];
+        size++;
+    }
+    proof[size] = 0;
+    struct publisher *p = c->publisher;
+    if (p && p->count == WAITING)
+        return;
+    if (p && run.reply)
+        p->waiting[(p->first + p->count++) % WAITING] = 0;
+    write_values(c, &run.prove, 0, proof);
+}
+
 static void on_message(struct connection *c, const char *payload, size_t length)
 {
     const char *mark;
@@ -400,6 +424,10 @@ static void on_message(struct connection *c, const char *payload, size_t length)
         c->told_ms = (uint32_t)number_after(payload, length, "\"retry_after_ms\":", c->told_ms);
     if (run.ping && length == strlen(run.ping) && begins(payload, length, run.ping)) {
         write_frame(c, 1, run.pong, strlen(run.pong));
+        return;
+    }
+    if (run.asks && begins(payload, length, run.asks)) {
+        prove(c, payload + strlen(run.asks), length - strlen(run.asks));
         return;
     }
     if (run.reply && begins(payload, length, run.reply)) {

@@ -16,6 +16,7 @@ static void fail(const char *what, const char *which)
 static const struct { const char *name; enum placeholder kind; } PLACEHOLDERS[] = {
     {"{token}", TOKEN}, {"{user}", USER}, {"{peer}", PEER}, {"{room}", ROOM},  {"{number}", NUMBER},
     {"{id}", ID},       {"{uuid}", UUID}, {"{epoch}", EPOCH}, {"{seq}", SEQ},
+    {"{proof}", PROOF},
 };
 
 static void template_add(struct template *t, enum placeholder kind, const char *text, size_t length)
@@ -82,6 +83,7 @@ size_t template_write(const struct template *t, const struct values *v, char *ou
         case PEER: text = v->peer; break;
         case ROOM: text = v->room; break;
         case EPOCH: text = v->epoch; break;
+        case PROOF: text = v->proof; break;
         case NUMBER: snprintf(made, sizeof made, MARK "%0*llu", NUMBER_DIGITS, (unsigned long long)v->number); break;
         case ID: snprintf(made, sizeof made, "%llu", (unsigned long long)v->id); break;
         case SEQ: snprintf(made, sizeof made, "%llu", (unsigned long long)v->seq); break;
@@ -144,7 +146,7 @@ static int set_text(struct scenario *s, const char *key, char *value)
 {
     struct { const char *key; const char **target; } texts[] = {
         {"host", &s->host}, {"subprotocol", &s->subprotocol}, {"ready", &s->ready}, {"reply", &s->reply},
-        {"error", &s->error}, {"ping", &s->ping}, {"pong", &s->pong},
+        {"error", &s->error}, {"ping", &s->ping}, {"pong", &s->pong}, {"asks", &s->asks},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (strcmp(key, texts[i].key) == 0) {
@@ -192,6 +194,8 @@ static void set(struct scenario *s, const char *key, char *value)
         template_parse(&s->publish, value);
     else if (strcmp(key, "heartbeat") == 0)
         template_parse(&s->heartbeat, value);
+    else if (strcmp(key, "prove") == 0)
+        template_parse(&s->prove, value);
     else if (strcmp(key, "resume") == 0)
         template_parse(&s->resume, value);
     else if (strcmp(key, "header") == 0 && s->header_count < MAX_HEADERS)

@@ -17,16 +17,16 @@
 #define MARK_LENGTH 3
 #define NUMBER_DIGITS 10
 
-enum placeholder { TEXT, TOKEN, USER, PEER, ROOM, NUMBER, ID, UUID, EPOCH, SEQ };
+enum placeholder { TEXT, TOKEN, USER, PEER, ROOM, NUMBER, ID, UUID, EPOCH, SEQ, PROOF };
 
-/* A text with placeholders: {token} {user} {peer} {room} {number} {id} {uuid} {epoch} {seq}. */
+/* A text with placeholders: {token} {user} {peer} {room} {number} {id} {uuid} {epoch} {seq} {proof}. */
 struct template {
     int count;
     struct { enum placeholder kind; const char *text; size_t length; } parts[MAX_PARTS];
 };
 
 struct values {
-    const char *token, *user, *peer, *room, *epoch;
+    const char *token, *user, *peer, *room, *epoch, *proof;
     uint64_t number, id, seq;
 };
 
@@ -34,7 +34,7 @@ struct scenario {
     struct sockaddr_in addresses[MAX_ADDRESSES];
     int address_count;
     int sources;               /* of 127.0.0.x to connect from; 0: the system's choice */
-    struct template path, headers[MAX_HEADERS], hellos[MAX_HELLOS], publish, heartbeat, resume;
+    struct template path, headers[MAX_HEADERS], hellos[MAX_HELLOS], publish, heartbeat, resume, prove;
     int header_count, hello_count;
     const char *host, *subprotocol;
     char **tokens, **users, **room_names; /* one for each connection, or room; NULL without */
@@ -44,6 +44,7 @@ struct scenario {
     const char *reply;         /* how a reply begins; NULL: none is expected */
     const char *error;         /* what an error holds; NULL: unknown */
     const char *ping, *pong;   /* of the application's own protocol */
+    const char *asks;          /* how a push begins that asks for the text after it; NULL: none does */
     int split;                 /* whether a frame holds several messages, one a line */
 
     int connections, rooms, publishers, in_flight, concurrency;

@@ -117,6 +117,8 @@ class Ours(System):
             ("reply", '{"id":'),
             ("error", '"error"'),
             ("heartbeat", '{"id":{id},"cmd":"heartbeat"}'),
+            ("asks", '{"push":"proof","data":{"proof":"'),
+            ("prove", '{"id":{id},"cmd":"heartbeat","proof":"{proof}"}'),
         ]
         if load in _PUBLISH:
             lines.append(("publish", _PUBLISH[load] % BODY))
