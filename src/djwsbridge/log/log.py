@@ -183,7 +183,7 @@ class Log:
             if left > 0 and each not in pages:
                 pages[each] = self._recover(position, cursor, size)
             recovery = pages.get(each)
-            if recovery is None or recovery.size > left:
+            if recovery is None or (left < size and recovery.size > left):
                 recovery = self._recover(position, cursor, left)
             found[topic] = recovery
             left -= recovery.size

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["recover", "recover_page"]
 
-LARGE_PAGES = (
-    2  # that a node reads at once; until a page is on its way, several copies of it are held
-)
-
+LARGE_PAGES = 2  # that a node reads at once: several copies of each are held until it is on its way
 PATIENCE = 1.0  # seconds that a page waits for the user's bytes to come back
 
 NOTHING_YET = Recovery(epoch="", seq=0, recovered=True)  # of a topic that never had an event
@@ -52,14 +49,14 @@ async def recover(
 
 
 async def recover_page(connection: Connection, topic: str, cursor: Cursor) -> Mapping[str, Any]:
-    """Return a page of what was missed on one topic.
+    """Return a page of what was missed on one topic that the connection is subscribed to.
 
     It is limited by the bytes that the user recovers, not by the rate of frames: a client that is far behind needs many
     pages. A page that is nearly empty costs as much as a small one. A user who has spent their bytes gets a page when
     enough have come back.
 
     Raises:
-        CommandError: `rate_limited`, when that takes longer than a moment.
+        CommandError: `rate_limited` if that takes longer than a moment, `not_found` if the topic was lost meanwhile.
     """
     if installed_log() is None:
         return {"recovered": False}
@@ -79,6 +76,8 @@ async def recover_page(connection: Connection, topic: str, cursor: Cursor) -> Ma
         used = recovery.size
     finally:
         budget.give_back(size - max(PAGE_BYTES, used))
+    if topic not in connection.topics:
+        raise CommandError(ErrorCode.NOT_FOUND)
     if recovery.more:
         pages.note(topic, recovery.last, used, now=connection.runtime.loop.time())
     else:
@@ -151,12 +150,12 @@ def _read(asked: Sequence[_Asked]) -> list[_Answer]:
     log = installed_log()
     if log is None:
         raise RuntimeError("The log was uninstalled.")
-    states = registry.topic_states([(one.user, list(one.cursors)) for one in asked])
     found: dict[int, Mapping[str, Recovery]] = {}
     for size in {one.size for one in asked}:
         places = [place for place, one in enumerate(asked) if one.size == size]
         recovered = log.recover([asked[place].cursors for place in places], size=size)
         found.update(zip(places, recovered, strict=True))
+    states = registry.topic_states([(one.user, list(one.cursors)) for one in asked])
     return [_complete(one, found[place], states[place]) for place, one in enumerate(asked)]
 
 

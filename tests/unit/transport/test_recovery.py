@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from djwsbridge.protocol import pages
 from djwsbridge.protocol.pages import LARGEST_PAGE, PAGE_BYTES
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.admission import admission_of
+from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.recovery import LARGE_PAGES, _fit_states
 from tests.servers import TIMEOUT
 from tests.unit.transport.conftest import NewClient
@@ -29,8 +31,11 @@ class EndlessLog:
         # How many bytes were asked for, one by one; and what to raise.
         self.sizes: list[int] = []
         self.error: Exception | None = None
+        # Called in the thread that reads.
+        self.before_reading: Callable[[], None] = lambda: None
 
     def recover(self, asked: Sequence[Cursors], *, size: int) -> list[dict[str, Recovery]]:
+        self.before_reading()
         if self.error is not None:
             raise self.error
         self.sizes.append(size)
@@ -123,6 +128,22 @@ async def test_a_page_waits_a_moment_for_the_users_bytes_to_come_back(
     begun = node.loop.time()
     assert all(["ok" in await recover(client, after) for after in range(4)])
     assert node.loop.time() - begun > 0.5
+
+
+async def test_p18_nothing_is_recovered_of_a_topic_that_is_lost_meanwhile(
+    log: EndlessLog, new_client: NewClient, node: Runtime
+) -> None:
+    client = new_client()
+    await client.join()
+    (member,) = node.members
+    assert isinstance(member, Connection)
+
+    def leave() -> None:
+        leaving = asyncio.run_coroutine_threadsafe(member.unsubscribe("user.7"), node.loop)
+        leaving.result(TIMEOUT)
+
+    log.before_reading = leave
+    assert (await recover(client, 0))["error"]["code"] == "not_found"
 
 
 async def test_a_node_reads_few_large_pages_at_once(
