@@ -155,7 +155,18 @@ def _read(asked: Sequence[_Asked]) -> list[_Answer]:
         places = [place for place, one in enumerate(asked) if one.size == size]
         recovered = log.recover([asked[place].cursors for place in places], size=size)
         found.update(zip(places, recovered, strict=True))
-    states = registry.topic_states([(one.user, list(one.cursors)) for one in asked])
+    # With the last page of a topic: whatever comes before it is old when that has come.
+    whole = [
+        [
+            topic
+            for topic in one.cursors
+            if topic not in found[place] or not found[place][topic].more
+        ]
+        for place, one in enumerate(asked)
+    ]
+    states = registry.topic_states(
+        [(one.user, topics) for one, topics in zip(asked, whole, strict=True)]
+    )
     return [_complete(one, found[place], states[place]) for place, one in enumerate(asked)]
 
 

@@ -14,6 +14,7 @@ from djwsbridge.durable import Cursors, Recovery
 from djwsbridge.protocol import pages
 from djwsbridge.protocol.pages import LARGEST_PAGE, PAGE_BYTES
 from djwsbridge.runtime import Runtime
+from djwsbridge.transport import registry
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.recovery import LARGE_PAGES, _fit_states
@@ -159,6 +160,21 @@ async def test_a_node_reads_few_large_pages_at_once(
     await recover(client, 4)
     assert log.sizes[-2:] == [PAGE_BYTES, 2 * PAGE_BYTES]
     assert admission_of(node).large_pages == 0
+
+
+async def test_what_apps_say_of_a_topic_comes_with_its_last_page(
+    log: EndlessLog, new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def describe(asked: Sequence[tuple[Any, Sequence[str]]]) -> list[dict[str, Any]]:
+        return [{topic: {"said": True} for topic in topics} for _, topics in asked]
+
+    monkeypatch.setattr(registry, "_states", {"user": describe})
+    client = new_client()
+    await client.join()
+    assert "said" not in (await recover(client, TIP - 3))["ok"]
+    assert "said" not in (await recover(client, TIP - 2))["ok"]
+    assert (await recover(client, TIP - 1))["ok"]["said"]
+    assert (await recover(client, TIP))["ok"]["said"]
 
 
 async def test_a_page_that_cannot_be_read_costs_no_more_than_a_small_one(
