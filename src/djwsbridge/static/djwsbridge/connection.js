@@ -137,14 +137,10 @@ export class Connection extends EventTarget {
   }
 
   /** Listen to a topic, also after a reconnect. @param {string} topic @returns {Promise<void>} */
-  subscribe(topic) {
-    return this.#recovery.subscribe(topic);
-  }
+  subscribe(topic) { return this.#recovery.subscribe(topic); }
 
   /** Listen to a topic no more. @param {string} topic @returns {Promise<void>} */
-  unsubscribe(topic) {
-    return this.#recovery.unsubscribe(topic);
-  }
+  unsubscribe(topic) { return this.#recovery.unsubscribe(topic); }
 
   /** Ask now for what `connect` had no room to say of a topic. @param {string} topic */
   refresh(topic) { this.#recovery.refresh(topic); }
@@ -245,9 +241,7 @@ export class Connection extends EventTarget {
   }
 
   /** Show the server that this client reads; no answer is needed. @param {string} proof */
-  #prove(proof) {
-    this.#commands.tell((id) => this.#socket?.send(encodeCommand(id, "heartbeat", { proof })));
-  }
+  #prove(proof) { this.#commands.tell((id) => this.#socket?.send(encodeCommand(id, "heartbeat", { proof }))); }
 
   /** Bring a new token in-band; where there is none, the server closes with 4411 and the next attempt brings it. */
   async #renew() {
