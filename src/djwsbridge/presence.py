@@ -309,9 +309,7 @@ class Presence:
         before = {place: self._find(*place) for place in places}
         peer.table = {topic: people for topic, people in table.items() if people}
         return [
-            change
-            for place, known in before.items()
-            for change in self._changes(*place, known)
+            change for place, known in before.items() for change in self._changes(*place, known)
         ]
 
 

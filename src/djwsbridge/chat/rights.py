@@ -1,9 +1,9 @@
-"""Rights that end outside of the chat: a project deletes or deactivates users, or deletes rows of rooms and memberships.
+"""Listen to deletions and deactivations that a project makes with its ORM, and hand them to the services.
 
 A project has no other door for that than its ORM (the admin, a command, `User.delete()`), so these are Django's own
-signals, as in `transport.auth.revocation`. They are sent in the transaction of a deletion and before its statements. Rows
-that change without a signal (`QuerySet.update`, `_raw_delete`, other programs) still stop later messages, but no device
-is told and no lock is taken.
+signals, as in `transport.auth.revocation`. Django sends them in the transaction of a deletion and before its
+statements. Rows that change without a signal (`QuerySet.update`, `_raw_delete`, other programs) still stop later
+messages, but no device is told and no lock is taken.
 """
 
 from __future__ import annotations
@@ -26,16 +26,12 @@ __all__ = ["connect_signals"]
 def connect_signals() -> None:
     """Listen to the deletions and deactivations of a project; called when the app is ready."""
     for model in kinds_of_user():
-        post_save.connect(
-            _on_user_saved, sender=model, dispatch_uid="djwsbridge_chat.user_saved"
-        )
+        post_save.connect(_on_user_saved, sender=model, dispatch_uid="djwsbridge_chat.user_saved")
     for model in tables_of_user():
         pre_delete.connect(
             _on_user_deleted, sender=model, dispatch_uid="djwsbridge_chat.user_deleted"
         )
-    room, membership = (
-        apps.get_model("djwsbridge_chat", name) for name in ("Room", "Membership")
-    )
+    room, membership = (apps.get_model("djwsbridge_chat", name) for name in ("Room", "Membership"))
     pre_delete.connect(_on_room_deleted, sender=room, dispatch_uid="djwsbridge_chat.room")
     pre_delete.connect(_on_membership_deleted, sender=membership, dispatch_uid="djwsbridge_chat")
 
@@ -54,6 +50,7 @@ def _on_room_deleted(instance: Model, **_: object) -> None:
 
 
 def _on_membership_deleted(instance: Any, *, origin: Any, **_: object) -> None:
+    model = getattr(origin, "model", type(origin))
     # Of a user or a room that is deleted with its memberships, the functions above take care.
-    if isinstance(instance, getattr(origin, "model", type(origin))):
+    if model is type(instance):
         services.delete_membership(user=instance.user, room_id=instance.room_id)

@@ -58,7 +58,8 @@ async def connect(connection: Connection, command: Connect) -> Mapping[str, obje
         "connection_id": connection.connection_id,
         "user": connection.person,
         "heartbeat_ms": int(settings.HEARTBEAT_INTERVAL * 1000),
-        "topics": topics,
+        # Without those to which access was lost while the log was read.
+        "topics": {topic: topics[topic] for topic in topics if topic in connection.topics},
     }
 
 

@@ -215,7 +215,7 @@ class Connection:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
         self._accept(identity)
         try:
-            self.person = self._as_person()
+            self.person = self._credential.person
             await self._subscribe_first()
         except Exception:
             # As if nothing had been asked: the client may try again on this connection.
@@ -484,14 +484,10 @@ class Connection:
 
     def _take_name(self) -> None:
         """Appear by the name that the actor has now; what they send next carries it as well."""
-        if self.person is not None and self.identity is not None:
-            person = self._as_person()
-            if person != self.person:
-                self.person = person
-                self._topics.rename(person)
-
-    def _as_person(self) -> Person:
-        return Person(_wire_id(self.user_id), self.user.get_username())
+        person = self._credential.person
+        if person is not None and self.person not in (None, person):
+            self.person = person
+            self._topics.rename(person)
 
     @property
     def identity(self) -> Identity | None:
@@ -513,7 +509,3 @@ class Connection:
         now = self.runtime.loop.time()
         self._credential.accept(identity, now=now)
         self.runtime.deadlines.plan(self, within=self._credential.quiet_for(now=now))
-
-
-def _wire_id(primary_key: object) -> int | str:
-    return primary_key if isinstance(primary_key, int) else str(primary_key)

@@ -9,6 +9,7 @@ import random
 
 from djwsbridge.conf import settings
 from djwsbridge.people import FRESH
+from djwsbridge.presence import Person
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.runtime import Runtime
@@ -38,6 +39,14 @@ class CredentialWatch:
         # Whether the client was told that the end is near.
         self._warned = False
         self._next_look = 0.0
+
+    @property
+    def person(self) -> Person | None:
+        """Return the actor as others see them; None until the actor is known."""
+        if self.identity is None:
+            return None
+        key = self.identity.user.pk
+        return Person(key if isinstance(key, int) else str(key), self.identity.user.get_username())
 
     def accept(self, identity: Identity, *, now: float) -> None:
         """Go on with this credential."""

@@ -15,7 +15,9 @@ from tests.integration.chat.conftest import Person
 from tests.lasting_site import vacate
 from tests.servers import PostgresServer, Site, run_manage, wait_until
 
-IN_TIME = 2.0 * 3  # seconds: what is promised, times three for a machine that runs other tests as well
+IN_TIME = (
+    2.0 * 3
+)  # seconds: what is promised, times three for a machine that runs other tests as well
 SignUp = Callable[[Site, str], Person]
 
 

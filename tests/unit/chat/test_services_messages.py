@@ -16,7 +16,7 @@ from djwsbridge.chat.services import messages
 from djwsbridge.chat.services.messages import PAGE_BYTES
 from djwsbridge.chat.values import MessageView, RoomView
 from djwsbridge.log.log import Log
-from djwsbridge.log.models import Event
+from djwsbridge.log.models import Event, Topic
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from tests.unit.chat.conftest import Capture
@@ -282,6 +282,7 @@ class TestListMessages:
             )
             for seq in range(9, 600)
         )
+        Topic.objects.filter(name=f"room.{room.id}").update(seq=599)
         page = services.list_messages(actor=alice, room_id=room.id, limit=10**6)
         assert [message.seq for message in page.messages] == list(range(100, 600))
         assert page.last_seq == 599

@@ -29,6 +29,7 @@ from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.together import Together
 from tests.servers import TIMEOUT
 from tests.unit.transport.conftest import NewClient, QuietConsumer
+from tests.unit.transport.fake_server import make_user
 
 LONG = 3600.0  # seconds that never pass in a test
 
@@ -890,8 +891,7 @@ async def test_a_look_at_the_credential_that_fails_changes_nothing(
 async def test_a_look_at_the_credential_finds_a_new_name(
     new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renamed = make_user(7)
-    renamed.username = "renamed"
+    renamed = make_user(7, "renamed")
     monkeypatch.setattr(credentials, "_look", Together(lambda asked: [renamed] * len(asked)))
     await new_client().join()
     for member in node.members:

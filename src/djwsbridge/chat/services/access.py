@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
+from django.db import IntegrityError
 
 from djwsbridge.chat import store
 from djwsbridge.chat.names import room_topic
@@ -18,7 +21,14 @@ from djwsbridge.runtime import user_topic
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = ["enter_room", "event", "require_member", "room_seq", "view_room"]
+__all__ = [
+    "account_must_last",
+    "enter_room",
+    "event",
+    "require_member",
+    "room_seq",
+    "view_room",
+]
 
 
 def room_seq(room_id: int) -> int:
@@ -36,6 +46,21 @@ def require_member(actor: AbstractBaseUser, room_id: int) -> store.Access:
     if access is None:
         raise CommandError(ErrorCode.NOT_FOUND)
     return access
+
+
+@contextmanager
+def account_must_last(actor: AbstractBaseUser) -> Iterator[None]:
+    """Say so when what is stored in here refers to an account that was deleted a moment ago.
+
+    Raises:
+        CommandError: `revoked`.
+    """
+    try:
+        yield
+    except IntegrityError:
+        if store.find_user(actor.pk) is None:
+            raise CommandError(ErrorCode.REVOKED) from None
+        raise
 
 
 def view_room(actor: AbstractBaseUser, room_id: int | None) -> RoomView:

@@ -1,4 +1,4 @@
-"""Rights that end by what a project does to rows itself: accounts, rooms and memberships that it deletes or deactivates.
+"""Rights that end because a project deletes or deactivates accounts, or deletes rooms or memberships.
 
 Each function works in the transaction that changes the rows. It locks the topics of the rooms first, so that messages
 which are on their way are stored before, or not at all.

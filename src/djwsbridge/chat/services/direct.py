@@ -61,7 +61,6 @@ def find_direct(*, actor: AbstractBaseUser, username: str) -> tuple[UserRef, Roo
     return store.user_ref(peer), room
 
 
-@one_transaction()
 def send_private(*, actor: AbstractBaseUser, username: str, body: str) -> UserRef:
     """Store a message in the actor's direct room with a user, made if there is none, and tell that user's devices.
 
@@ -71,12 +70,24 @@ def send_private(*, actor: AbstractBaseUser, username: str, body: str) -> UserRe
     Raises:
         CommandError: `bad_recipient` when there is no such active user; else as `open_direct` and `send_message`.
     """
+    try:
+        return _send_private(actor, username, body)
+    except IntegrityError:  # an account was deleted meanwhile
+        if store.find_username(username) is not None:
+            raise
+        raise CommandError(ErrorCode.BAD_RECIPIENT) from None
+
+
+@one_transaction()
+def _send_private(actor: AbstractBaseUser, username: str, body: str) -> UserRef:
     peer = store.find_username(username)
     if peer is None:
         raise CommandError(ErrorCode.BAD_RECIPIENT)
     check_body(body)  # before there is a room for it
     room = open_direct(actor=actor, user_id=peer.pk)
     send_message(actor=actor, room_id=room.id, body=body, client_message_id=uuid.uuid4())
+    if store.find_username(username) != peer:  # looked at again, under the lock of the room
+        raise CommandError(ErrorCode.BAD_RECIPIENT)
     notice = {"user": actor.get_username(), "message": body}
     publish(user_topic(peer.pk), "private_message", notice)
     return store.user_ref(peer)

@@ -87,7 +87,9 @@ def send_messages(sends: Sequence[Outgoing]) -> list[MessageView | Exception]:
     except (IntegrityError, _MayNotWrite) as error:
         # It has happened again, to another one: send each message alone.
         if len(sends) == 1:
-            return [error if isinstance(error, IntegrityError) else CommandError(ErrorCode.NOT_FOUND)]
+            return [
+                error if isinstance(error, IntegrityError) else CommandError(ErrorCode.NOT_FOUND)
+            ]
         return [result for send in sends for result in send_messages([send])]
 
 

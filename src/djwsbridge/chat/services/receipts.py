@@ -49,8 +49,10 @@ def acknowledge(*, actor: AbstractBaseUser, seqs: Mapping[str, int]) -> list[Rec
         for room_id, pointers in found.items()
         if wanted[room_id] > pointers.delivered_seq
     }
-    if moved:
-        store.raise_delivered({one.membership_id: wanted[key] for key, one in moved.items()})
+    raised = {one.membership_id: wanted[key] for key, one in moved.items()}
+    if raised and store.raise_delivered(raised) < len(raised):  # a room was left meanwhile
+        left = store.find_pointers(actor, moved, large=LARGE_ROOM)
+        moved = {room_id: one for room_id, one in moved.items() if room_id in left}
     return [
         push
         for key, one in moved.items()
@@ -77,7 +79,8 @@ def mark_read(*, actor: AbstractBaseUser, room_id: int, seq: int) -> tuple[int, 
         return pointers.read_seq, []
     if seq > room_seq(room_id):
         raise CommandError(ErrorCode.BAD_ACK)
-    store.raise_read(pointers.membership_id, seq)
+    if not store.raise_read(pointers.membership_id, seq):  # the room was left meanwhile
+        raise CommandError(ErrorCode.NOT_FOUND)
     delivered_seq = max(pointers.delivered_seq, seq)
     return seq, _pushes(actor, room_id, pointers, delivered_seq=delivered_seq, read_seq=seq)
 

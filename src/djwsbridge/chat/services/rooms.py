@@ -10,7 +10,14 @@ from django.db import IntegrityError
 
 from djwsbridge.chat import names, store
 from djwsbridge.chat.names import room_id_of, room_topic
-from djwsbridge.chat.services.access import enter_room, event, require_member, room_seq, view_room
+from djwsbridge.chat.services.access import (
+    account_must_last,
+    enter_room,
+    event,
+    require_member,
+    room_seq,
+    view_room,
+)
 from djwsbridge.chat.services.departures import left_events
 from djwsbridge.chat.services.transactions import one_transaction
 from djwsbridge.chat.values import MemberChange, Members, RoomView
@@ -60,9 +67,8 @@ def create_room(*, actor: AbstractBaseUser, title: str) -> RoomView:
                 raise CommandError(ErrorCode.CONFLICT, "A room has this name.") from None
             if store.slug_exists(slug):
                 continue
-            if store.find_user(actor.pk) is None:
-                raise CommandError(ErrorCode.REVOKED) from None
-            raise
+            with account_must_last(actor):
+                raise
 
 
 def find_room(*, actor: AbstractBaseUser, name: str) -> RoomView:
@@ -87,13 +93,19 @@ def list_rooms(*, actor: AbstractBaseUser) -> list[RoomView]:
     return store.list_rooms(actor, open_limit=OPEN_GROUPS_LISTED)
 
 
-@one_transaction()
 def join_room(*, actor: AbstractBaseUser, room_id: int) -> RoomView:
     """Become a member of a group, its owner if nobody is there; nothing happens to one who is.
 
     Raises:
-        CommandError: `not_found` when there is no such group.
+        CommandError: `not_found` when there is no such group, `revoked` when the actor's account was deleted a moment
+            ago.
     """
+    with account_must_last(actor):
+        return _join(actor, room_id)
+
+
+@one_transaction()
+def _join(actor: AbstractBaseUser, room_id: int) -> RoomView:
     if not store.lock_group(room_id):
         raise CommandError(ErrorCode.NOT_FOUND)
     if not store.add_member(actor, room_id, last_seq=room_seq(room_id)):

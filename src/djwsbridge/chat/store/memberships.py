@@ -105,9 +105,7 @@ def remove_memberships(user: AbstractBaseUser, room_ids: Iterable[int]) -> list[
     """Delete the memberships of a user in some rooms, and return them. Call it with the rooms locked."""
     rows = rows_of(Membership).filter(user_id=user.pk, room_id__in=list(room_ids))
     found = [
-        Removed(
-            room_id=room_id, is_owner=role == Role.OWNER, is_group=kind == RoomKind.GROUP.value
-        )
+        Removed(room_id=room_id, is_owner=role == Role.OWNER, is_group=kind == RoomKind.GROUP.value)
         for room_id, role, kind in rows.values_list("room_id", "role", "room__kind")
     ]
     _delete(rows)
@@ -124,7 +122,7 @@ def remove_all_members(room_id: int) -> list[Any]:
 
 def _delete(rows: QuerySet[Membership]) -> None:
     """Delete rows without Django's signals: those tell of deletions that the chat does not make itself."""
-    rows._raw_delete(rows.db)
+    rows._raw_delete(rows.db)  # noqa: SLF001  Django has no public way
 
 
 def pass_on_ownership(room_id: int) -> None:

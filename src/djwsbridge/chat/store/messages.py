@@ -64,9 +64,7 @@ def find_sent(keys: Iterable[tuple[Any, uuid.UUID]]) -> dict[tuple[Any, uuid.UUI
     return {(key, view.client_message_id): view for key, view in _keyed_views(rows)}
 
 
-def list_messages(
-    room_id: int, *, before: int, after: int | None, limit: int
-) -> list[MessageView]:
+def list_messages(room_id: int, *, before: int, after: int | None, limit: int) -> list[MessageView]:
     """Return up to `limit` messages before a seq, ascending: those nearest to it, or those next after another one."""
     rows = rows_of(Message).filter(room_id=room_id, seq__lt=before)
     if after is not None:

@@ -71,11 +71,15 @@ def raise_delivered(seqs: Mapping[int, int]) -> int:
     )
 
 
-def raise_read(membership_id: int, seq: int) -> None:
-    """Move the read pointer, and the delivered pointer with it, forward; never back."""
-    rows_of(Membership).filter(id=membership_id, read_seq__lt=seq).update(
-        read_seq=seq, delivered_seq=Greatest("delivered_seq", Value(seq))
-    )
+def raise_read(membership_id: int, seq: int) -> bool:
+    """Move the read pointer, and the delivered pointer with it, forward, never back.
+
+    Returns:
+        Whether there is such a membership.
+    """
+    rows = rows_of(Membership).filter(id=membership_id)
+    moved = {name: Greatest(name, Value(seq)) for name in ("read_seq", "delivered_seq")}
+    return rows.update(**moved) > 0
 
 
 def list_receipts(
