@@ -268,3 +268,23 @@ def test_a_key_that_an_input_method_has_consumed_does_nothing(site: Site, person
     expect(close).to_be_visible()
     close.press("Escape")
     expect(close).not_to_be_visible()
+
+
+@pytest.mark.parametrize("policy", ["django", "django-report-only", "django-csp-report-only"])
+def test_the_page_works_under_a_policy_of_django_or_one_that_is_only_reported(
+    policy: str, start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    env = {
+        "DATABASE_URL": sqlite_url,
+        "DJANGO_SETTINGS_MODULE": "tests.settings_csp",
+        "POLICY": policy,
+    }
+    ann = person("ann", start_site("uvicorn", env=env), **DESKTOP)
+    answer = ann.page.goto("/accounts/signup/")
+    assert answer is not None
+    header = "content-security-policy" + ("-report-only" if "report" in policy else "")
+    assert "script-src" in answer.headers[header]
+    ann.sign_up()  # the page's console would say what a policy has blocked, or would have
+    ann.create_room("Harbour")
+    ann.say("Hello")
+    ann.expect_message("Hello")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from django import template
+from django.template.context import Context
+from django.utils.html import format_html
 
-__all__ = ["badge", "register", "tone"]
+__all__ = ["badge", "nonce_attribute", "register", "tone"]
 
 register = template.Library()
 
@@ -24,3 +26,18 @@ def tone(user_id: object) -> str:
     for letter in "null" if user_id is None else str(user_id):
         total = (total * 31 + ord(letter)) % 997
     return f"tone-{total % 8}"
+
+
+@register.simple_tag(takes_context=True)
+def nonce_attribute(context: Context) -> str:
+    """Write the attribute by which a Content-Security-Policy lets an element in; empty if the request has no nonce.
+
+    django-csp keeps the nonce in `request.csp_nonce`, Django's own middleware (6.0 and newer) in `request._csp_nonce`,
+    which `django.middleware.csp.get_nonce` reads. Both make it when it is written for the first time, so that it goes
+    into the header, and both call it false until then.
+    """
+    request = getattr(context, "request", None) or context.get("request")
+    nonce = getattr(request, "csp_nonce", None)
+    if nonce is None:
+        nonce = getattr(request, "_csp_nonce", None)
+    return "" if nonce is None else format_html(' nonce="{}"', nonce)
