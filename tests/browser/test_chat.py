@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import DESKTOP, meet
 from tests.browser_rig import save_screenshot
+from tests.servers import run_manage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,6 +232,46 @@ def test_mistakes_get_an_answer_that_says_what_to_do(
     ann.page.get_by_role("button", name="Create").click()
     expect(ann.page.get_by_role("heading", level=1)).to_have_text("no-such-room")
     ann.expect_status("Connected")
+
+
+# Names that a project's own sign-up lets in: addresses, scripts, and what means something in a URL.
+NAMES = [
+    "a/b",
+    "../admin",
+    "50% off?#x",
+    "ann@example.com",
+    'o\'neill "<b>"',
+    "~2f",
+    "名前 山田",
+    "api",
+    "x" * 150,
+]
+MAKE_PEOPLE = (
+    "from django.contrib.auth.models import User; [User.objects.create(username=n) for n in {}]"
+)
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_a_person_of_any_name_can_be_written_to(
+    server: str, start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    site = start_site(server, env={"DATABASE_URL": sqlite_url})
+    run_manage("shell", "-c", MAKE_PEOPLE.format(NAMES), env=site.env)
+    ann = person("ann", site, **DESKTOP)
+    ann.have_account()
+    directs = ann.page.get_by_role("navigation", name="Direct messages")
+    for name in NAMES:
+        ann.write_to(name)
+        address = ann.page.url
+        ann.say(f"Hello {name}")
+        ann.expect_message(f"Hello {name}")
+        offline = ann.page.locator("[data-people=away]")
+        offline.get_by_role("link").click()
+        ann.expect_status("Connected")
+        assert ann.page.url == address
+        directs.get_by_role("link", name=name).click()
+        ann.expect_messages(f"Hello {name}")
+        assert ann.page.url == address
 
 
 # What Safari reports of the key that takes over a Japanese word: the composition has ended already.

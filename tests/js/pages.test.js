@@ -53,5 +53,5 @@ test("the form for a new room takes titles as long as the server does", () => {
   const read = (path) => readFileSync(new URL(`../../src/djwsbridge/chat/${path}`, import.meta.url), "utf8");
   const [, limit] = /^TITLE_LENGTH = (\d+)/m.exec(read("names.py"));
   const [, taken] = /<input id="title" [^>]*maxlength="(\d+)"/.exec(read("templates/djwsbridge_chat/index.html"));
-  assert.equal(taken, limit);
+  assert.equal(Number(taken), 2 * limit, "browsers count UTF-16 units, of which an emoji is two");
 });

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
+import { nameInAddress } from "djwsbridge/chat/state/people.js";
 import { Receipts } from "djwsbridge/chat/state/receipts.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
@@ -226,6 +227,16 @@ test("text: what the server calls invisible is not sent", () => {
 
 test("text: initials of any name", () => {
   assert.deepEqual(["alice", "Ada Lovelace", "j.r.r_tolkien", "👩x", "", "…"].map(initials), ["A", "AL", "JT", "👩", "?", "…"]);
+});
+
+test("people: any name is one segment of an address, the one that the server makes", () => {
+  for (const { name, segment, quoted } of JSON.parse(readFileSync(new URL("../wire/names.json", import.meta.url), "utf8"))) {
+    assert.equal(nameInAddress(name), quoted);
+    assert.equal(decodeURIComponent(quoted), segment);
+    const url = new URL(`/chat/direct/${nameInAddress(name)}/`, "https://example.test");
+    assert.equal(url.pathname.split("/").length, 5, url.href);
+    assert.deepEqual([url.search, url.hash], ["", ""]);
+  }
 });
 
 test("api: addresses, the CSRF token, and errors with their code", async () => {

@@ -126,7 +126,7 @@ def leave_room(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def open_direct(request: HttpRequest) -> HttpResponse:
     """Open the private conversation with the user of a name and go there."""
-    username = request.POST.get("username", "").strip()
+    username = request.POST.get("username", "")
     try:
         peer, found = _find_direct(request, username)
         if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,11 +53,15 @@ def find_user(user_id: int | str | None) -> AbstractBaseUser | None:
 
 
 def find_username(username: str, *, active_only: bool = True) -> AbstractBaseUser | None:
-    """Return a user by name, or None."""
+    """Return the user of a name as it is written or else, as Django's forms store names: trimmed and in NFKC."""
     if "\0" in username:  # PostgreSQL takes no such text
         return None
     users = _active_users() if active_only else _users()
-    return users.filter(**{get_user_model().USERNAME_FIELD: username}).first()
+    for name in dict.fromkeys((username, unicodedata.normalize("NFKC", username.strip()))):
+        found = users.filter(**{get_user_model().USERNAME_FIELD: name}).first()
+        if found is not None:
+            return found
+    return None
 
 
 def _users() -> QuerySet[AbstractBaseUser]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from django import template
+from django.contrib.auth import get_user_model
 from django.template.context import Context
 from django.utils.html import format_html
 
-__all__ = ["badge", "nonce_attribute", "register", "tone"]
+__all__ = ["badge", "nonce_attribute", "register", "tone", "username_limit"]
 
 register = template.Library()
 
@@ -41,3 +42,11 @@ def nonce_attribute(context: Context) -> str:
     if nonce is None:
         nonce = getattr(request, "_csp_nonce", None)
     return "" if nonce is None else format_html(' nonce="{}"', nonce)
+
+
+@register.simple_tag
+def username_limit() -> str:
+    """Write the attribute that ends a user's name where the model does; browsers count an emoji as two."""
+    model = get_user_model()
+    longest = getattr(model._meta.get_field(model.USERNAME_FIELD), "max_length", None)
+    return "" if longest is None else format_html(' maxlength="{}"', str(2 * longest))

@@ -3,6 +3,7 @@
 /** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 import { find, make, reconcile, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { formatAgo } from "djwsbridge/chat/elements/time.js";
+import { nameInAddress } from "djwsbridge/chat/state/people.js";
 import { initials } from "djwsbridge/chat/state/text.js";
 
 /** The people: who is online, and which members are not and when they were. */
@@ -32,7 +33,7 @@ export class ChatOnlineElement extends HTMLElement {
   /** @param {User} person */
   #create(person) {
     return make("li", {}, make(
-      "a", { class: "person", href: `${this.dataset.directUrl}${encodeURIComponent(person.name)}/` },
+      "a", { class: "person", href: `${this.dataset.directUrl}${nameInAddress(person.name)}/` },
       make(
         "span", { class: `avatar small ${toneOf(person.id)}`, "aria-hidden": "true" },
         make("span", {}, initials(person.name)), make("span", { class: "presence-dot" }),

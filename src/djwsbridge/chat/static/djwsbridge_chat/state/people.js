@@ -23,3 +23,13 @@ export function listPeople({ user, peer, topic, members, presence, isConnected }
   const offline = [...members.values()].filter(({ id }) => !present.has(id)).sort((a, b) => a.name.localeCompare(b.name));
   return { online, offline, isAlone: isHere && others.length === 0 && peer?.id !== user.id };
 }
+
+/**
+ * Write a person's name as one segment of an address, as the server does (chat/addresses.py, with the reasons): a slash
+ * and a step up would be another address, quoted or not.
+ * @param {string} name
+ */
+export function nameInAddress(name) {
+  const escaped = name.replace(/[~/\\]|^\.\.?$/gu, (found) => [...found].map((one) => `~${one.charCodeAt(0).toString(16)}`).join(""));
+  return encodeURI(escaped || "~").replace(/[?#]/gu, encodeURIComponent);
+}
