@@ -78,10 +78,8 @@ export class Connection extends EventTarget {
     this.#acks = new Acks({ request, clock });
     this.#recovery = new Recovery({
       request, clock, random, cursors,
-      tell: (type, detail) => {
-        if (type === "reset") this.#acks.forget(detail.topic);
-        this.dispatchEvent(new CustomEvent(type, { detail }));
-      },
+      tell: (type, detail) => this.dispatchEvent(new CustomEvent(type, { detail })),
+      replaced: (topic) => this.#acks.forget(topic),
       advanced: (topic, seq) => this.#acks.note(topic, seq),
     });
   }

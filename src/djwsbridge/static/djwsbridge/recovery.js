@@ -6,9 +6,9 @@
  *
  * Tells: `push` (Push), `begin` and `reset` (Beginning), `receipts` (TopicReceipts).
  */
-/** @import { Push, RecoveryOptions, TopicReport } from "djwsbridge/types.js" */
-import { Backoff } from "djwsbridge/backoff.js";
-import { BridgeError, decodePush, retryAfter } from "djwsbridge/protocol.js";
+/** @import { Push, Question, RecoveryOptions, TopicReport } from "djwsbridge/types.js" */
+import { BridgeError, decodePush } from "djwsbridge/protocol.js";
+import { Questions } from "djwsbridge/questions.js";
 import { TopicLog } from "djwsbridge/topic.js";
 
 const GAP_PATIENCE = 200; // ms; two nodes may deliver neighbours in the wrong order
@@ -20,8 +20,8 @@ export class Recovery {
   #request;
   #tell;
   #advanced;
+  #replaced;
   #clock;
-  #backoff;
   /** By topic; the one that moved last comes last. @type {Map<string, TopicLog<Push>>} */
   #logs;
   /** Topics that have no log on this server. @type {Set<string>} */
@@ -40,24 +40,17 @@ export class Recovery {
   #omitted = new Set();
   /** When the last of them is asked about. */
   #omittedAt = 0;
-  /** When to ask for what is missing, by topic. @type {Map<string, number>} */
-  #due = new Map();
-  /** No question before this time. */
-  #notBefore = 0;
-  /** The timer of the next question. @type {unknown} */
-  #timer = null;
-  /** Whether a question waits for its answer: the server counts them, so one at a time. */
-  #isAsking = false;
-  /** Grows with each lost connection, so that a late answer is recognised. */
-  #life = 0;
+  /** When to ask about which topic. */
+  #questions;
 
   /** @param {RecoveryOptions} options */
-  constructor({ request, tell, advanced, clock, random, cursors }) {
+  constructor({ request, tell, advanced, replaced, clock, random, cursors }) {
     this.#request = request;
     this.#tell = tell;
     this.#advanced = advanced;
+    this.#replaced = replaced;
     this.#clock = clock;
-    this.#backoff = new Backoff({ random });
+    this.#questions = new Questions({ clock, random, ask: (topic) => this.#questionOf(topic) });
     this.#logs = new Map(Object.entries(cursors).map(([topic, [epoch, last]]) => [topic, new TopicLog({ epoch, last })]));
   }
 
@@ -80,23 +73,20 @@ export class Recovery {
     const early = (this.#early ?? []).sort((a, b) => Number(a.seq) - Number(b.seq));
     this.#early = null;
     this.#unheard = new Set([...this.#subscribed].filter((topic) => !(topic in reports)));
-    for (const topic of this.#unheard) this.#want(topic);
+    for (const topic of this.#unheard) this.#questions.want(topic);
     for (const [topic, report] of Object.entries(reports)) this.#apply(topic, report, this.#sent.has(topic));
     for (const push of early) this.accept(push);
   }
 
   /** Forget what only the connection made true. */
   lose() {
-    this.#life += 1;
-    this.#isAsking = false;
+    this.#questions.lose();
     this.#early = null;
-    this.#due.clear();
     this.#unheard.clear();
     this.#omitted.clear();
     this.#omittedAt = 0;
     this.#tips.clear();
     this.#passing.clear();
-    this.#clock.clearTimeout(this.#timer);
     for (const log of this.#logs.values()) log.forget();
   }
 
@@ -128,12 +118,12 @@ export class Recovery {
       const earlier = this.#tips.get(topic);
       this.#tips.set(topic, tip);
       if (last === undefined || earlier === undefined) continue;
-      if (last < Math.min(earlier, tip) || last > Math.max(earlier, tip)) this.#want(topic);
+      if (last < Math.min(earlier, tip) || last > Math.max(earlier, tip)) this.#questions.want(topic);
     }
   }
 
   /** Ask what the server has to say of a topic, before others. @param {string} topic */
-  refresh(topic) { this.#want(topic); }
+  refresh(topic) { this.#questions.want(topic); }
 
   /** Listen to a topic, on this connection and on those after it. @param {string} topic */
   async subscribe(topic) {
@@ -151,7 +141,7 @@ export class Recovery {
   #heal(tips) {
     if (this.#early) return; // the answer to `connect` brings it
     for (const [topic, tip] of Object.entries(tips)) {
-      if ((this.#logs.get(topic)?.last ?? Infinity) < tip) this.#want(topic);
+      if ((this.#logs.get(topic)?.last ?? Infinity) < tip) this.#questions.want(topic);
     }
   }
 
@@ -160,7 +150,7 @@ export class Recovery {
     if (!this.#subscribed.has(topic)) return; // no more
     this.#unheard.delete(topic);
     if (report.epoch !== undefined) this.#apply(topic, report, false);
-    else if (this.#logs.has(topic)) this.#want(topic);
+    else if (this.#logs.has(topic)) this.#questions.want(topic);
   }
 
   /** @param {string} topic @param {TopicReport} report @param {boolean} wasSent  Whether it answers to a cursor. */
@@ -178,7 +168,7 @@ export class Recovery {
     else if (recovered) this.#absorb(topic, log, report);
     else if (log.epoch === "" || (log.epoch === epoch && !wasSent && log.last <= seq)) {
       log.epoch = epoch; // no cursor was sent, so none was answered to
-      if (log.last < seq) this.#want(topic);
+      if (log.last < seq) this.#questions.want(topic);
     } else this.#reset(topic, log, report);
     this.#noteOmitted(topic, report.omitted ?? false);
   }
@@ -189,7 +179,7 @@ export class Recovery {
     if (!isOmitted) return;
     this.#omitted.add(topic);
     this.#omittedAt = Math.max(this.#omittedAt, this.#clock.now()) + OMITTED_EVERY;
-    this.#want(topic, this.#omittedAt - this.#clock.now());
+    this.#questions.want(topic, this.#omittedAt - this.#clock.now());
   }
 
   /** @param {string} topic @param {string} epoch @param {number} seq */
@@ -202,11 +192,12 @@ export class Recovery {
   #absorb(topic, log, { events = [], more = false }) {
     const missed = events.map(decodePush);
     this.#release(topic, log.absorb(missed.map((push) => [Number(push.seq), push])));
-    if (more) this.#want(topic);
+    if (more) this.#questions.want(topic);
   }
 
   /** @param {string} topic @param {TopicLog<Push>} log @param {TopicReport} report */
   #reset(topic, log, { epoch = "", seq = 0, reason = null }) {
+    if (epoch !== log.epoch) this.#replaced(topic);
     const held = log.restart(epoch, seq);
     this.#tell("reset", { topic, epoch, seq, reason });
     this.#release(topic, held);
@@ -221,15 +212,15 @@ export class Recovery {
     }
     for (const push of pushes) this.#tell("push", push);
     if (log && pushes.length > 0) this.#advanced(topic, log.last);
-    if (log?.epoch === "" && pushes.length > 0) this.#want(topic); // which life of the log they are of
-    if (log?.hasGap) this.#want(topic, GAP_PATIENCE);
-    else if ((this.#due.get(topic) ?? 0) > this.#clock.now() && !this.#omitted.has(topic)) this.#due.delete(topic);
+    if (log?.epoch === "" && pushes.length > 0) this.#questions.want(topic); // which life of the log they are of
+    if (log?.hasGap) this.#questions.want(topic, GAP_PATIENCE);
+    else if (!this.#omitted.has(topic)) this.#questions.dropLater(topic);
   }
 
   /** Let the pushes of a topic through as they come. @param {string} topic */
   #pass(topic) {
     this.#passing.add(topic);
-    this.#due.delete(topic);
+    this.#questions.drop(topic);
     for (const push of this.#logs.get(topic)?.drain() ?? []) this.#tell("push", push);
     this.#logs.delete(topic);
   }
@@ -239,63 +230,45 @@ export class Recovery {
     this.#subscribed.delete(topic);
     this.#unheard.delete(topic);
     this.#logs.delete(topic);
-    this.#due.delete(topic);
+    this.#questions.drop(topic);
     this.#omitted.delete(topic);
     this.#tips.delete(topic);
   }
 
-  /** @param {string} topic @param {number} [delayMs] */
-  #want(topic, delayMs = 0) {
-    const due = this.#clock.now() + delayMs;
-    this.#due.set(topic, Math.min(due, this.#due.get(topic) ?? due));
-    this.#schedule();
-  }
-
-  #schedule() {
-    this.#clock.clearTimeout(this.#timer);
-    if (this.#isAsking || this.#due.size === 0) return;
-    const at = Math.max(this.#notBefore, Math.min(...this.#due.values()));
-    this.#timer = this.#clock.setTimeout(() => this.#ask(), Math.max(0, at - this.#clock.now()));
-  }
-
-  async #ask() {
-    const [topic, due] = [...this.#due].sort(([, a], [, b]) => a - b)[0] ?? [];
-    if (topic === undefined || due === undefined) return;
+  /**
+   * Give what to ask about a topic; null when it is forgotten.
+   * @param {string} topic
+   * @returns {Question | null}
+   */
+  #questionOf(topic) {
     const isUnheard = this.#unheard.has(topic);
     const log = this.#logs.get(topic);
-    if (!log && !isUnheard) this.#due.delete(topic);
-    const isStale = !this.#due.has(topic) || due > this.#clock.now();
-    if (isStale) return this.#schedule(); // the one that the timer was for has come by itself
-    const life = this.#life;
-    this.#due.delete(topic);
-    this.#isAsking = true;
-    const cursor = isUnheard ? {} : { epoch: log?.epoch, seq: log?.last };
-    try {
-      const report = await this.#request(isUnheard ? "subscribe" : "topic.recover", { topic, ...cursor });
-      if (life === this.#life) this.#answered(topic, /** @type {TopicReport} */ (report), cursor);
-    } catch (error) {
-      if (life === this.#life) this.#refused(topic, error);
-    }
+    if (!log && !isUnheard) return null;
+    const epoch = log?.epoch;
+    const send = isUnheard
+      ? () => this.#request("subscribe", { topic })
+      : () => this.#request("topic.recover", { topic, epoch, seq: log?.last });
+    return {
+      send,
+      answered: (report) => this.#answered(topic, /** @type {TopicReport} */ (report), isUnheard ? undefined : epoch),
+      refused: (error) => this.#refused(topic, error),
+    };
   }
 
-  /** @param {string} topic @param {TopicReport} report @param {{epoch?: string}} cursor  What was asked with; none to `subscribe`. */
-  #answered(topic, report, { epoch }) {
-    this.#isAsking = false;
-    this.#backoff.reset();
+  /**
+   * @param {string} topic
+   * @param {TopicReport} report
+   * @param {string | undefined} epoch  What was asked with; undefined for the answer to `subscribe`.
+   */
+  #answered(topic, report, epoch) {
     if (epoch === undefined) this.#listens(topic, report);
     else if (this.#logs.has(topic)) this.#apply(topic, report, epoch !== "");
-    this.#schedule();
   }
 
   /** @param {string} topic @param {unknown} error */
   #refused(topic, error) {
-    this.#isAsking = false;
-    if (error instanceof BridgeError && error.retryable) {
-      this.#notBefore = this.#clock.now() + retryAfter(error) + this.#backoff.next();
-      this.#want(topic);
-    } else if (error instanceof BridgeError && error.code === "not_found") this.#forget(topic);
+    if (error instanceof BridgeError && error.code === "not_found") this.#forget(topic);
     else this.#pass(topic);
-    this.#schedule();
   }
 
   /** @param {string} topic @param {string} epoch @param {number} last */

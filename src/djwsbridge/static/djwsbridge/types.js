@@ -100,9 +100,17 @@
  */
 
 /**
+ * @typedef {object} Question  What to ask about a topic, and what to do with the outcome.
+ * @property {() => Promise<Record<string, any>>} send
+ * @property {(report: Record<string, any>) => void} answered
+ * @property {(error: unknown) => void} refused  Called when another try would not help.
+ */
+
+/**
  * @typedef {object} RecoveryOptions
  * @property {(cmd: string, fields: Record<string, unknown>) => Promise<Record<string, any>>} request
  * @property {(type: "push" | "begin" | "reset" | "receipts", detail: any) => void} tell
+ * @property {(topic: string) => void} replaced  Called when the log has another history than was told.
  * @property {(topic: string, seq: number) => void} advanced  Called when everything up to seq has been told.
  * @property {Clock} clock
  * @property {() => number} random
