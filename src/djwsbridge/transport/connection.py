@@ -11,7 +11,7 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 
@@ -21,7 +21,6 @@ from djwsbridge.presence import Person
 from djwsbridge.protocol.codec import decode_push, encode_push
 from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
-from djwsbridge.protocol.frames import PlainMessage
 from djwsbridge.protocol.pages import PageSize
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.protocol.wire import Wire
@@ -30,6 +29,7 @@ from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of
 from djwsbridge.transport.asgi import Scope
 from djwsbridge.transport.auth.identity import Identity, refusal
+from djwsbridge.transport.consumer import Consumer
 from djwsbridge.transport.credential import CredentialWatch
 from djwsbridge.transport.failures import (
     CLOSE_TIMEOUT,
@@ -43,7 +43,7 @@ from djwsbridge.transport.send_queue import SendQueue
 from djwsbridge.transport.topics import Topics
 from djwsbridge.transport.wire_queue import WireQueue
 
-__all__ = ["Connection", "Consumer"]
+__all__ = ["Connection"]
 
 logger = logging.getLogger("djwsbridge.connection")
 
@@ -60,22 +60,6 @@ _FINAL_CODES = frozenset(
     {CloseCode.NORMAL, CloseCode.GOING_AWAY}
     | {code for code, policy in CLOSE_POLICIES.items() if policy.reaction is Reaction.STOP}
 )
-
-
-class Consumer(Protocol):
-    """What a connection needs of the class that a developer may derive from (`djwsbridge.consumers`)."""
-
-    async def find_topics(self) -> list[str]:
-        """Return the topics to listen to besides the user's own."""
-
-    async def connected(self) -> None:
-        """Called when the user is known and everything is subscribed."""
-
-    async def disconnected(self, close_code: int) -> None:
-        """Called when it is over, if `connected` was."""
-
-    def receive(self, message: PlainMessage) -> Awaitable[None]:
-        """Carry out a frame of the plain dialect, or `user.send`."""
 
 
 class Connection:

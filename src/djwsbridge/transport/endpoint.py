@@ -25,7 +25,8 @@ from djwsbridge.transport.auth.handshake import (
     authenticate_handshake,
 )
 from djwsbridge.transport.auth.identity import Identity
-from djwsbridge.transport.connection import Connection, Consumer
+from djwsbridge.transport.connection import Connection
+from djwsbridge.transport.consumer import Consumer
 from djwsbridge.transport.failures import (
     DATABASE_DOWN,
     failure_of,
