@@ -39,12 +39,13 @@ class ChatConfig(AppConfig):
     def ready(self) -> None:
         """Register with the core, which never names the chat."""
         from djwsbridge.chat import commands, handlers, node, services  # noqa: PLC0415 - needs the models
-        from djwsbridge.chat.checks import check_log  # noqa: PLC0415
+        from djwsbridge.chat.checks import check_log, check_policy  # noqa: PLC0415
         from djwsbridge.chat.rights import connect_signals  # noqa: PLC0415
         from djwsbridge.durable import register_eraser  # noqa: PLC0415
         from djwsbridge.transport import registry  # noqa: PLC0415
 
         checks.register(check_log, checks.Tags.compatibility)
+        checks.register(check_policy, checks.Tags.security)
         registry.register_command(commands.SendMessage, handlers.send_message, counts_as_send=True)
         registry.register_command(commands.ListMessages, handlers.list_messages)
         registry.register_command(commands.Acknowledge, handlers.acknowledge)

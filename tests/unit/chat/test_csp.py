@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from csp.constants import NONCE as DJANGO_CSP_NONCE
 from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from django.template import Context, Template
 from django.test import Client
 
+from djwsbridge.chat.checks import check_policy
 from tests import django_csp
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -87,3 +89,42 @@ def test_without_a_policy_there_is_no_nonce(client: Client, alice: User, setting
 
 def test_a_page_that_is_rendered_without_a_request_has_none() -> None:
     assert Template("{% load djwsbridge_chat %}<i{% nonce_attribute %}>").render(Context()) == "<i>"
+
+
+@pytest.mark.parametrize(
+    ("middleware", "values", "found"),
+    [
+        (django_csp.MIDDLEWARE, {"SECURE_CSP": {"script-src": ["'self'"]}}, ["SECURE_CSP"]),
+        (django_csp.MIDDLEWARE, {"SECURE_CSP": {"default-src": "'self'"}}, ["SECURE_CSP"]),
+        (django_csp.MIDDLEWARE, {"SECURE_CSP": DJANGO}, []),
+        (django_csp.MIDDLEWARE, {"SECURE_CSP": {"img-src": ["'self'"]}}, []),
+        (django_csp.MIDDLEWARE, {"SECURE_CSP": {"script-src": ["'unsafe-inline'"]}}, []),
+        (
+            "csp.middleware.CSPMiddleware",
+            {"CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"script-src": ["'self'"]}}},
+            ["CONTENT_SECURITY_POLICY"],
+        ),
+        ("csp.middleware.CSPMiddleware", {"CONTENT_SECURITY_POLICY": DJANGO_CSP}, []),
+        (
+            "django.middleware.common.CommonMiddleware",
+            {"SECURE_CSP": {"script-src": ["'self'"]}},
+            [],
+        ),
+    ],
+)
+def test_a_policy_that_blocks_the_import_map_is_warned_of(
+    settings: Any, middleware: str, values: dict[str, Any], found: list[str]
+) -> None:
+    use_middleware(settings, [middleware])
+    settings.CONTENT_SECURITY_POLICY = None
+    for name, value in values.items():
+        setattr(settings, name, value)
+    warnings = [one for one in run_checks() if one.id == "djwsbridge_chat.W001"]
+    assert [name for name in values for one in warnings if f" {name} " in one.msg] == found
+
+
+def test_a_project_without_the_pages_is_not_warned(settings: Any) -> None:
+    use_middleware(settings, [django_csp.MIDDLEWARE])
+    settings.SECURE_CSP = {"script-src": ["'self'"]}
+    settings.ROOT_URLCONF = "tests.urls"
+    assert check_policy(None) == []
