@@ -54,12 +54,13 @@ async def connect(connection: Connection, command: Connect) -> Mapping[str, obje
         raise try_later(
             ErrorCode.DB_UNAVAILABLE
         ) from error  # nothing half-open: the client comes back
+    # Without those to which access was lost while the log was read.
+    left = connection.topics & topics.keys()
     return {
         "connection_id": connection.connection_id,
         "user": connection.person,
         "heartbeat_ms": int(settings.HEARTBEAT_INTERVAL * 1000),
-        # Without those to which access was lost while the log was read.
-        "topics": {topic: topics[topic] for topic in topics if topic in connection.topics},
+        "topics": {topic: found for topic, found in topics.items() if topic in left},
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
@@ -28,6 +29,22 @@ class Staff(User):
     class Meta:
         proxy = True
         app_label = "auth"
+
+
+# Other tests make a table for each model of the app.
+del apps.all_models["auth"]["staff"]
+apps.clear_cache()
+
+
+@pytest.fixture
+def staff(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Staff]]:
+    """Return the proxy as a model of the project."""
+    with monkeypatch.context() as patch:
+        patch.setitem(apps.all_models["auth"], "staff", Staff)
+        apps.clear_cache()
+        rights.connect_signals()
+        yield Staff
+    apps.clear_cache()
 
 
 @pytest.fixture
@@ -59,16 +76,21 @@ def send(actor: User, room: RoomView) -> int:
 class TestDeletedAccount:
     @pytest.mark.parametrize("way", ["instance", "queryset", "proxy"])
     def test_each_group_is_told_and_has_an_owner(
-        self, way: str, alice: User, bob: User, room: RoomView, capture_pushes: Capture
+        self,
+        way: str,
+        alice: User,
+        bob: User,
+        room: RoomView,
+        capture_pushes: Capture,
+        staff: type[Staff],
     ) -> None:
-        rights.connect_signals()  # the proxy of this test came after the app was ready
         direct = services.open_direct(actor=alice, user_id=bob.pk)
         send(alice, room)
         with capture_pushes() as pushed:
             if way == "queryset":
                 User.objects.filter(pk=alice.pk).delete()
             else:
-                (User if way == "instance" else Staff).objects.get(username="alice").delete()
+                (User if way == "instance" else staff).objects.get(username="alice").delete()
         assert told(pushed) == [(f"room.{room.id}", "member.left")]
         [left] = [frame for _, frame in pushed if frame.get("push") == "member.left"]
         assert (left["seq"], left["data"]["user"]["name"]) == (3, "alice")

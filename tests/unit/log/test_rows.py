@@ -10,11 +10,12 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from djwsbridge.chat.models import Message, Room
+from djwsbridge.chat.models import Membership, Message, Room
 from djwsbridge.log import rows as rows_module
-from djwsbridge.log.rows import find_rows, insert_rows
+from djwsbridge.log.rows import Permit, find_rows, insert_rows
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db]
 FIELDS = ("room_id", "seq", "sender_id", "body", "client_message_id", "created")
@@ -67,6 +68,26 @@ def test_any_number_of_rows(
     assert list(Message.objects.order_by("seq").values_list("seq", flat=True)) == [*range(1, 251)]
     with django_assert_num_queries(1):
         insert_rows(Message, FIELDS, [row(room, seq) for seq in range(251, 301)])
+
+
+def test_only_what_another_table_permits_is_stored(
+    room: Room, django_assert_num_queries: Any, way: str
+) -> None:
+    users = [get_user_model().objects.create_user(name) for name in ("alice", "bob", "carol")]
+    Membership.objects.bulk_create(Membership(room=room, user=user) for user in users[:2])
+    get_user_model().objects.filter(username="bob").update(is_active=False)
+    rows = [row(room, seq, sender_id=user.pk) for seq, user in enumerate([*users, users[0]])]
+    same = (("user_id", "sender_id"), ("room_id", "room_id"))
+    permit = Permit(Membership, same, Q(user__is_active=True, role__in=["owner", "member"]))
+    with django_assert_num_queries(1 if way == "sql" else 2):
+        assert insert_rows(Message, FIELDS, rows, permit=permit) == 2
+    assert list(Message.objects.order_by("seq").values_list(*FIELDS)) == [rows[0], rows[3]]
+    nobody = Permit(Membership, same, Q(role="owner"))
+    assert insert_rows(Message, FIELDS, [row(room, 9, sender_id=users[0].pk)], permit=nobody) == 0
+    keys = [(room.pk, user.pk) for user in users]
+    active = Q(user__is_active=True)
+    assert find_rows(Membership, ("room_id", "user_id"), keys, where=active) == {keys[0]}
+    assert find_rows(Membership, ("room_id", "user_id"), keys) == set(keys[:2])
 
 
 def test_a_constraint_holds(room: Room) -> None:
