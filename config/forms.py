@@ -17,10 +17,8 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     def clean_username(self) -> str | None:  # type: ignore[override]
         """Refuse names that exist, names that look like one that exists, and what is no part of an address."""
         name: str | None = super().clean_username()
-        if name in {
-            ".",
-            "..",
-        }:  # a page that puts names into addresses as they are would lead elsewhere
+        # The chat's pages have addresses for such names; other pages of the site may not.
+        if name in {".", ".."}:
             raise ValidationError("A name needs more than dots.", code="bad_name")
         if name is not None:  # None: the form has refused it already
             try:

@@ -37,7 +37,11 @@ OBJECT_PATHS = [path for path in PATHS if "<" in path]
 
 
 def fill(path: str, room: Any) -> str:
-    values = {"<int:room_id>": str(room.id), "<str:slug>": room.slug, "<str:username>": "nobody"}
+    values = {
+        "<int:room_id>": str(room.id),
+        "<djwsbridge_room:slug>": room.slug,
+        "<djwsbridge_name:username>": "nobody",
+    }
     for name, value in values.items():
         path = path.replace(name, value)
     assert "<" not in path, "this sweep does not know that kind of address yet"
