@@ -178,6 +178,15 @@ def test_claims_about_the_address_do_not_get_through(echo: Nginx) -> None:
     assert seen["headers"]["host"] == f"127.0.0.1:{echo.port}"
 
 
+def test_only_a_websocket_is_passed_on_as_an_upgrade(echo: Nginx) -> None:
+    claims = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
+    seen = httpx.post(echo.url, headers=claims, content=b"GET /open HTTP/1.1\r\n\r\n").json()
+    assert "upgrade" not in seen["headers"]
+    with connect(f"{echo.ws_url}/ws/bridge/", proxy=None) as link:
+        link.send("hello")
+        assert link.recv(TIMEOUT) == "hello"
+
+
 def test_an_address_gets_fifty_sockets(echo: Nginx) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(50):
