@@ -63,6 +63,8 @@ class Reconciler:
         self._next_full_look = 0.0
         # The newest event of the last look; None before the first look, and while the log is empty.
         self._witness: Witness | None = None
+        # The topics that were known then: what is known since is of the history that the database has now.
+        self._known: set[str] = set()
         # Finds out where the logs of topics stand, of many at once.
         self._tips: GroupCommit[str, Tip] = GroupCommit(self._read_tips, rest=READS_REST)
         # Whether the durability of the database was looked at.
@@ -112,6 +114,7 @@ class Reconciler:
     def forget(self, topic: str) -> None:
         """Drop what is known of a topic: it has no subscriber here any more."""
         self.sequencer.forget(topic)
+        self._known.discard(topic)
 
     def suspect_all(self) -> None:
         """Look at every topic as soon as possible: the engine may have lost anything."""
@@ -153,6 +156,7 @@ class Reconciler:
     async def _look(self) -> None:
         """Find the topics that stand elsewhere in the log than here, and settle each of them."""
         if not self.sequencer.topics():
+            self._witness = None
             return
         unsettled = self.sequencer.suspects | self._rumoured
         moved, self._rumoured = self.sequencer.take_moved(), set()
@@ -161,12 +165,12 @@ class Reconciler:
         unsettled |= moved - survey.tips.keys()
         unsettled |= self.sequencer.differing(await self._tips_to_compare(survey))
         # What came after a rewind may have overtaken what was lost: a topic with new events cannot be compared.
-        overtaken = survey.tips.keys() if survey.is_rewound else ()
-        unsettled |= set(overtaken)
+        overtaken = survey.tips.keys() & self._known if survey.is_rewound else set()
+        unsettled |= overtaken
         rewound = [
             topic for topic in unsettled if await self._settle(topic, is_known=topic in overtaken)
         ]
-        self._witness = survey.witness
+        self._witness, self._known = survey.witness, set(self.sequencer.topics())
         # Only now: clients that leave take the last subscriber of other topics along, which are to be settled as well.
         for topic in rewound:
             self._on_rewound(topic)

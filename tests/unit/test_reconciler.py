@@ -301,6 +301,26 @@ async def test_after_a_known_rewind_a_topic_with_new_events_is_not_compared(
     await rig.until_rewound()
 
 
+async def test_a_topic_that_is_new_here_is_of_the_history_after_the_rewind(rig: Rig):
+    rig.receive(*rig.log.append(5))
+    await rig.until_looked()
+    rig.log.rewind(0)
+    rig.log.append(2)
+    rig.reconciler.forget(TOPIC)
+    await rig.reconciler.learn(TOPIC)
+    await rig.until_looked()
+    rig.receive(*rig.log.append(1))
+    assert rig.seqs() == [1, 2, 3, 4, 5, 3]
+    assert rig.rewound == []
+
+
+async def test_without_topics_there_is_nothing_to_compare(rig: Rig):
+    rig.receive(*rig.log.append(5))
+    await rig.until_looked()
+    rig.reconciler.forget(TOPIC)
+    await eventually(lambda: rig.reconciler._witness is None)
+
+
 async def test_another_epoch_is_another_history(rig: Rig):
     rig.receive(*rig.log.append(2))
     await rig.until_looked()
