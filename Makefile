@@ -17,7 +17,7 @@ TEST_PROGRAMS := chromium-headless-shell,chromium,chromium-browser,google-chrome
 .DEFAULT_GOAL := help
 # `make bench BENCH="fanout --rounds 5"` for one question only.
 BENCH ?= all
-.PHONY: help run test test-faults test-fuzz bench bench-smoke coverage check format docs image lock clean
+.PHONY: help run test test-slow test-faults test-fuzz bench bench-smoke coverage check format docs image lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -26,13 +26,17 @@ run: $(VENV)/site.stamp ## Serve the chat with demo data at http://127.0.0.1:800
 	@$(BIN)/python scripts/run.py $(PORT)
 
 # Else each of hundreds of processes would compile the package for itself.
-test test-faults coverage: export PYTHONDONTWRITEBYTECODE :=
+test test-slow test-faults coverage: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(VENV)/dev.stamp ## Run every test, with real servers and a real browser
+test: $(VENV)/dev.stamp ## Run the tests, with real servers and a real browser (under 12 minutes on two cores)
 	@scripts/need $(TEST_PROGRAMS)
 	$(BIN)/python -m pytest $(SHARE)
 	$(BIN)/python -m pytest $(SHARE) --database postgresql -m database
 	$(NODE_TEST) $(wildcard tests/js/*.test.js)
+
+test-slow: $(VENV)/dev.stamp ## Run what else must hold before a release: whole projects, every server, every journey
+	@scripts/need $(TEST_PROGRAMS)
+	$(BIN)/python -m pytest $(SHARE) -m "slow and not faults"
 
 test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a time (half an hour, as root)
 	@scripts/need $(TEST_PROGRAMS) cc:gcc
@@ -53,7 +57,7 @@ bench-smoke: $(VENV)/dev.stamp ## See that the benchmarks work, in less than a m
 
 coverage: $(VENV)/dev.stamp ## Run the Python tests and report what they did not reach
 	@scripts/need $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest $(SHARE) --cov --cov-report=term
+	$(BIN)/python -m pytest $(SHARE) -m "not faults" --cov --cov-report=term
 
 check: $(VENV)/dev.stamp node_modules/.package-lock.json ## Lint, types and import contracts
 	$(BIN)/ruff check && $(BIN)/ruff format --check

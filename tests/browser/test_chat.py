@@ -128,6 +128,7 @@ def test_history_loads_on_scrolling_up_and_stays_where_it_was(
     assert log.locator(".message-body").all_inner_texts() == [f"Entry {n}" for n in range(1, 121)]
 
 
+@pytest.mark.slow
 def test_ones_own_rooms_come_first_the_one_spoken_in_last_on_top(site: Site, person: MakePerson):
     ann, ben = person("ann", site, **PHONE), person("ben", site, **DESKTOP)
     ann.sign_up()
@@ -200,6 +201,7 @@ def test_on_a_phone(site: Site, person: MakePerson):
     ).to_be_visible()
 
 
+@pytest.mark.slow
 def test_two_tabs_are_one_person_and_closing_one_keeps_them_online(site: Site, person: MakePerson):
     ann, ben = meet(person, site)
     second_tab = ben.page.context.new_page()
@@ -251,6 +253,7 @@ MAKE_PEOPLE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["uvicorn", "daphne"])
 def test_a_person_of_any_name_can_be_written_to(
     server: str, start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
@@ -311,6 +314,7 @@ def test_a_key_that_an_input_method_has_consumed_does_nothing(site: Site, person
     expect(close).not_to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["django", "django-report-only", "django-csp-report-only"])
 def test_the_page_works_under_a_policy_of_django_or_one_that_is_only_reported(
     policy: str, start_site: Callable[..., Site], sqlite_url: str, person: MakePerson

@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import DESKTOP, Person, meet
@@ -87,6 +88,7 @@ def test_a_message_is_sent_then_delivered_then_read(site: Site, person: MakePers
     ann.expect_mark("Second", "Read")
 
 
+@pytest.mark.slow
 def test_who_does_not_tell_what_they_read_is_shown_as_having_it(site: Site, person: MakePerson):
     ann, ben = meet(person, site)
     ben.page.get_by_role("button", name="Settings").click()
@@ -145,6 +147,7 @@ def test_a_room_opens_at_the_first_unread_message(
     expect(mark).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_who_is_away_was_last_seen(
     start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
 ):
@@ -259,6 +262,7 @@ def test_a_text_that_is_too_long_says_so_until_it_is_shorter(site: Site, person:
     ann.expect_message("a" * 8000)
 
 
+@pytest.mark.slow
 def test_in_a_group_a_mark_tells_how_many_have_the_message(site: Site, person: MakePerson):
     ann, ben = meet(person, site)
     cleo = person("cleo", site, **DESKTOP)
@@ -274,6 +278,7 @@ def test_in_a_group_a_mark_tells_how_many_have_the_message(site: Site, person: M
     ann.expect_mark("Who is here?", "Delivered to 1 of 2, read by 1")
 
 
+@pytest.mark.slow
 def test_what_is_being_read_stays_in_its_place_while_there_is_no_connection(
     start_site: Callable[..., Site], sqlite_url: str, person: MakePerson, complaints: Complaints
 ):
@@ -330,6 +335,7 @@ def test_two_tabs_send_what_waits_once(site: Site, person: MakePerson, complaint
     assert sorted(sent[0] + sent[1]) == ["One", "Three", "Two"]
 
 
+@pytest.mark.slow
 def test_logging_out_takes_unsent_texts_along(
     site: Site, person: MakePerson, complaints: Complaints
 ):

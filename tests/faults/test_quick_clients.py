@@ -8,6 +8,8 @@ import pytest
 
 from tests.faults.quick import survive
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("fault", "system"), [("26", "sqlite")])
 def test_a_fault_is_survived(fault: str, system: str, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.servers import ROOT, TIMEOUT, child_environment
 
+pytestmark = pytest.mark.slow
+
 # Seconds: a minute's work of one core, on a machine that has others to do, too.
 PATIENCE = TIMEOUT * 10
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.servers import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 VARIABLES = {"SECRET_KEY": "not a secret, but long enough for a test", "POSTGRES_PASSWORD": "x"}
 
 

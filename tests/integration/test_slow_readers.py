@@ -121,6 +121,7 @@ def test_heartbeats_of_clients_that_read_nothing_prove_nothing(
     wait_until(lambda: count_sockets(site) <= sockets, "those who read nothing to be closed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("site", "question", "count"),
     [

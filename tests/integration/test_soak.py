@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import StartSite
 from tests.servers import ROOT, TIMEOUT, Site, child_environment, free_port
 
+pytestmark = pytest.mark.slow
+
 SECONDS = "3"
 
 

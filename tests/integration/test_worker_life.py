@@ -211,6 +211,7 @@ def count_sockets(site: Site) -> int:
     return found
 
 
+@pytest.mark.slow
 def test_who_never_reads_costs_little_delays_nobody_and_is_closed(
     site: Site, alice: Person, stack: ExitStack
 ) -> None:
@@ -257,6 +258,7 @@ def send_one(socket: Socket, room: int, number: int, mid: str) -> dict[str, Any]
     return socket.wait_for(id=number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["cut", "black hole"])
 def test_a_lost_database_is_told_at_once_and_noticed_when_it_is_back(
     far_site: tuple[Site, Link], stack: ExitStack, trouble: str

@@ -22,6 +22,8 @@ from tests.security.rig import (
 )
 from tests.servers import PostgresServer, serve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=[-90, 90], ids=["behind", "ahead"])
 def pair(
