@@ -32,6 +32,7 @@ INTERVAL = 2.0
 FULL_INTERVAL = 60.0
 PRUNE_INTERVAL = 3_600.0  # seconds
 REORDER_WINDOW = 0.1  # seconds in which an earlier push may still arrive by itself
+SETTLED_AT_ONCE = 8  # topics; more would only wait for each other in the pool of threads
 NO_LOG = Tip("", 0)  # the position of a topic without a log
 
 Deliver = Callable[[str, str], None]
@@ -167,15 +168,36 @@ class Reconciler:
         # What came after a rewind may have overtaken what was lost: a topic with new events cannot be compared.
         overtaken = survey.tips.keys() & self._known if survey.is_rewound else set()
         unsettled |= overtaken
-        rewound = [
-            topic for topic in unsettled if await self._settle(topic, is_known=topic in overtaken)
-        ]
+        await self._settle_all(list(unsettled), overtaken)
         self._witness, self._known = survey.witness, set(self.sequencer.topics())
-        # Only now: clients that leave take the last subscriber of other topics along, which are to be settled as well.
+
+    async def _settle_all(self, topics: Sequence[str], overtaken: Collection[str]) -> None:
+        """Settle topics, and tell the subscribers of those whose history was rewound.
+
+        The subscribers are told at the end, because clients that leave take the last subscriber of other topics along,
+        which are to be settled as well. They are told also when the database fails before the end: these topics agree
+        with the log by then, and no later look would find them.
+        """
+        rewound: list[str] = []
+
+        async def settle(topic: str) -> None:
+            if await self._settle(topic, is_known=topic in overtaken):
+                rewound.append(topic)
+                self._known.discard(topic)  # should the rewind have to be looked at again
+
+        failures: list[BaseException] = []
+        for start in range(0, len(topics), SETTLED_AT_ONCE):
+            some = map(settle, topics[start : start + SETTLED_AT_ONCE])
+            outcomes = await asyncio.gather(*some, return_exceptions=True)
+            failures += filter(None, outcomes)
+            if failures:
+                break
         for topic in rewound:
             self._on_rewound(topic)
         if rewound:
             _report(rewound)
+        if failures:
+            raise failures[0]
 
     async def _tips_to_compare(self, survey: Survey) -> Mapping[str, Tip]:
         """Return where the logs stand of the topics that have lately changed; of all topics when anything may have."""
@@ -212,10 +234,26 @@ class Reconciler:
             after = _last_seq(page)
             if after >= before.seq:  # everything that is remembered was compared
                 self._trust(topic, page.tip, held)
-            for text in page.frames:
-                self.receive(topic, text)
+            self._receive_page(topic, page)
             if after >= page.tip.seq:
                 return False
+
+    def _receive_page(self, topic: str, page: Page) -> None:
+        """Deliver what a page of the log has after the last push that was delivered.
+
+        Where the log has deleted events, the topic goes on behind them; clients see the gap and recover.
+        """
+        for text in page.frames:
+            seq, delivered = seq_of(text), self.sequencer.delivered(topic)
+            if seq is not None and delivered is not None and seq > delivered:
+                self._skip(topic, seq - 1)
+                self.receive(topic, text)
+        if _last_seq(page) >= page.tip.seq:
+            self._skip(topic, page.tip.seq)
+
+    def _skip(self, topic: str, seq: int) -> None:
+        for ready in self.sequencer.skip(topic, seq):
+            self._deliver(topic, ready)
 
     def _trust(self, topic: str, tip: Tip, held: Sequence[int]) -> None:
         """Go on with a topic whose log agrees with what was delivered.
@@ -223,9 +261,9 @@ class Reconciler:
         Args:
             topic: was compared.
             tip: where its log stands.
-            held: what waited before the log was read: the log would have it, if it were true.
+            held: what waited before the log was read. The log has it, or it was never true.
         """
-        self.sequencer.drop_held(topic, [seq for seq in held if seq > tip.seq])
+        self.sequencer.drop_held(topic, held)
         for ready in [*self.sequencer.start(topic, tip), *self.sequencer.trust(topic)]:
             self._deliver(topic, ready)
 

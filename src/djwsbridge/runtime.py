@@ -72,6 +72,7 @@ class Member(Subscriber, Hashable, Protocol):
 
     async def subscribe(self, topic: str) -> None: ...
     async def unsubscribe(self, topic: str) -> None: ...
+    async def let_in(self, topic: str) -> None: ...
     async def look_up_access(self, topic: str) -> None: ...
     async def revalidate(self, *, ended_session: str | None) -> None: ...
     def check(self, *, now: float) -> float: ...
@@ -230,7 +231,7 @@ class Runtime:
 
     def _deliver_here(self, topic: str, text: str) -> None:
         """Spare this node's readers of a durable push the wait for the reconciliation: order and once-ness are kept."""
-        if self.reconciler is not None and seq_of(text) is not None:
+        if self.reconciler is not None and seq_of(text) is not None and topic in self.hub:
             self.reconciler.receive(topic, text)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -292,7 +293,7 @@ class Runtime:
             logger.warning("Another node said something unknown: is it of another version?")
             return
         if isinstance(control, SubscribeUser):
-            self._for_user(control.user, lambda member: member.subscribe(control.topic))
+            self._for_user(control.user, lambda member: member.let_in(control.topic))
         elif isinstance(control, UnsubscribeUser):
             self._drop_user(control)
         elif isinstance(control, UserChanged):

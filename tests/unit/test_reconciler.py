@@ -354,7 +354,53 @@ async def test_an_erased_event_is_no_rewind(rig: Rig):
     rig.log.frames[2] = encode_push("thing.done", topic=TOPIC, seq=3, data={"scrubbed": True})
     rig.receive(rig.log.append(2)[1])
     await rig.until_delivered(1, 2, 3, 4, 5)
+    rig.log.frames[4] = encode_push("thing.done", topic=TOPIC, seq=5, data={"scrubbed": True})
+    reads = rig.log.reads
+    rig.reconciler.suspect(TOPIC)
+    await eventually(lambda: rig.log.reads > reads + 1)
+    rig.receive(*rig.log.append(1))
+    assert rig.seqs()[-1] == 6
     assert rig.rewound == []
+
+
+async def test_what_the_log_has_deleted_holds_up_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    rig.receive(*rig.log.append(2))
+    last = rig.log.append(3)[-1]
+    read = rig.log.read
+
+    def read_what_is_left(topic: str, *, after: int) -> Page:
+        page = read(topic, after=after)
+        left = [text for text in page.frames if json.loads(text)["seq"] not in (3, 4)]
+        return Page(page.tip, left) if left or after >= 4 else read_what_is_left(topic, after=4)
+
+    monkeypatch.setattr(rig.log, "read", read_what_is_left)
+    rig.receive(last)
+    await rig.until_delivered(1, 2, 5)
+    await eventually(lambda: not rig.reconciler.sequencer.has_suspects)
+    rig.receive(*rig.log.append(1))
+    assert rig.seqs() == [1, 2, 5, 6]
+
+
+async def test_a_database_that_fails_during_a_rewind_leaves_no_client_untold(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+):
+    rig.reconciler.start("room.2", Tip("e0", 0))
+    for text in rig.log.append(5):
+        for topic in (TOPIC, "room.2"):
+            rig.reconciler.receive(topic, text)
+    await rig.until_looked()
+    read, failures = rig.log.read, [OperationalError("down")]
+
+    def read_once_in_vain(topic: str, *, after: int) -> Page:
+        if topic == "room.2" and failures:
+            raise failures.pop()
+        return read(topic, after=after)
+
+    monkeypatch.setattr(rig.log, "read", read_once_in_vain)
+    rig.log.rewind(3)
+    await eventually(lambda: len(rig.rewound) >= 2)
+    await rig.until_looked()
+    assert sorted(rig.rewound) == [TOPIC, "room.2"]
 
 
 async def test_a_rumour_is_looked_up_and_never_delivered(rig: Rig, monkeypatch: pytest.MonkeyPatch):

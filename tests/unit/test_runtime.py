@@ -79,6 +79,8 @@ class Reader:
         assert self.node is not None
         await self.node.subscribe(topic, self)
 
+    let_in = subscribe
+
     async def unsubscribe(self, topic: str) -> None:
         assert self.node is not None
         await self.node.unsubscribe(topic, self)

@@ -126,6 +126,18 @@ def test_a_topic_goes_on_from_another_history():
     assert sequencer.delivered("room.2") is None
 
 
+def test_a_topic_goes_on_behind_what_the_log_has_deleted():
+    sequencer = Sequencer()
+    sequencer.start("room.1", Tip("e1", 4))
+    sequencer.accept("room.1", 9, "nine")
+    assert sequencer.skip("room.1", 3) == []
+    assert sequencer.skip("room.1", 8) == ["nine"]
+    assert sequencer.suspects == set()
+    sequencer.accept("room.1", 9, "another nine")
+    assert sequencer.skip("room.1", 20) == []
+    assert sequencer.skip("room.2", 20) == []
+
+
 def test_what_the_log_does_not_have_is_dropped():
     sequencer = Sequencer()
     sequencer.start("room.1", Tip("e1", 4))

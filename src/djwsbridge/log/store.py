@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 
+NAMES_AT_ONCE = 5_000  # of one statement: databases bound the number of its parameters
 ROWS = 500  # events in a page of `PAGE_BYTES`, at most; in a larger one, more in proportion
 SAMPLE = 50  # events by which the size of the others is estimated
 
@@ -143,8 +144,13 @@ def insert(rows: Sequence[Row], *, now: dt.datetime) -> None:
 
 def positions(names: Iterable[str]) -> dict[str, Position]:
     """Return where the logs of topics stand; topics without a log are left out."""
-    rows = _topics().filter(name__in=list(names)).values_list("name", "id", "epoch", "seq")
-    return {name: Position(topic_id, epoch, seq) for name, topic_id, epoch, seq in rows}
+    wanted = list(names)
+    found: dict[str, Position] = {}
+    for start in range(0, len(wanted), NAMES_AT_ONCE):
+        some = _topics().filter(name__in=wanted[start : start + NAMES_AT_ONCE])
+        for name, topic_id, epoch, seq in some.values_list("name", "id", "epoch", "seq"):
+            found[name] = Position(topic_id, epoch, seq)
+    return found
 
 
 def recent_tips(age: dt.timedelta) -> dict[str, Tip]:

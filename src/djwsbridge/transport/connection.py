@@ -427,9 +427,16 @@ class Connection:
         """Stop listening to a topic and disappear from it."""
         await self._topics.unsubscribe(topic)
 
+    async def let_in(self, topic: str) -> None:
+        """Listen to a topic that the user was let in to; its rule decides, if it has one."""
+        if registry.find_topic_rule(topic) is None:
+            await self.subscribe(topic)
+        else:
+            await self.look_up_access(topic)
+
     async def look_up_access(self, topic: str) -> None:
         """Listen to a topic if its rule allows that, else stop; see `Topics.look_up_access`."""
-        if self.protocol.state is State.OPEN:
+        if self.protocol.state is not State.CLOSED:
             await self._topics.look_up_access(topic)
 
     # -- time ------------------------------------------------------------------------------------------------------

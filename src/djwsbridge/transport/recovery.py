@@ -100,7 +100,7 @@ async def _read_page(connection: Connection, topic: str, cursor: Cursor, size: i
 def _told(connection: Connection, topic: str, answer: _Answer) -> Mapping[str, Any]:
     """Return what is told of a topic; from here on the node compares it with the log."""
     recovery = answer.recoveries[topic]
-    if connection.runtime.reconciler is not None:
+    if connection.runtime.reconciler is not None and topic in connection.runtime.hub:
         connection.runtime.reconciler.start(topic, Tip(recovery.epoch, recovery.seq))
     return {**_fields(recovery), **answer.states.get(topic, {})}
 

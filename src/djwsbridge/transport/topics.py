@@ -104,10 +104,14 @@ class Topics:
         if rule is None:
             return
         is_allowed = partial(rule, connection.user, topic)
-        if await run_service(is_allowed):
-            await self.subscribe(topic, is_allowed=is_allowed)
-        else:
-            await self.unsubscribe(topic)
+        try:
+            if topic not in self.names:
+                await self.subscribe(topic, is_allowed=is_allowed)
+            elif not await self._may_listen(topic, is_allowed):
+                await self.unsubscribe(topic)
+        except CommandError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
 
     async def give_up(self, *, linger: float) -> None:
         """Stop listening to everything.
