@@ -179,9 +179,11 @@ async def _run(plan: Plan, fault: Fault, system: System, history: History) -> No
             await asyncio.sleep(plan.warm)
             await _harm(plan, fault, system, history, workload)
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            # A visit is let end: a request that is cut may still be stored, after everybody has stopped watching.
+            async with system.visits:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
         await heal(system)
         await workload.settle(plan.settle)
         if fault.inject is None:
