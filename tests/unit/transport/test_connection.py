@@ -568,6 +568,22 @@ async def test_access_that_is_looked_up_again_follows_the_rule(
     assert connection.topics == {"user.7"}
 
 
+async def test_a_topic_that_a_user_was_let_in_to_is_up_to_its_rule(
+    new_client: NewClient, node: Runtime, rule: dict[str, bool]
+) -> None:
+    """A change of access can arrive late or again: what is true now is asked."""
+    client = new_client()
+    await client.join()
+    rule["answer"] = False
+    node._hear(write_control(SubscribeUser("7", "shop.1")))
+    node._hear(write_control(SubscribeUser("7", "club.1")))
+    await until(lambda: "club.1" in only_member(node).topics)
+    rule["answer"] = True
+    node._hear(write_control(SubscribeUser("7", "shop.2")))
+    await until(lambda: "shop.2" in only_member(node).topics)
+    assert only_member(node).topics == {"user.7", "club.1", "shop.2"}
+
+
 async def test_subscriptions_have_a_limit(
     new_client: NewClient, rule: dict[str, bool], settings: Any
 ) -> None:
@@ -649,26 +665,27 @@ async def test_access_lost_while_connecting_is_lost(
 async def test_access_lost_after_it_was_asked_for_topics_is_lost(
     new_client: NewClient, node: Runtime
 ) -> None:
+    """Of topics without a rule; a rule would be asked."""
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class Member(QuietConsumer):
         async def find_topics(self) -> list[str]:
             asked.set()
             await answer.wait()
-            return ["room.1", "room.2", "room.3"]  # as the database said before
+            return ["club.1", "club.2", "club.3"]  # as the database said before
 
     client = await new_client(consumer=Member).open()
     await client.assert_accepted()
     client.say({"id": 1, "cmd": "connect"})
     await asked.wait()
-    for topic in ("room.1", "room.2"):
+    for topic in ("club.1", "club.2"):
         node._hear(write_control(UnsubscribeUser("7", topic)))
-    node._hear(write_control(SubscribeUser("7", "room.2")))  # and came back
-    await until(lambda: "room.2" in node.hub)
+    node._hear(write_control(SubscribeUser("7", "club.2")))  # and came back
+    await until(lambda: "club.2" in node.hub)
     answer.set()
     reply = await client.hear()
-    assert set(reply["ok"]["topics"]) == {"user.7", "room.2", "room.3"}
-    assert "room.1" not in node.hub
+    assert set(reply["ok"]["topics"]) == {"user.7", "club.2", "club.3"}
+    assert "club.1" not in node.hub
 
 
 async def test_access_given_while_a_rule_is_asked_is_kept(
