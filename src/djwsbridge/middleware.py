@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 from django.core.signals import request_finished
@@ -14,6 +17,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.publish import will_serve
+from djwsbridge.thread_pool import ThreadPool
 from djwsbridge.transport.asgi import Receive, Scope, Send
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import refusal
@@ -116,8 +120,12 @@ _requests: set[asyncio.Future[None]] = set()
 async def _serve_to_the_end(
     application: Callable[..., Awaitable[None]], scope: Scope, receive: Receive, send: Send
 ) -> None:
-    # Django's handler enters such a context, too. The outer context decides how long the request's thread lives.
-    async with ThreadSensitiveContext():
+    # Django's handler enters such a context, too. The outer context decides which thread is the request's, and how long
+    # it lives. asgiref's own executor would let the event loop wait for ever for a thread that has died of no memory.
+    context = ThreadSensitiveContext()
+    pool = ThreadPool(1, "djwsbridge page", linger=threading.TIMEOUT_MAX)
+    SyncToAsync.context_to_thread_executor[context] = cast(ThreadPoolExecutor, pool)
+    async with context:
         try:
             await application(scope, receive, send)
         except Exception:

@@ -47,6 +47,8 @@ class ThreadPool(Executor):
         # Guards what follows, and wakes a thread when a job has come.
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
+        # Whether threads end as soon as they have nothing to do.
+        self._is_shut_down = False
         # The threads that have begun and not ended, who count themselves; and those of them that have nothing to do.
         self._alive = self._idle = 0
 
@@ -84,6 +86,12 @@ class ThreadPool(Executor):
                     raise NoThread(str(error)) from error
         return future
 
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  as its base
+        """Let the threads end when all jobs are done. Returns at once, whatever `wait` says."""
+        with self._changed:
+            self._is_shut_down = True
+            self._changed.notify_all()
+
     def _begin_thread(self) -> None:
         """Begin a thread by way of one that may wait for it."""
         name = f"{self._name} {next(self._numbers)}"
@@ -112,10 +120,10 @@ class ThreadPool(Executor):
         with self._changed:
             self._idle += 1
             try:
-                has_job = self._changed.wait_for(lambda: bool(self._waiting), self._linger)
+                self._changed.wait_for(lambda: self._waiting or self._is_shut_down, self._linger)
             finally:
                 self._idle -= 1
-            if not has_job:
+            if not self._waiting:
                 self._alive -= 1
                 return False
             future, call = self._waiting.popleft()

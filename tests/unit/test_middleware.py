@@ -21,7 +21,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.transport import endpoint
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import Identity, refusal
-from tests.servers import TIMEOUT
+from tests.servers import TIMEOUT, wait_until
 from tests.unit.transport.fake_server import V1, FakeClient, identity_of, make_scope, make_user
 
 
@@ -193,6 +193,21 @@ async def test_a_request_that_ends_well_is_finished_by_django(finished: list[str
 
     await finish_requests(application)({}, None, None)  # type: ignore[arg-type]
     assert finished == []
+
+
+async def test_a_request_has_one_thread_of_its_own_that_ends_with_it() -> None:
+    threads: list[threading.Thread] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        threads.extend([await sync_to_async(threading.current_thread)() for _ in range(3)])
+
+    for _ in range(2):
+        await finish_requests(application)({}, None, None)  # type: ignore[arg-type]
+    assert len(set(threads)) == 2
+    assert {thread.name for thread in threads} == {"djwsbridge page 0"}
+    await asyncio.to_thread(
+        wait_until, lambda: not any(map(threading.Thread.is_alive, threads)), ""
+    )
 
 
 async def test_a_request_that_the_server_cancels_goes_on_to_its_end() -> None:

@@ -51,6 +51,15 @@ def test_a_thread_that_is_free_takes_the_next_job() -> None:
     assert len(seen) == 1
 
 
+def test_a_pool_that_is_shut_down_does_its_jobs_and_ends(gate: threading.Event) -> None:
+    pool = ThreadPool(1, "pool", linger=threading.TIMEOUT_MAX)
+    futures = [pool.submit(gate.wait, TIMEOUT), pool.submit(int)]
+    pool.shutdown()
+    gate.set()
+    assert results_of(futures) == [True, 0]
+    wait_until(lambda: not pool.is_alive, "the thread to end")
+
+
 def test_jobs_of_one_thread_are_done_in_order(gate: threading.Event) -> None:
     pool, seen = ThreadPool(1, "pool", linger=LINGER), []  # type: ignore[var-annotated]
     futures = [pool.submit(gate.wait, TIMEOUT), *[pool.submit(seen.append, n) for n in range(50)]]
