@@ -428,11 +428,9 @@ class Connection:
         await self._topics.unsubscribe(topic)
 
     async def let_in(self, topic: str) -> None:
-        """Listen to a topic that the user was let in to; its rule decides, if it has one."""
-        if registry.find_topic_rule(topic) is None:
-            await self.subscribe(topic)
-        else:
-            await self.look_up_access(topic)
+        """Listen to a topic that the user was let in to; see `Topics.let_in`."""
+        if self.protocol.state is not State.CLOSED:
+            await self._topics.let_in(topic)
 
     async def look_up_access(self, topic: str) -> None:
         """Listen to a topic if its rule allows that, else stop; see `Topics.look_up_access`."""

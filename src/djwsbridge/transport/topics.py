@@ -98,6 +98,13 @@ class Topics:
             self._disappear(topic, after=0.0)
             await self._connection.runtime.unsubscribe(topic, self._connection)
 
+    async def let_in(self, topic: str) -> None:
+        """Listen to a topic that the user was let in to. If the topic has a rule, what the rule says now decides."""
+        if registry.find_topic_rule(topic) is None:
+            await self.subscribe(topic, is_allowed=None)
+        else:
+            await self.look_up_access(topic)
+
     async def look_up_access(self, topic: str) -> None:
         """Listen to a topic if its rule allows that, else stop. A topic without a rule stays as it is."""
         connection, rule = self._connection, registry.find_topic_rule(topic)
