@@ -128,9 +128,9 @@ def outside() -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def cut_all() -> None:
-    """Let PostgreSQL end every connection to this database."""
+    """Let PostgreSQL end every connection to this database, and wait until it has."""
     with outside() as other:
-        other.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+        other.execute(f"SELECT pg_terminate_backend(pid, {int(TIMEOUT * 1000)}) {OTHERS}")
 
 
 def backends() -> int:
