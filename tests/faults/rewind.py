@@ -35,7 +35,7 @@ def without_lost(history: History, rewind: Rewind) -> tuple[History, list[str], 
     """
     ids = {row.id for row in history.of(Row)}
     told = _told(history, rewind)
-    problems = [*_sends_at_the_wrong_time(history, rewind, ids)]
+    problems = [*_sends_at_the_wrong_time(history, rewind, ids, told)]
     concerned: set[Place] = set()
     if rewind.renewed is not None:
         concerned = {(one.device, one.room) for one in history.of(Opened) if one.at < rewind.begun}
@@ -80,14 +80,24 @@ def _told(history: History, rewind: Rewind) -> dict[Place, list[float]]:
 
 
 def _sends_at_the_wrong_time(
-    history: History, rewind: Rewind, stored: set[str | None]
+    history: History, rewind: Rewind, stored: set[str | None], told: dict[Place, list[float]]
 ) -> Iterator[str]:
-    """Yield what is lost and was acknowledged before the copy or after the rewind, and what is stored and was lost."""
+    """Yield what is lost and had to be kept, and what is stored and had to be lost.
+
+    A worker commits a message and then acknowledges it. The database can be replaced between the two. A message may
+    therefore be lost although its acknowledgement arrives after the rewind, if it was sent before the rewind ended, and
+    if the rewind is told to the device after the acknowledgement.
+    """
     for send in history.of(Send):
         if send.outcome is not Outcome.OK or send.completed is None:
             continue
         if send.id not in stored:
-            if not rewind.since <= send.completed <= rewind.until:
+            place = (send.device, send.room)
+            was_under_way = send.invoked <= rewind.until and any(
+                at > send.completed for at in told[place]
+            )
+            is_in_time = send.completed <= rewind.until or was_under_way
+            if send.completed < rewind.since or not is_in_time:
                 yield f"{send.id} is lost, and was acknowledged at another time."
         elif rewind.copied < send.invoked and send.completed < rewind.begun:
             yield f"{send.id} is stored, and was sent between the copy and the rewind."

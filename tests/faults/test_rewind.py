@@ -94,6 +94,18 @@ def test_what_is_acknowledged_after_the_rewind_may_not_be_lost() -> None:
     assert problems == ["m4 is lost, and was acknowledged at another time."]
 
 
+def test_an_acknowledgement_on_its_way_may_arrive_after_the_rewind() -> None:
+    on_its_way = sent(4, 3, PROMOTED + 0.05)
+    _, problems, _ = without_lost(History([*lived(), on_its_way]), REWIND)
+    assert problems == []
+
+
+def test_a_lost_message_may_not_be_acknowledged_after_the_device_was_told() -> None:
+    from_memory = msgspec.structs.replace(sent(4, 3, PROMOTED + 0.05), completed=13.5)
+    _, problems, _ = without_lost(History([*lived(), from_memory]), REWIND)
+    assert problems == ["m4 is lost, and was acknowledged at another time."]
+
+
 def test_what_was_sent_after_the_copy_may_not_come_back() -> None:
     kept = [sent(5, 3, 11.5), stored(5, 3)]
     _, problems, _ = without_lost(History([*lived(), *kept]), REWIND)
