@@ -15,6 +15,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from djwsbridge.announcements import Announcements
 from djwsbridge.durable import DurableLog, Page, Survey, Witness
 from djwsbridge.group_commit import READS_REST, GroupCommit
 from djwsbridge.sequencer import Sequencer, Tip, seq_of
@@ -54,6 +55,8 @@ class Reconciler:
         self._deliver = deliver
         self._on_rewound = on_rewound
         self.sequencer = Sequencer()
+        # Connections that are told when topics have moved which this node need not listen to.
+        self.announcements = Announcements()
         # Set when something is known or suspected to be missing.
         self._suspicion = asyncio.Event()
         # Topics that were said to have moved, by a hint that cannot be trusted.
@@ -104,8 +107,15 @@ class Reconciler:
             logger.warning("The log of %s could not be read: %r", topic, error)
 
     def _read_tips(self, topics: Sequence[str]) -> list[Tip]:
+        """Return where the logs of topics stand. Talks to the database."""
         tips = self._log.tips(topics)
         return [tips.get(topic, NO_LOG) for topic in topics]
+
+    async def announced(self, topics: Sequence[str]) -> dict[str, int]:
+        """Return the newest seq of topics whose announcements begin; what comes after is announced."""
+        tips = dict(zip(topics, await run_service(self._read_tips, topics), strict=True))
+        self.announcements.begin(tips)
+        return {topic: tip.seq for topic, tip in tips.items()}
 
     def tips(self, topics: Iterable[str]) -> dict[str, int]:
         """Return the newest seq that was delivered here of each topic of which something is known."""
@@ -164,7 +174,9 @@ class Reconciler:
         survey = await run_service(self._log.survey, self._witness)
         # A topic that has moved here and not in the log was rewound a moment ago.
         unsettled |= moved - survey.tips.keys()
-        unsettled |= self.sequencer.differing(await self._tips_to_compare(survey))
+        tips = await self._tips_to_compare(survey)
+        unsettled |= self.sequencer.differing(tips)
+        self.announcements.tell(tips)
         # What came after a rewind may have overtaken what was lost: a topic with new events cannot be compared.
         overtaken = survey.tips.keys() & self._known if survey.is_rewound else set()
         unsettled |= overtaken
@@ -207,7 +219,7 @@ class Reconciler:
         if not (self._look_at_all or survey.is_rewound or is_first or is_due):
             return survey.tips
         self._look_at_all, self._next_full_look = False, now + FULL_INTERVAL
-        topics = self.sequencer.topics()
+        topics = list({*self.sequencer.topics(), *self.announcements.topics()})
         return dict(zip(topics, await run_service(self._read_tips, topics), strict=True))
 
     async def _settle(self, topic: str, *, is_known: bool) -> bool:

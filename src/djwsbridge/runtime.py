@@ -342,6 +342,8 @@ class Runtime:
     def _tell_news(self) -> None:
         """Tell what was announced, except in a crowd."""
         for change in self.presence.take_news(now=self.loop.time()):
+            if change.topic not in self.hub:
+                continue
             if self.presence.count(change.topic) > settings.PRESENCE_LIMIT:
                 continue
             data = {"user": change.person, "state": "online" if change.online else "offline"}

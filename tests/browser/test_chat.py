@@ -55,6 +55,47 @@ def test_two_people_meet_in_a_room(
     ann.expect_messages(*both)
 
 
+MANY = """
+from django.contrib.auth.models import User
+from djwsbridge.chat.models import Membership, Room
+ann, ben = User.objects.get(username="ann"), User.objects.get(username="ben")
+rooms = Room.objects.bulk_create(
+    Room(kind="group", title=f"Room {n:04}", title_key=f"room {n:04}", slug=f"room-{n:04}") for n in range(1_100)
+)
+Membership.objects.bulk_create(Membership(room=room, user=ann) for room in rooms)
+Membership.objects.bulk_create(Membership(room=room, user=ben) for room in rooms[-3:])
+"""
+
+
+def test_a_person_in_a_thousand_and_more_rooms_hears_of_all_of_them(
+    start_site: Callable[..., Site], sqlite_url: str, person: MakePerson
+):
+    """The connection does not listen to the last hundred of them."""
+    site = start_site("uvicorn", env={"DATABASE_URL": sqlite_url})
+    ann, ben = person("ann", site, **DESKTOP), person("ben", site, **DESKTOP)
+    ann.have_account()
+    ben.have_account()
+    run_manage("shell", "-c", MANY, env=site.env)
+    rooms = {
+        room["slug"]: room for room in ann.page.request.get("/chat/api/rooms/").json()["rooms"]
+    }
+    ann.open_room(rooms["room-1099"])
+    ben.open_room(rooms["room-1099"])
+    ben.say("Can you read this?")
+    ann.expect_message("Can you read this?")
+    ann.say("At once.")
+    ben.expect_message("At once.")
+
+    ben.open_room(rooms["room-1098"])
+    ben.say("Nobody looks here.")
+    ben.say("Not yet.")
+    link = ann.page.get_by_role("link", name=re.compile("^Room 1098"))
+    expect(link.locator(".badge-count")).to_have_text("2")
+    save_screenshot(ann.page, "many-rooms")
+    link.click()
+    ann.expect_messages("Nobody looks here.", "Not yet.")
+
+
 def test_a_private_conversation_is_private(site: Site, person: MakePerson):
     ann, ben, cleo = (person(name, site, **DESKTOP) for name in ("ann", "ben", "cleo"))
     ann.sign_up()

@@ -58,6 +58,35 @@ test("what came between the page and the connection is fetched", async () => {
   assert.deepEqual(seqs(await open()), [1, 2, 3, 4, 5]);
 });
 
+test("rooms that are only announced are fetched when they have moved, and the open one is listened to", async () => {
+  const asked = [];
+  const moved = room(43, { last_seq: 9, unread: 2 });
+  api.listRooms = async (ids) => (asked.push(ids), { rooms: [moved] });
+  server.script.connect = { ok: { ...WELCOME, topics: {}, announced: { "room.42": 4, "room.43": 7, "room.44": 0 } } };
+  server.script.subscribe = { ok: {} };
+  stored.push(message(4));
+  const page = await open({ rooms: [room(42, { last_seq: 3 }), room(43, { last_seq: 7 }), room(44)] });
+  assert.deepEqual(server.received("subscribe").map(({ topic }) => topic), ["room.42"]);
+  assert.deepEqual(seqs(page), [1, 2, 3, 4], "what came before the subscription");
+  assert.deepEqual(asked, [[42]]);
+
+  await server.push("topics.moved", { topic: null, seq: null, data: { topics: { "room.43": 9, "room.44": 0 } } });
+  await server.push("topics.moved", { topic: null, seq: null, data: { topics: { "room.43": 10 } } });
+  await clock.advance(1_000);
+  assert.deepEqual(asked, [[42], [43]], "together, and not at once");
+  assert.equal(page.rooms.get(43).unread, 2);
+  assert.equal(page.rooms.rooms.length, 3);
+});
+
+test("when very many rooms have moved, the whole list is fetched", async () => {
+  const asked = [];
+  api.listRooms = async (ids) => (asked.push(ids), { rooms: [] });
+  await open();
+  const many = Object.fromEntries(Array.from({ length: 201 }, (_, n) => [`room.${100 + n}`, 5]));
+  await server.push("topics.moved", { topic: null, seq: null, data: { topics: many } });
+  assert.deepEqual(asked, [null]);
+});
+
 test("a gap is recovered before anything behind it is shown", async () => {
   const page = await open();
   server.script["topic.recover"] = null;

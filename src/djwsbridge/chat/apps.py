@@ -54,6 +54,7 @@ class ChatConfig(AppConfig):
         registry.register_command(commands.ListMembers, handlers.list_members)
         registry.register_routes(_routes)
         registry.register_topics(_topics_of)
+        registry.register_announcements("room")
         registry.register_visits(came=node.note_arrival, left=node.note_departure)
         registry.register_topic_rule(
             "room", lambda user, topic: services.may_subscribe(actor=user, topic=topic)

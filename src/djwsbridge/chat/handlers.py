@@ -74,8 +74,8 @@ async def mark_read(connection: Connection, command: MarkRead) -> ReadView:
 
 
 def set_typing(connection: Connection, command: SetTyping) -> Awaitable[None]:
-    """Answer `typing.set`; who is subscribed to a room is a member, and no database is asked."""
-    if services.room_topic(command.room) not in connection.topics:
+    """Answer `typing.set`. A connection that knows the room is a member's, and no database is asked."""
+    if not connection.knows(services.room_topic(command.room)):
         return _set_typing_unsubscribed(connection, command)
     _tell_typing(connection, command)
     return DONE

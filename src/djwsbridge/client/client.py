@@ -153,6 +153,14 @@ class Client:
         return self._core.connection_id
 
     @property
+    def announced(self) -> dict[str, int]:
+        """Return the newest seq of each topic that the connection does not listen to, because the user has too many.
+
+        A push `topics.moved` says when it has changed. `subscribe` brings the pushes of such a topic.
+        """
+        return dict(self._core.announced)
+
+    @property
     def cursors(self) -> dict[str, tuple[str, int]]:
         """Return what `pushes()` has handed out of each topic: (epoch, seq).
 

@@ -25,6 +25,7 @@ __all__ = [
     "decode_frame",
     "encode_command",
     "read_message",
+    "read_moved",
     "read_tips",
     "read_topic_report",
     "read_welcome",
@@ -132,6 +133,11 @@ class Welcome(msgspec.Struct, frozen=True):
     user: Person
     heartbeat_ms: int = 25_000
     topics: dict[str, TopicReport] = {}
+    announced: dict[str, int] = {}
+
+
+class _Moved(msgspec.Struct):
+    topics: dict[str, int]
 
 
 class _Frame(msgspec.Struct):
@@ -194,6 +200,11 @@ def read_message(ok: object) -> Message:
 def read_tips(ok: Mapping[str, Any]) -> dict[str, int]:
     """Read the newest seqs out of the answer to `heartbeat`; raises `BadFrameError`."""
     return _convert(ok.get("tips", {}), dict[str, int])
+
+
+def read_moved(data: object) -> dict[str, int]:
+    """Read the newest seqs out of a push `topics.moved`; raises `BadFrameError`."""
+    return _convert(data, _Moved).topics
 
 
 def _convert(value: object, kind: type[Value]) -> Value:

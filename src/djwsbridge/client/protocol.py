@@ -26,6 +26,7 @@ from djwsbridge.client.frames import (
     TopicReport,
     Welcome,
     read_message,
+    read_moved,
     read_topic_report,
 )
 from djwsbridge.client.outbox import Draft, Outbox
@@ -63,6 +64,8 @@ class ClientProtocol:
         # Who this client is and how the server calls the connection; None before the first answer.
         self.user: Person | None = None
         self.connection_id: str | None = None
+        # The newest seq of each topic that is only announced, because the user has more than a connection listens to.
+        self.announced: dict[str, int] = {}
         self.receipts = Receipts()
         self.queue = PushQueue(
             queue_limit, {name: Cursor(*cursor) for name, cursor in (cursors or {}).items()}
@@ -176,13 +179,22 @@ class ClientProtocol:
         self._acks.greet()
         for name, report in welcome.topics.items():
             self._look_into(name, report)
+        self.announced = dict(welcome.announced)
         self._topics.welcome(welcome.topics, now=now)
 
     def push(self, push: Push, *, now: float) -> None:
         """Take a push."""
         self.receipts.hear(push)
         self._confirm_own(push)
+        if push.type == "topics.moved" and push.topic is None:
+            self._hear_moved(push)
         self._topics.accept(push, now=now)
+
+    def _hear_moved(self, push: Push) -> None:
+        try:
+            self.announced.update(read_moved(push.data))
+        except BadFrameError as error:
+            logger.warning("%s", error)
 
     def hear_tips(self, tips: Mapping[str, int], *, now: float) -> None:
         """Take the newest seqs that the server knows."""

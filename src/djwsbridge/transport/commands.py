@@ -26,7 +26,7 @@ from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token_here
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.failures import try_later
-from djwsbridge.transport.recovery import recover, recover_page
+from djwsbridge.transport.recovery import recover, recover_announced, recover_page
 from djwsbridge.transport.registry import find_topic_rule, register_command
 
 __all__ = ["register_core_commands"]
@@ -47,21 +47,23 @@ async def connect(connection: Connection, command: Connect) -> Mapping[str, obje
     """Let the actor in with the credential of the handshake or of this command."""
     if len(command.cursors) > settings.CURSORS:
         raise CommandError(ErrorCode.TOO_MANY, limit=settings.CURSORS)
-    await connection.open(await _identify(connection, command))
+    await connection.open(await _identify(connection, command), shown=command.cursors)
     try:
         topics = await recover(connection, sorted(connection.topics), command.cursors)
+        announced = await recover_announced(connection)
     except (OperationalError, InterfaceError) as error:
         raise try_later(
             ErrorCode.DB_UNAVAILABLE
         ) from error  # nothing half-open: the client comes back
     # Without those to which access was lost while the log was read.
     left = connection.topics & topics.keys()
-    return {
+    welcome = {
         "connection_id": connection.connection_id,
         "user": connection.person,
         "heartbeat_ms": int(settings.HEARTBEAT_INTERVAL * 1000),
         "topics": {topic: found for topic, found in topics.items() if topic in left},
     }
+    return {**welcome, "announced": announced} if announced else welcome
 
 
 def heartbeat(connection: Connection, command: Heartbeat) -> Mapping[str, object]:
@@ -108,7 +110,7 @@ async def unsubscribe(connection: Connection, command: Unsubscribe) -> Mapping[s
 
 def list_presence(connection: Connection, command: ListPresence) -> Mapping[str, object]:
     """Tell who is online on a topic."""
-    if command.topic not in connection.topics:
+    if not connection.knows(command.topic):
         raise CommandError(ErrorCode.NOT_FOUND)
     online = connection.runtime.presence.online(command.topic)
     return {"users": online[: settings.PRESENCE_LIMIT], "count": len(online)}

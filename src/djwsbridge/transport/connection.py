@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -19,7 +19,7 @@ from djwsbridge import runtime as runtimes
 from djwsbridge.conf import settings
 from djwsbridge.presence import Person
 from djwsbridge.protocol.codec import decode_push, encode_push
-from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
+from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.pages import PageSize
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
@@ -47,19 +47,10 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger("djwsbridge.connection")
 
-# Seconds for which a lease of presence outlives its connection: a page that is loaded again does not flicker, and
-# neither does a lost network that comes back.
-LINGER_AFTER_CLOSE = 2.0
-LINGER_AFTER_LOSS = 15.0
 LEAVE_TIME = 1.0  # seconds in which a client that was told to go may do so by itself
 COME_BACK = (0.5, 2.0)  # seconds after which one that comes to a node about to end tries again
 SLOW_LOOK = 1.0  # seconds between two looks at a slow reader
 REST = 60.0  # seconds between two looks at a connection of which nothing is expected
-# Codes after which nobody comes back by itself.
-_FINAL_CODES = frozenset(
-    {CloseCode.NORMAL, CloseCode.GOING_AWAY}
-    | {code for code, policy in CLOSE_POLICIES.items() if policy.reaction is Reaction.STOP}
-)
 
 
 class Connection:
@@ -78,7 +69,6 @@ class Connection:
         "_connected",
         "_credential",
         "_end",
-        "_missed",
         "_topics",
         "_wire",
         "address",
@@ -113,8 +103,6 @@ class Connection:
         self._wire: Wire | None = None
         # The size of the pages that this connection recovers; None before the first.
         self.pages: PageSize | None = None
-        # Topic → newest seq of the pushes that were withheld from a slow reader; None while there are none.
-        self._missed: dict[str, int] | None = None
         # The object of the developer's class; set by the endpoint before anything else.
         self.consumer: Consumer
         # Whom the handshake has named; None when it carried no credential.
@@ -186,11 +174,15 @@ class Connection:
             raise refusal(ErrorCode.AUTH_REQUIRED)
         await self.open(self.handshake_identity)
 
-    async def open(self, identity: Identity) -> None:
+    async def open(self, identity: Identity, *, shown: Collection[str] = ()) -> None:
         """Let the actor in: count, subscribe, show.
 
+        Args:
+            identity: the actor.
+            shown: topics that the client has shown lately.
+
         Raises:
-            CloseConnection: too many connections, the engine cannot be reached, or the consumer refuses.
+            CloseConnection: too many connections or topics, the engine cannot be reached, or the consumer refuses.
         """
         self.user_key = str(identity.user.pk)
         self.user_topic = runtimes.user_topic(self.user_key)
@@ -200,10 +192,10 @@ class Connection:
         self._accept(identity)
         try:
             self.person = self._credential.person
-            await self._subscribe_first()
+            await self._subscribe_first(shown)
         except Exception:
             # As if nothing had been asked: the client may try again on this connection.
-            await self._give_up_topics()
+            await self._topics.give_up(close_code=self._close_code)
             self.admission.leave_user(self.user_key)
             self._credential.forget()
             self.person = None
@@ -222,16 +214,12 @@ class Connection:
         except Exception as error:
             raise CloseConnection(CloseCode.INTERNAL, failure_of(error)) from error
 
-    async def _subscribe_first(self) -> None:
+    async def _subscribe_first(self, shown: Collection[str]) -> None:
         """Subscribe to the user's own topic and then, reachable for what changes there, to all others."""
         await self._topics.join([self.user_topic])
         await self._credential.confirm(self.runtime, since=self.protocol.opened)
         self._take_name()
-        topics = await self._topics.find(self.consumer.find_topics())
-        limit = settings.SUBSCRIPTIONS - 1
-        if len(topics) > limit:
-            logger.warning("User %s listens to %d of %d topics.", self.user_key, limit, len(topics))
-        await self._topics.join(topics[:limit])
+        await self._topics.join_named(self.consumer.find_topics(), first=shown)
 
     @property
     def is_closing(self) -> bool:
@@ -288,7 +276,7 @@ class Connection:
         self.admission.leave_address(self.address)
         if self.identity is not None:
             self.admission.leave_user(self.user_key)
-            await self._give_up_topics()
+            await self._topics.give_up(close_code=self._close_code)
         if self._connected:
             registry.tell_left(self)
             try:
@@ -300,10 +288,6 @@ class Connection:
         self.queue.let_go()
         self.inbox.let_go()
         del self.consumer
-
-    async def _give_up_topics(self) -> None:
-        linger = LINGER_AFTER_CLOSE if self._close_code in _FINAL_CODES else LINGER_AFTER_LOSS
-        await self._topics.give_up(linger=linger)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -371,6 +355,13 @@ class Connection:
         if written is not None:
             self.queue.put(written)
 
+    def tell_moved(self, seqs: Mapping[str, int]) -> None:
+        """Push the newest seqs of topics that are announced; a slow reader is told when it has caught up."""
+        if self.queue.is_slow:
+            self._topics.miss(seqs)
+        else:
+            self.tell("topics.moved", {"topics": seqs})
+
     def _miss(self, text: str) -> None:
         """Note what is withheld; only a client of the v1 dialect can recover it, the others have to begin anew."""
         if self._closing is not None:
@@ -380,8 +371,7 @@ class Connection:
             return
         push = decode_push(text)
         if push.topic is not None and push.seq is not None:
-            self._missed = self._missed or {}
-            self._missed[push.topic] = push.seq
+            self._topics.miss({push.topic: push.seq})
 
     def on_queue_changed(self) -> None:
         """Let the hub know how to deliver, and tell a reader that is not slow any more how far it is behind."""
@@ -391,10 +381,11 @@ class Connection:
         if self.queue.is_slow:
             self.runtime.deadlines.plan(self, within=SLOW_LOOK)
             return
-        missed, self._missed = self._missed or {}, None
-        tips = {topic: seq for topic, seq in missed.items() if topic in self._topics.names}
-        if tips:
-            self.tell("tips", tips)
+        missed = self._topics.take_missed()
+        if missed.tips:
+            self.tell("tips", missed.tips)
+        if missed.moved:
+            self.tell_moved(missed.moved)
         self.inbox.go_on_if_idle()
 
     def _close_slow(self) -> None:
@@ -409,6 +400,15 @@ class Connection:
     def topics(self) -> frozenset[str]:
         """Return what this connection is subscribed to."""
         return frozenset(self._topics.names)
+
+    @property
+    def announced_topics(self) -> frozenset[str]:
+        """Return the topics of which this connection is only told that they have moved."""
+        return frozenset(self._topics.announced)
+
+    def knows(self, topic: str) -> bool:
+        """Say whether the client may know what happens on a topic: it is subscribed to it, or it is announced."""
+        return topic in self._topics.names or topic in self._topics.announced
 
     async def subscribe(self, topic: str, *, is_allowed: Callable[[], bool] | None = None) -> None:
         """Listen to a topic and appear on it.

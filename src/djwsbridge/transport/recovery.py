@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from djwsbridge.transport.connection import Connection
 
-__all__ = ["recover", "recover_page"]
+__all__ = ["recover", "recover_announced", "recover_page"]
 
 LARGE_PAGES = 2  # that a node reads at once: several copies of each are held until it is on its way
 PATIENCE = 1.0  # seconds that a page waits for the user's bytes to come back
@@ -46,6 +46,16 @@ async def recover(
     asked = _Asked(connection.user, {topic: cursors.get(topic) for topic in wanted}, PAGE_BYTES)
     answer = await _read_log.ask(connection.runtime, asked)
     return {topic: _told(connection, topic, answer) for topic in wanted}
+
+
+async def recover_announced(connection: Connection) -> dict[str, int]:
+    """Return the newest seqs of the topics that are announced to a connection: these it compares with what it shows."""
+    topics, reconciler = connection.announced_topics, connection.runtime.reconciler
+    if not topics or reconciler is None:
+        return {}
+    seqs = await reconciler.announced(list(topics))
+    left = connection.announced_topics
+    return {topic: seq for topic, seq in seqs.items() if topic in left}
 
 
 async def recover_page(connection: Connection, topic: str, cursor: Cursor) -> Mapping[str, Any]:

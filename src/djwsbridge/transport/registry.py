@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.utils.module_loading import import_string
 
 from djwsbridge.conf import settings
+from djwsbridge.durable import installed_log
 from djwsbridge.protocol.codec import Codec
 from djwsbridge.protocol.frames import Command, PlainMessage
 
@@ -24,7 +25,9 @@ __all__ = [
     "counts_as_send",
     "find_topic_rule",
     "handler_of",
+    "may_be_announced",
     "names_topics",
+    "register_announcements",
     "register_command",
     "register_routes",
     "register_topic_rule",
@@ -57,6 +60,8 @@ _sends: set[type[Command | PlainMessage]] = {PlainMessage}
 # Functions in order of registration. Django calls `ready` again when INSTALLED_APPS changes under test, so that twice
 # has to be once here.
 _topics: dict[TopicList, None] = {}
+# Prefixes of topics that may be announced.
+_announced: set[str] = set()
 _rules: dict[str, TopicRule] = {}
 _states: dict[str, TopicState] = {}
 _came: dict[Visit, None] = {}
@@ -94,6 +99,22 @@ def register_topics(function: TopicList) -> None:
             about together.
     """
     _topics[function] = None
+
+
+def register_announcements(prefix: str) -> None:
+    """Let the topics `<prefix>.<anything>` be announced to a connection that has more topics than it may listen to.
+
+    Such a connection is told in `topics.moved` that these topics have new events. It does not get the events.
+
+    Args:
+        prefix: what stands before the first dot. All that happens on these topics has to be durable.
+    """
+    _announced.add(prefix)
+
+
+def may_be_announced(topic: str) -> bool:
+    """Say whether a topic may be announced where there is no room to listen to it. Only a log tells that it moved."""
+    return topic.partition(".")[0] in _announced and installed_log() is not None
 
 
 def register_topic_rule(prefix: str, rule: TopicRule) -> None:

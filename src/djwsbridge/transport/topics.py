@@ -1,15 +1,21 @@
-"""What one connection listens to, and where it shows that its actor is here."""
+"""What one connection listens to, what is announced to it, and where it shows that its actor is here.
+
+A connection listens to at most DJWSBRIDGE_SUBSCRIPTIONS topics. A user may have more, such as ten thousand rooms. The
+others are *announced*: the connection is told their newest seq when that has changed, and their pushes stay away. A
+client that wants the pushes of such a topic subscribes to it.
+"""
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from djwsbridge.conf import settings
-from djwsbridge.protocol.codes import ErrorCode
-from djwsbridge.protocol.errors import CommandError, EngineUnavailable
+from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
+from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
 from djwsbridge.transport.failures import try_later
@@ -20,6 +26,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Topics"]
 
+logger = logging.getLogger("djwsbridge.topics")
+
+# Seconds for which a lease of presence outlives its connection. A page that is loaded again does not flicker, and
+# neither does a client that has lost the network for a moment.
+LINGER_AFTER_CLOSE = 2.0
+LINGER_AFTER_LOSS = 15.0
+# Codes after which the client does not come back by itself.
+_FINAL_CODES = frozenset(
+    {CloseCode.NORMAL, CloseCode.GOING_AWAY}
+    | {code for code, policy in CLOSE_POLICIES.items() if policy.reaction is Reaction.STOP}
+)
+
+
+class Missed(NamedTuple):
+    """What was withheld from a slow reader: the newest seq by topic.
+
+    Attributes:
+        tips: of the topics that the connection listens to.
+        moved: of those that are announced to it.
+    """
+
+    tips: dict[str, int]
+    moved: dict[str, int]
+
 
 class Topics:
     """The subscriptions of one connection, and its leases of presence.
@@ -28,17 +58,21 @@ class Topics:
         connection: whose; its `person` is known before anything is subscribed to.
     """
 
-    __slots__ = ("_asked", "_leases", "_lost", "_weak", "names")
+    __slots__ = ("_asked", "_leases", "_lost", "_missed", "_weak", "announced", "names")
 
     def __init__(self, connection: Connection) -> None:
         # Weak, or the two would keep each other.
         self._weak = weakref.ref(connection)
         # What it is subscribed to, or about to be: whoever loses access meanwhile is taken off this set.
         self.names: set[str] = set()
+        # Topics of which it is only told that they have moved, or about to be. No topic is in both sets for long.
+        self.announced: set[str] = set()
         # Of these, those whose rule is being asked: whoever is let in meanwhile is not put out by an older "no".
         self._asked: frozenset[str] = frozenset()
         # Topics to which access was lost since it was asked what to listen to; None while nobody asks.
         self._lost: set[str] | None = None
+        # Topic → newest seq of what was withheld from a slow reader; None while there is nothing.
+        self._missed: dict[str, int] | None = None
         # The topics on which it holds a lease of presence.
         self._leases: set[str] = set()
 
@@ -49,7 +83,56 @@ class Topics:
             raise RuntimeError("The connection is gone.")
         return connection
 
-    async def find(self, query: Awaitable[Iterable[str]]) -> list[str]:
+    async def join_named(self, query: Awaitable[Iterable[str]], *, first: Collection[str]) -> None:
+        """Listen to the topics that apps name for the user. Let those be announced for which there is no room.
+
+        Args:
+            query: finds them.
+            first: topics that the client has shown lately. The connection listens to these before others.
+
+        Raises:
+            CloseConnection: 4403 if apps name more topics than there is room for, and these cannot be announced; 1013
+                if the engine cannot be reached.
+        """
+        topics = await self._find(query)
+        room = settings.SUBSCRIPTIONS - len(self.names)
+        if len(topics) > room:
+            topics.sort(key=lambda topic: (registry.may_be_announced(topic), topic not in first))
+            if not registry.may_be_announced(topics[room]):
+                raise self._too_many(len(topics))
+        await self.join(topics[:room])
+        self._announce_moves(topics[room:])
+
+    def _too_many(self, count: int) -> CloseConnection:
+        """Log that apps name too many topics, and return why the connection ends."""
+        limit = settings.SUBSCRIPTIONS
+        logger.error(
+            "User %s has %d topics, and a connection listens to %d. Raise DJWSBRIDGE_SUBSCRIPTIONS, or name fewer "
+            "topics in register_topics or UserConsumer.topics.",
+            self._connection.user_key,
+            count,
+            limit,
+        )
+        error = CommandError(ErrorCode.TOO_MANY, limit=limit)
+        return CloseConnection(CloseCode.FORBIDDEN, error)
+
+    def _announce_moves(self, topics: Collection[str]) -> None:
+        """Let topics be announced to this connection, and appear on them."""
+        reconciler = self._connection.runtime.reconciler
+        if not topics or reconciler is None:
+            return
+        self.announced.update(topics)
+        reconciler.announcements.add(topics, self._connection)
+        for topic in topics:
+            self._appear(topic)
+
+    def _end_announcing(self, topics: Collection[str]) -> None:
+        reconciler = self._connection.runtime.reconciler
+        if topics and reconciler is not None:
+            self.announced.difference_update(topics)
+            reconciler.announcements.remove(topics, self._connection)
+
+    async def _find(self, query: Awaitable[Iterable[str]]) -> list[str]:
         """Return the topics that a query finds, without those to which access was lost since it was asked."""
         self._lost = lost = set[str]()
         try:
@@ -72,14 +155,17 @@ class Topics:
             await self._settle(topic)
 
     async def subscribe(self, topic: str, *, is_allowed: Callable[[], bool] | None) -> None:
-        """Listen to a topic and appear on it; see `Connection.subscribe`."""
+        """Listen to a topic and appear on it; see `Connection.subscribe`.
+
+        A topic that was announced is the user's own: the limit does not apply to it.
+        """
         if is_allowed is None:
             self._asked -= {topic}
             if self._lost is not None:
                 self._lost.discard(topic)
         if topic in self.names:
             return
-        if len(self.names) >= settings.SUBSCRIPTIONS:
+        if topic not in self.announced and self._is_full:
             raise CommandError(ErrorCode.TOO_MANY, limit=settings.SUBSCRIPTIONS)
         self.names.add(topic)
         try:
@@ -87,21 +173,29 @@ class Topics:
         except Exception:
             self.names.discard(topic)
             raise
+        self._end_announcing(self.announced & {topic})
         await self._settle(topic)
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self.names) >= settings.SUBSCRIPTIONS
+
     async def unsubscribe(self, topic: str) -> None:
-        """Stop listening to a topic and disappear from it."""
+        """Stop listening to a topic and disappear from it. It is not announced any more either."""
         if self._lost is not None:
             self._lost.add(topic)
+        if topic in self.announced:
+            self._end_announcing([topic])
+            self._disappear([topic], after=0.0)
         if topic in self.names:
             self.names.discard(topic)
-            self._disappear(topic, after=0.0)
+            self._disappear([topic], after=0.0)
             await self._connection.runtime.unsubscribe(topic, self._connection)
 
     async def let_in(self, topic: str) -> None:
         """Listen to a topic that the user was let in to. If the topic has a rule, what the rule says now decides."""
         if registry.find_topic_rule(topic) is None:
-            await self.subscribe(topic, is_allowed=None)
+            await self._listen_or_announce(topic, is_allowed=None)
         else:
             await self.look_up_access(topic)
 
@@ -112,26 +206,55 @@ class Topics:
             return
         is_allowed = partial(rule, connection.user, topic)
         try:
-            if topic not in self.names:
-                await self.subscribe(topic, is_allowed=is_allowed)
+            if topic not in self.names and topic not in self.announced:
+                await self._listen_or_announce(topic, is_allowed=is_allowed)
             elif not await self._may_listen(topic, is_allowed):
                 await self.unsubscribe(topic)
         except CommandError as error:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
 
-    async def give_up(self, *, linger: float) -> None:
+    async def _listen_or_announce(
+        self, topic: str, *, is_allowed: Callable[[], bool] | None
+    ) -> None:
+        """Listen to a topic, or let it be announced if there is no room for it."""
+        if not (self._is_full and registry.may_be_announced(topic)):
+            await self.subscribe(topic, is_allowed=is_allowed)
+            return
+        self.announced.add(topic)  # access that is lost while the rule is asked takes it off
+        if is_allowed is not None and not await self._may_listen(topic, is_allowed):
+            self.announced.discard(topic)
+        elif topic in self.announced:
+            self._announce_moves([topic])
+
+    def miss(self, seqs: Mapping[str, int]) -> None:
+        """Note the newest seqs by topic of what was withheld from a slow reader."""
+        if self._missed is None:
+            self._missed = {}
+        self._missed.update(seqs)
+
+    def take_missed(self) -> Missed:
+        """Return what was withheld, without the topics that the connection has left, and begin anew."""
+        missed, self._missed = self._missed or {}, None
+        return Missed(
+            {topic: seq for topic, seq in missed.items() if topic in self.names},
+            {topic: seq for topic, seq in missed.items() if topic in self.announced},
+        )
+
+    async def give_up(self, *, close_code: int) -> None:
         """Stop listening to everything.
 
         Args:
-            linger: seconds for which the actor still seems to be here.
+            close_code: with which the connection has ended. It tells whether the client comes back.
         """
+        linger = LINGER_AFTER_CLOSE if close_code in _FINAL_CODES else LINGER_AFTER_LOSS
         topics, self.names = self.names, set()
         connection = self._connection
         for topic in topics:  # at once: what happens from here on is not for this connection
             connection.runtime.hub.remove(topic, connection)
+        self._end_announcing(list(self.announced))
+        self._disappear(list(self._leases), after=linger)
         for topic in topics:
-            self._disappear(topic, after=linger)
             await connection.runtime.unsubscribe(topic, connection)
 
     async def _reach(self, topic: str, is_allowed: Callable[[], bool] | None) -> None:
@@ -173,15 +296,17 @@ class Topics:
         if topic != self._connection.user_topic:
             self._connection.runtime.announce(changes)
 
-    def _disappear(self, topic: str, *, after: float) -> None:
-        """Give back the lease on a topic, now or when the person has had time to come back."""
+    def _disappear(self, topics: Iterable[str], *, after: float) -> None:
+        """Give back the leases on topics, now or when the person has had time to come back."""
         runtime, person = self._connection.runtime, self._connection.person
-        if person is None or topic not in self._leases:
+        leases = self._leases.intersection(topics)
+        self._leases -= leases
+        if person is None or not leases:
             return
-        self._leases.discard(topic)
 
         def release() -> None:
-            runtime.announce(runtime.presence.release(topic, person))
+            for topic in leases:
+                runtime.announce(runtime.presence.release(topic, person))
 
         if after:
             runtime.loop.call_later(after, release)

@@ -76,6 +76,18 @@ def test_unreadable_tips_are_passed_over() -> None:
     driver.expect({"push": {"push": "tips", "data": {"room.42": "far"}}, "expect": {}})
 
 
+def test_announced_topics_are_known_from_connect_on_and_follow_the_pushes() -> None:
+    driver = Driver()
+    driver.give({"do": "start"})
+    driver.give({"socket": "open"})
+    welcome = {"connection_id": "c", "user": {"id": 1, "name": "a"}, "announced": {"room.7": 3}}
+    driver.give({"reply": "connect", "ok": welcome})
+    assert driver.core.announced == {"room.7": 3}
+    for data in ({"topics": {"room.7": 4, "room.8": 1}}, {"topics": {"room.7": "far"}}, {}, None):
+        driver.give({"push": {"push": "topics.moved", "data": data}})
+    assert driver.core.announced == {"room.7": 4, "room.8": 1}
+
+
 def test_an_unreadable_answer_fails_the_message() -> None:
     driver = Driver().go_online()
     driver.give({"do": "send", "room": 1, "body": "a", "client_message_id": "x"})

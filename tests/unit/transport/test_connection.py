@@ -22,7 +22,7 @@ from djwsbridge.protocol.server import State
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport import connection as connections
 from djwsbridge.transport import credential as credentials
-from djwsbridge.transport import failures, registry
+from djwsbridge.transport import failures, registry, topics
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.auth.identity import session_digest
 from djwsbridge.transport.connection import Connection
@@ -575,7 +575,7 @@ async def test_a_topic_that_a_user_was_let_in_to_is_up_to_its_rule(
     client = new_client()
     await client.join()
     rule["answer"] = False
-    node._hear(write_control(SubscribeUser("7", "shop.1")))
+    await only_member(node).let_in("shop.1")
     node._hear(write_control(SubscribeUser("7", "club.1")))
     await until(lambda: "club.1" in only_member(node).topics)
     rule["answer"] = True
@@ -595,6 +595,25 @@ async def test_subscriptions_have_a_limit(
     client.say({"id": 4, "cmd": "subscribe", "topic": "shop.3"})
     assert (await client.assert_failed("too_many", id=4))["limit"] == 3
     assert await client.ask("subscribe", id=5, topic="shop.1") == {"id": 5, "ok": {}}
+
+
+async def test_more_topics_of_apps_than_the_limit_are_refused_and_not_cut_in_silence(
+    new_client: NewClient, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No app has said that these topics may be announced."""
+    settings.DJWSBRIDGE_SUBSCRIPTIONS = 3
+
+    class ShopConsumer(QuietConsumer):
+        async def find_topics(self) -> list[str]:
+            return ["shop.1", "shop.2", "shop.3"]
+
+    client = await new_client(consumer=ShopConsumer).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    await client.assert_told_and_closed(4403, "too_many")
+    [record] = [record for record in caplog.records if record.name == "djwsbridge.topics"]
+    assert "User 7 has 3 topics" in record.getMessage()
+    assert "DJWSBRIDGE_SUBSCRIPTIONS" in record.getMessage()
 
 
 class GatedEngine(MemoryEngine):
@@ -821,8 +840,8 @@ async def test_a_lease_outlives_a_lost_connection_only(
     code: int,
     lingers: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
-    monkeypatch.setattr(connections, "LINGER_AFTER_CLOSE", 0.0)
-    monkeypatch.setattr(connections, "LINGER_AFTER_LOSS", LONG)
+    monkeypatch.setattr(topics, "LINGER_AFTER_CLOSE", 0.0)
+    monkeypatch.setattr(topics, "LINGER_AFTER_LOSS", LONG)
     client = new_client()
     await client.join()
     await client.leave(code)
@@ -832,7 +851,7 @@ async def test_a_lease_outlives_a_lost_connection_only(
 async def test_a_revoked_user_does_not_linger(
     new_client: NewClient, node: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LINGER_AFTER_CLOSE", 0.0)
+    monkeypatch.setattr(topics, "LINGER_AFTER_CLOSE", 0.0)
     client = new_client()
     await client.join()
     only_member(node).close(CloseConnection(CloseCode.REVOKED, CommandError(ErrorCode.REVOKED)))

@@ -18,6 +18,7 @@ __all__ = [
     "CreateRoom",
     "Input",
     "ListMessages",
+    "ListRooms",
     "Nothing",
     "OpenDirect",
     "SendMessage",
@@ -26,6 +27,8 @@ __all__ = [
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
+#: Up to 200 numbers.
+IDS_PATTERN = r"^[0-9]{1,16}(,[0-9]{1,16}){0,199}$(?!\n)"
 NUMBER = re.compile("[0-9]{1,16}")
 
 
@@ -63,6 +66,17 @@ class SendMessage(Input, frozen=True, kw_only=True):
 
     body: str
     client_message_id: uuid.UUID
+
+
+class ListRooms(Input, frozen=True, kw_only=True):
+    """List the rooms; with `ids`, numbers with commas between them, only these."""
+
+    ids: int | Annotated[str, msgspec.Meta(pattern=IDS_PATTERN)] | None = None
+
+    @property
+    def room_ids(self) -> list[int] | None:
+        """Return the ids; None when all rooms are wanted."""
+        return None if self.ids is None else [int(text) for text in str(self.ids).split(",")]
 
 
 class ListMessages(Input, frozen=True, kw_only=True):

@@ -78,8 +78,8 @@ class RoomsView(ChatAPIView):
 
     def get(self, request: Request) -> Response:
         """List them."""
-        self.read_query(inputs.Nothing)
-        return Response(RoomList(services.list_rooms(actor=self.actor)))
+        query = self.read_query(inputs.ListRooms)
+        return Response(RoomList(services.list_rooms(actor=self.actor, ids=query.room_ids)))
 
     def post(self, request: Request) -> Response:
         """Make a group."""

@@ -23,6 +23,7 @@ from djwsbridge.chat.services.transactions import one_transaction
 from djwsbridge.chat.values import MemberChange, Members, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.frames import MAX_INTEGER
 from djwsbridge.publish import publish_events, unsubscribe_user
 
 if TYPE_CHECKING:
@@ -88,8 +89,10 @@ def find_topic(*, name: str) -> str:
     return room_topic(store.find_room_id(unicodedata.normalize("NFC", name)) or 0)
 
 
-def list_rooms(*, actor: AbstractBaseUser) -> list[RoomView]:
-    """Return the actor's rooms and the groups that they may join."""
+def list_rooms(*, actor: AbstractBaseUser, ids: Sequence[int] | None = None) -> list[RoomView]:
+    """Return the actor's rooms and the groups that they may join; of these, only those with some ids when told."""
+    if ids is not None:
+        return store.view_rooms(actor, [room_id for room_id in ids if room_id <= MAX_INTEGER])
     return store.list_rooms(actor, open_limit=OPEN_GROUPS_LISTED)
 
 

@@ -42,6 +42,7 @@ from djwsbridge.chat.store.rooms import (
     room_view,
     slug_exists,
     title_exists,
+    view_rooms,
 )
 from djwsbridge.chat.store.users import (
     find_user,
@@ -97,5 +98,6 @@ __all__ = [
     "title_exists",
     "user_ref",
     "using",
+    "view_rooms",
     "wire_id",
 ]

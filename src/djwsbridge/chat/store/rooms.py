@@ -37,6 +37,7 @@ __all__ = [
     "room_view",
     "slug_exists",
     "title_exists",
+    "view_rooms",
 ]
 
 # Messages of a room that are counted as unread: who comes back after a year waits no longer than others.
@@ -153,6 +154,11 @@ def _direct_key(actor: AbstractBaseUser, peer: AbstractBaseUser) -> str:
 def room_view(actor: AbstractBaseUser, room_id: int) -> RoomView | None:
     """Return one room as the actor sees it; None when they may not know of it."""
     return next(iter(_views(actor, rows_of(Room).filter(id=room_id))), None)
+
+
+def view_rooms(actor: AbstractBaseUser, room_ids: Iterable[int]) -> list[RoomView]:
+    """Return some rooms as the actor sees them, without those that they may not know of."""
+    return _views(actor, rows_of(Room).filter(id__in=list(room_ids)))
 
 
 def list_rooms(actor: AbstractBaseUser, *, open_limit: int) -> list[RoomView]:

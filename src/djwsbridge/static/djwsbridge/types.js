@@ -42,6 +42,8 @@
  * @property {User} user
  * @property {number} heartbeat_ms
  * @property {Record<string, TopicReport>} topics  All that this connection listens to.
+ * @property {Record<string, number>} [announced]  The newest seqs of the topics for which there was no room: of these the
+ *   push `topics.moved` tells newer ones. Subscribe to one to get its pushes.
  */
 
 /**

@@ -27,9 +27,9 @@ export class ChatApi {
     return this.#call("GET", `rooms/${roomId}/messages/?before=${before}&limit=${limit}`);
   }
 
-  /** @returns {Promise<{rooms: Room[]}>} */
-  listRooms() {
-    return this.#call("GET", "rooms/");
+  /** List all rooms, or only these. @param {number[] | null} [ids] @returns {Promise<{rooms: Room[]}>} */
+  listRooms(ids = null) {
+    return this.#call("GET", ids ? `rooms/?ids=${ids.join(",")}` : "rooms/");
   }
 
   /** Find or make the direct room with a person. @param {UserId} userId @returns {Promise<Room>} */

@@ -15,6 +15,7 @@
 /** @import { Message, PageData, Room } from "djwsbridge/chat/state/types.js" */
 import { systemClock } from "djwsbridge/clock.js";
 import { Outbox } from "djwsbridge/outbox.js";
+import { Announcements } from "djwsbridge/chat/state/announcements.js";
 import { DirectRooms } from "djwsbridge/chat/state/direct_rooms.js";
 import { listPeople } from "djwsbridge/chat/state/people.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
@@ -40,6 +41,7 @@ export class ChatPage extends EventTarget {
   #snapshot;
   #presenceLoader;
   #roomListLoader;
+  #announcements;
   #directRooms;
 
   /**
@@ -78,7 +80,8 @@ export class ChatPage extends EventTarget {
     this.#snapshot = new Snapshot({ connection, timeline: this.timeline, clock, random });
     this.#presenceLoader = new PresenceLoader({ connection, presence: this.presence });
     this.#directRooms = new DirectRooms({ api });
-    this.#roomListLoader = new RoomListLoader({ connection, api, rooms: this.rooms });
+    this.#roomListLoader = new RoomListLoader({ connection, api, rooms: this.rooms, clock });
+    this.#announcements = new Announcements({ connection, rooms: this.rooms, loader: this.#roomListLoader, snapshot: this.#snapshot });
     this.#readPointer = new ReadPointer({ connection, said: data.room?.read_seq ?? 0, clock });
     this.#notice = new TypingNotice({ connection, clock });
     this.#listen();
@@ -132,9 +135,7 @@ export class ChatPage extends EventTarget {
   sayRead() { this.#readPointer.say(); }
 
   /** Choose whether others see what this person has read. @param {boolean} isOn */
-  async setReadReceipts(isOn) {
-    await this.#api.updateMe({ read_receipts: isOn });
-  }
+  async setReadReceipts(isOn) { await this.#api.updateMe({ read_receipts: isOn }); }
 
   /** Messages of a private conversation keep one lane, whether its room exists by now or not. */
   get #lane() {
@@ -182,11 +183,12 @@ export class ChatPage extends EventTarget {
   }
 
   /** Say and ask what waited for a connection. @param {Welcome} welcome */
-  #resume({ topics }) {
+  #resume({ topics, announced = {} }) {
     this.#connections += 1;
     this.sayRead();
     this.#snapshot.resume();
     this.#roomListLoader.resume();
+    this.#announcements.begin(announced, this.room);
     if (this.topic && topics[this.topic]?.omitted) this.connection.refresh(this.topic);
     this.#presenceLoader.loadAll(Object.keys(topics).filter((topic) => topic.startsWith("room.")), this.topic);
     this.#loadMembers();
@@ -225,6 +227,7 @@ export class ChatPage extends EventTarget {
     else if (type === "typing") this.#heardTyping(data);
     else if (type === "receipt") this.#receipts(`room.${data.room}`, [data]); // of one's own devices on another topic
     else if (type === "presence.changed" && topic) this.presence.change(topic, data);
+    else if (type === "topics.moved") this.#announcements.hear(data.topics);
     else if (type === "room.joined") this.#joined(data.room);
     else if (type === "room.left") this.#left(data.room);
     else if (type === "member.joined" || type === "member.left") this.#memberChanged(type, data);
@@ -291,7 +294,5 @@ export class ChatPage extends EventTarget {
     this.#roomChanged();
   }
 
-  #roomChanged() {
-    this.dispatchEvent(new CustomEvent("room"));
-  }
+  #roomChanged() { this.dispatchEvent(new CustomEvent("room")); }
 }

@@ -48,6 +48,17 @@ export class RoomList extends EventTarget {
     this.#changed();
   }
 
+  /** Take some rooms of the server anew. @param {Room[]} rooms */
+  update(rooms) {
+    for (const room of rooms) {
+      const known = this.#rooms.get(room.id);
+      this.#rooms.set(room.id, room);
+      this.#counts.set(room.id, { room, since: [] });
+      if (known && known.read_seq > room.read_seq) this.#read(room, known.read_seq); // read since the server was asked
+    }
+    this.#changed();
+  }
+
   /** Add a room, or take its new state. @param {Room} room */
   put(room) {
     const known = this.#rooms.has(room.id);
@@ -72,19 +83,21 @@ export class RoomList extends EventTarget {
     if (!room || message.seq <= room.last_seq) return;
     const isOwn = message.sender.id === this.#user.id; // whoever writes has read
     if (!isOwn) this.#counts.get(room.id)?.since.push(message.seq);
-    this.#update({ ...room, last_seq: message.seq, last_message: message }, isOwn ? message.seq : room.read_seq);
+    this.#read({ ...room, last_seq: message.seq, last_message: message }, isOwn ? message.seq : room.read_seq);
+    this.#changed();
   }
 
   /** Note how far the person has read. @param {number} id @param {number} seq */
   read(id, seq) {
     const room = this.#rooms.get(id);
-    if (room && seq > room.read_seq) this.#update(room, seq);
+    if (!room || seq <= room.read_seq) return;
+    this.#read(room, seq);
+    this.#changed();
   }
 
   /** @param {Room} room @param {number} readSeq */
-  #update(room, readSeq) {
+  #read(room, readSeq) {
     this.#rooms.set(room.id, { ...room, read_seq: readSeq, unread: this.#countUnread(room.id, readSeq) });
-    this.#changed();
   }
 
   /** Count messages, not seqs: other events of a room have seqs too. @param {number} id @param {number} readSeq */
