@@ -279,11 +279,11 @@ test("a private room that the other one makes is taken over", async () => {
 test("presence: listed after connect, changed by pushes, one's own included", async () => {
   server.script["presence.list"] = null;
   const page = await open();
-  assert.deepEqual(page.people, { online: [ALICE], offline: [], isAlone: false }, "nobody is called offline yet");
+  assert.deepEqual(page.people, { online: [ALICE], offline: [], unlisted: 0, isAlone: false }, "nobody is called offline yet");
   await server.reply(server.received("presence.list")[0], { ok: { users: [ALICE, BOB] } });
-  assert.deepEqual(page.people, { online: [ALICE, BOB], offline: [], isAlone: false });
+  assert.deepEqual(page.people, { online: [ALICE, BOB], offline: [], unlisted: 0, isAlone: false });
   await server.push("presence.changed", { data: { user: BOB, state: "offline" } });
-  assert.deepEqual(page.people, { online: [ALICE], offline: [BOB], isAlone: true });
+  assert.deepEqual(page.people, { online: [ALICE], offline: [BOB], unlisted: 0, isAlone: true });
   assert.equal(page.presence.lastSeen(BOB.id), "2026-01-01T10:00:00Z");
 });
 
@@ -293,6 +293,33 @@ test("presence is asked for the open room first and for a bounded number of othe
   await open();
   const asked = server.received("presence.list").map(({ topic }) => topic);
   assert.deepEqual([asked[0], asked.length], ["room.42", 20]);
+});
+
+test("presence is asked for every direct room, the first at once and the others one by one", async () => {
+  const rooms = Array.from({ length: 25 }, (_, n) => room(100 + n, { kind: "direct", peer: { id: 50 + n, name: `p${n}` } }));
+  const topics = Object.fromEntries(rooms.map(({ id }) => [`room.${id}`, { epoch: "e", seq: 0, recovered: false }]));
+  server.script.connect = { ok: { ...WELCOME, topics } };
+  const page = await open({ rooms });
+  const asked = () => server.received("presence.list").length;
+  assert.equal(asked(), 20);
+  server.script["presence.list"] = { ok: { users: [{ id: 74, name: "p24" }] } };
+  await clock.advance(2_000);
+  assert.equal(asked(), 21);
+  for (let step = 0; step < 6; step += 1) await clock.advance(2_000);
+  assert.equal(asked(), 25);
+  assert.equal(page.presence.isOnline(74), true);
+});
+
+test("members beyond those that are listed are counted: nothing is read by all who were not asked", async () => {
+  const dora = { id: 10, name: "dora", online: true, last_seen: null };
+  const members = [{ ...ALICE, online: true, last_seen: null }, { ...BOB, online: false, last_seen: null }, dora];
+  server.script["room.members"] = { ok: { members, count: 1_002 } };
+  const page = await open();
+  assert.equal(page.members.unlisted, 999);
+  assert.deepEqual(page.people.online.map(({ name }) => name), ["alice", "bob", "dora"], "more than presence.list has named");
+  page.receipts.take("room.42", [BOB, dora].map(({ id }) => ({ user: id, delivered_seq: 3, read_seq: 3 })));
+  const { state, read, of } = page.receipts.progressOf("room.42", 3, page.readers, page.members.unlisted);
+  assert.deepEqual([state, read, of], ["sent", 2, 1_001]);
 });
 
 test("members come and go, and a room that was left says so", async () => {

@@ -95,11 +95,13 @@ def _tell_typing(connection: Connection, command: SetTyping) -> None:
 
 async def list_members(connection: Connection, command: ListMembers) -> MembersSeen:
     """Answer `room.members`."""
-    found = await run_service(services.list_last_seen, actor=connection.user, room_id=command.room)
+    found, count = await run_service(
+        services.list_last_seen, actor=connection.user, room_id=command.room
+    )
     presence, topic = connection.runtime.presence, services.room_topic(command.room)
     members = []
     for user, last_seen in found:
         online = presence.is_online(topic, user.id)
         seen = None if online else last_seen
         members.append(LastSeen(id=user.id, name=user.name, online=online, last_seen=seen))
-    return MembersSeen(members)
+    return MembersSeen(members, count)

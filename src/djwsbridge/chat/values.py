@@ -135,9 +135,10 @@ class Typing(msgspec.Struct, frozen=True):
 
 
 class Members(msgspec.Struct, frozen=True):
-    """The members of a room."""
+    """The members of a room, the first thousand of them; `count` is how many there are."""
 
     members: list[UserRef]
+    count: int
 
 
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,15 +151,17 @@ class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MembersSeen(msgspec.Struct, frozen=True):
-    """The members of a room and when they were last here."""
+    """The members of a room, the first thousand, and when they were last here; `count` is how many there are."""
 
     members: list[LastSeen]
+    count: int
 
 
 class RoomList(msgspec.Struct, frozen=True):
-    """A user's rooms and the groups that they may join."""
+    """A user's rooms and the groups that they may join; `more` says that there are more such groups than are listed."""
 
     rooms: list[RoomView]
+    more: bool
 
 
 class PageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,10 +169,12 @@ class PageView(msgspec.Struct, frozen=True, kw_only=True):
 
     user: Me
     rooms: list[RoomView]
+    more_rooms: bool
     room: RoomView | None
     messages: list[MessageView]
     last_seq: int
     members: list[UserRef]
+    member_count: int
 
 
 class RoomJoined(msgspec.Struct, frozen=True):

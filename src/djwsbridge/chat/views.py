@@ -186,6 +186,7 @@ def _render(
         "chat_data": chat_data,
         "rooms": [listed for listed in page.rooms if listed.kind is RoomKind.GROUP],
         "directs": [listed for listed in page.rooms if listed.kind is RoomKind.DIRECT],
+        "more_rooms": page.more_rooms,
         "room": found,
         "peer": peer,
         "is_member": found is not None and found.is_member,

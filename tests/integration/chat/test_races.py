@@ -151,7 +151,7 @@ def test_one_id_for_two_messages_stores_one_of_them(alice: User) -> None:
     refused = [reply for reply in replies if reply is ErrorCode.IDEMPOTENCY_CONFLICT]
     assert len(refused) == CALLS // 2
     assert {reply.room for reply in replies if reply not in refused} == {won.room_id}
-    assert sorted(room.last_seq for room in services.list_rooms(actor=alice)) == [0, 1]
+    assert sorted(room.last_seq for room in services.list_rooms(actor=alice).rooms) == [0, 1]
 
 
 def test_a_title_is_given_once(alice: User) -> None:

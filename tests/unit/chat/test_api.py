@@ -17,6 +17,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from djwsbridge.chat import limits, services
 from djwsbridge.chat.api.errors import STATUSES
 from djwsbridge.chat.models import Message, Room
+from djwsbridge.chat.services import rooms
 from djwsbridge.chat.values import RoomView
 from djwsbridge.engine.base import Engine
 from djwsbridge.protocol.errors import EngineUnavailable
@@ -60,7 +61,7 @@ class TestRooms:
         assert made.status_code == 201
         assert made.json()["slug"] == "tea-biscuits"
         listed: Any = client.get("/chat/api/rooms/")
-        assert listed.json() == {"rooms": [made.json()]}
+        assert listed.json() == {"rooms": [made.json()], "more": False}
         assert "no-store" in listed["Cache-Control"]
 
     def test_a_title_is_taken_once(self, client: Client, room: RoomView) -> None:
@@ -83,6 +84,21 @@ class TestRooms:
     def test_members(self, client: Client, room: RoomView) -> None:
         answer: Any = client.get(f"/chat/api/rooms/{room.id}/members/")
         assert [member["name"] for member in answer.json()["members"]] == ["alice", "bob"]
+        assert answer.json()["count"] == 2
+
+    def test_lists_that_end_early_say_so(
+        self, client: Client, bob: User, room: RoomView, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rooms, "MEMBERS_LISTED", 1)
+        monkeypatch.setattr(rooms, "OPEN_GROUPS_LISTED", 1)
+        members: Any = client.get(f"/chat/api/rooms/{room.id}/members/").json()
+        assert (len(members["members"]), members["count"]) == (1, 2)
+        services.create_room(actor=bob, title="Other")
+        assert client.get("/chat/api/rooms/").json()["more"] is False
+        services.create_room(actor=bob, title="A third")
+        listed: Any = client.get("/chat/api/rooms/").json()
+        assert (len(listed["rooms"]), listed["more"]) == (2, True)
+        assert b"There are more rooms to join than are listed" in client.get("/chat/").content
 
 
 class TestDirect:

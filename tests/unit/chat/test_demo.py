@@ -34,7 +34,7 @@ def test_makes_people_who_can_log_in_and_have_something_to_read() -> None:
         assert f"{name} / {PASSWORD}" in printed
         assert authenticate(username=name, password=PASSWORD) is not None
     alice = User.objects.get(username="alice")
-    rooms = services.list_rooms(actor=alice)
+    rooms = services.list_rooms(actor=alice).rooms
     assert sum(room.kind == "group" for room in rooms) == 3
     assert sum(room.kind == "direct" for room in rooms) == 1
     assert all(room.last_seq > 0 for room in rooms if room.is_member)

@@ -186,7 +186,7 @@ def plain(value: object) -> Any:
 
 
 def own_rooms(user: User) -> list[dict[str, Any]]:
-    return [plain(view) for view in services.list_rooms(actor=user) if view.is_member]
+    return [plain(view) for view in services.list_rooms(actor=user).rooms if view.is_member]
 
 
 def messages_of(user: User, room_id: int) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ class TestSendMessage:
         send(alice, room, "two")
         pointers = set(Membership.objects.values_list("delivered_seq", "read_seq"))
         assert pointers == {(0, 0)}
-        unread = [services.list_rooms(actor=actor)[0].unread for actor in (alice, bob)]
+        unread = [services.list_rooms(actor=actor).rooms[0].unread for actor in (alice, bob)]
         assert unread == [0, 2]
 
     def test_a_retry_returns_the_first_reply_and_stores_and_pushes_nothing(
@@ -90,7 +90,7 @@ class TestSendMessage:
         assert again == first
         assert pushed == []
         assert Message.objects.count() == 2
-        assert services.list_rooms(actor=alice)[0].last_seq == 3
+        assert services.list_rooms(actor=alice).rooms[0].last_seq == 3
 
     def test_a_retry_after_leaving_returns_the_first_reply(self, bob: User, room: RoomView) -> None:
         first = send(bob, room, "hello")

@@ -135,7 +135,7 @@ class TestMarkRead:
 
     def test_counts_what_is_unread(self, bob: User, room: RoomView) -> None:
         read(bob, room, 3)
-        [view] = services.list_rooms(actor=bob)
+        [view] = services.list_rooms(actor=bob).rooms
         assert (view.last_seq, view.read_seq, view.unread) == (6, 3, 3)
 
     def test_counts_no_further_than_anybody_looks(
@@ -145,14 +145,14 @@ class TestMarkRead:
         unread = []
         for seq in (3, 4, 5):
             read(bob, room, seq)
-            unread.append(services.list_rooms(actor=bob)[0].unread)
+            unread.append(services.list_rooms(actor=bob).rooms[0].unread)
         assert unread == [2, 2, 1]
 
     def test_counts_messages_of_others_alone(self, bob: User, carol: User, room: RoomView) -> None:
         send(bob, room)
         services.join_room(actor=carol, room_id=room.id)
         services.leave_room(actor=carol, room_id=room.id)
-        [view] = services.list_rooms(actor=bob)
+        [view] = services.list_rooms(actor=bob).rooms
         assert (view.last_seq, view.unread) == (9, 5)
 
     @pytest.mark.parametrize(("seq", "code"), [(7, ErrorCode.BAD_ACK), (-1, ErrorCode.BAD_FIELD)])

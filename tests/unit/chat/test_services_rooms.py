@@ -166,7 +166,7 @@ class TestListRooms:
         services.send_message(
             actor=bob, room_id=books.id, body="page 1", client_message_id=uuid.uuid4()
         )
-        listed = services.list_rooms(actor=alice)
+        listed = services.list_rooms(actor=alice).rooms
         assert [view.title for view in listed] == ["bob", "books", "General"]
         direct, group, own = listed
         assert direct.peer is not None
@@ -185,8 +185,8 @@ class TestListRooms:
         monkeypatch.setattr(rooms, "OPEN_GROUPS_LISTED", 2)
         for number in range(4):
             services.create_room(actor=alice, title=f"Room {number}")
-        assert len(services.list_rooms(actor=bob)) == 2
-        assert len(services.list_rooms(actor=alice)) == 4
+        assert len(services.list_rooms(actor=bob).rooms) == 2
+        assert len(services.list_rooms(actor=alice).rooms) == 4
 
     def test_has_no_address_where_the_project_has_no_pages(
         self, alice: User, settings: Any
@@ -200,7 +200,7 @@ class TestListRooms:
             services.create_room(actor=bob, title=f"Other {number}")
             services.open_direct(actor=alice, user_id=User.objects.create(username=str(number)).pk)
         with django_assert_num_queries(6):
-            assert len(services.list_rooms(actor=alice)) == 15
+            assert len(services.list_rooms(actor=alice).rooms) == 15
 
 
 class TestJoinRoom:

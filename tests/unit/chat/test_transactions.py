@@ -150,7 +150,7 @@ class TestReplica:
         assert services.join_room(actor=bob, room_id=room.id).is_member
         assert services.find_room(actor=bob, name="General").id == room.id
         assert services.find_topic(name=room.slug) == f"room.{room.id}"
-        assert [one.id for one in services.list_rooms(actor=bob)] == [room.id]
+        assert [one.id for one in services.list_rooms(actor=bob).rooms] == [room.id]
         assert len(services.list_members(actor=bob, room_id=room.id).members) == 2
         assert len(services.list_last_seen(actor=bob, room_id=room.id)) == 2
         assert services.list_topics(actors=[bob]) == {bob.pk: [f"room.{room.id}"]}
@@ -183,4 +183,4 @@ class TestReplica:
         assert services.open_direct(actor=bob, user_id=alice.pk).id == room.id
         assert services.find_direct(actor=alice, username="bob")[1] == room
         services.send_private(actor=alice, username="bob", body="hi")
-        assert services.list_rooms(actor=bob)[0].unread == 1
+        assert services.list_rooms(actor=bob).rooms[0].unread == 1

@@ -18,7 +18,7 @@ from djwsbridge.chat.api import inputs
 from djwsbridge.chat.api.errors import describe, status_of, to_command_error
 from djwsbridge.chat.api.formats import StrictJSONParser, StructRenderer
 from djwsbridge.chat.limits import count_room, count_search, count_send
-from djwsbridge.chat.values import RoomLeft, RoomList
+from djwsbridge.chat.values import RoomLeft
 from djwsbridge.transport.auth.token import TokenAuthentication
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class RoomsView(ChatAPIView):
     def get(self, request: Request) -> Response:
         """List them."""
         query = self.read_query(inputs.ListRooms)
-        return Response(RoomList(services.list_rooms(actor=self.actor, ids=query.room_ids)))
+        return Response(services.list_rooms(actor=self.actor, ids=query.room_ids))
 
     def post(self, request: Request) -> Response:
         """Make a group."""

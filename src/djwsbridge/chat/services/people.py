@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from djwsbridge.chat import store
 from djwsbridge.chat.services.access import require_member
-from djwsbridge.chat.services.rooms import MEMBERS_LISTED
+from djwsbridge.chat.services.rooms import MEMBERS_LISTED, count_members
 from djwsbridge.chat.values import Me, Typing, UserRef
 
 if TYPE_CHECKING:
@@ -32,14 +32,15 @@ def set_read_receipts(*, actor: AbstractBaseUser, is_on: bool) -> Me:
 
 def list_last_seen(
     *, actor: AbstractBaseUser, room_id: int
-) -> list[tuple[UserRef, datetime | None]]:
-    """Return the members of one of the actor's rooms, and when each was last seen, if ever.
+) -> tuple[list[tuple[UserRef, datetime | None]], int]:
+    """Return the members of one of the actor's rooms, when each was last seen, if ever, and how many there are.
 
     Raises:
         CommandError: `not_found`.
     """
     require_member(actor, room_id)
-    return store.list_last_seen(room_id, limit=MEMBERS_LISTED)
+    found = store.list_last_seen(room_id, limit=MEMBERS_LISTED)
+    return found, count_members(room_id, listed=len(found))
 
 
 def typing_notice(*, actor: AbstractBaseUser, room_id: int) -> Typing:

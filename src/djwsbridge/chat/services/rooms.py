@@ -20,7 +20,7 @@ from djwsbridge.chat.services.access import (
 )
 from djwsbridge.chat.services.departures import left_events
 from djwsbridge.chat.services.transactions import one_transaction
-from djwsbridge.chat.values import MemberChange, Members, RoomView
+from djwsbridge.chat.values import MemberChange, Members, RoomList, RoomView
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 from djwsbridge.protocol.frames import MAX_INTEGER
@@ -89,10 +89,11 @@ def find_topic(*, name: str) -> str:
     return room_topic(store.find_room_id(unicodedata.normalize("NFC", name)) or 0)
 
 
-def list_rooms(*, actor: AbstractBaseUser, ids: Sequence[int] | None = None) -> list[RoomView]:
+def list_rooms(*, actor: AbstractBaseUser, ids: Sequence[int] | None = None) -> RoomList:
     """Return the actor's rooms and the groups that they may join; of these, only those with some ids when told."""
     if ids is not None:
-        return store.view_rooms(actor, [room_id for room_id in ids if room_id <= MAX_INTEGER])
+        known = [room_id for room_id in ids if room_id <= MAX_INTEGER]
+        return RoomList(store.view_rooms(actor, known), more=False)
     return store.list_rooms(actor, open_limit=OPEN_GROUPS_LISTED)
 
 
@@ -146,7 +147,13 @@ def list_members(*, actor: AbstractBaseUser, room_id: int) -> Members:
         CommandError: `not_found`.
     """
     require_member(actor, room_id)
-    return Members(members=store.list_members(room_id, limit=MEMBERS_LISTED))
+    members = store.list_members(room_id, limit=MEMBERS_LISTED)
+    return Members(members, count_members(room_id, listed=len(members)))
+
+
+def count_members(room_id: int, *, listed: int) -> int:
+    """Return how many members a room has, of whom so many were listed; asks only if the list may have ended early."""
+    return listed if listed < MEMBERS_LISTED else store.count_members(room_id)
 
 
 def list_topics(*, actors: Sequence[AbstractBaseUser]) -> dict[Any, list[str]]:

@@ -4,6 +4,7 @@ from djwsbridge.chat.store.database import using
 from djwsbridge.chat.store.memberships import (
     Access,
     add_member,
+    count_members,
     find_access,
     find_writers,
     list_last_seen,
@@ -61,6 +62,7 @@ __all__ = [
     "add_member",
     "add_messages",
     "clear_log",
+    "count_members",
     "erase_messages",
     "find_access",
     "find_direct",

@@ -24,6 +24,7 @@ __all__ = [
     "Access",
     "Removed",
     "add_member",
+    "count_members",
     "find_access",
     "find_writers",
     "list_last_seen",
@@ -141,6 +142,11 @@ def list_members(room_id: int, *, limit: int) -> list[UserRef]:
     """Return up to `limit` members of a room, the longest there first."""
     rows = rows_of(Membership).filter(room_id=room_id).select_related("user").order_by("id")
     return [user_ref(row.user) for row in rows[:limit]]
+
+
+def count_members(room_id: int) -> int:
+    """Return how many members a room has."""
+    return rows_of(Membership).filter(room_id=room_id).count()
 
 
 def list_last_seen(room_id: int, *, limit: int) -> list[tuple[UserRef, datetime | None]]:

@@ -17,7 +17,7 @@ from djwsbridge.chat.names import room_topic, title_key
 from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.store.messages import newest_messages
 from djwsbridge.chat.store.users import DELETED_USER, user_ref
-from djwsbridge.chat.values import MessageView, RoomKind, RoomView, UserRef
+from djwsbridge.chat.values import MessageView, RoomKind, RoomList, RoomView, UserRef
 from djwsbridge.durable import installed_log
 
 if TYPE_CHECKING:
@@ -161,13 +161,15 @@ def view_rooms(actor: AbstractBaseUser, room_ids: Iterable[int]) -> list[RoomVie
     return _views(actor, rows_of(Room).filter(id__in=list(room_ids)))
 
 
-def list_rooms(actor: AbstractBaseUser, *, open_limit: int) -> list[RoomView]:
+def list_rooms(actor: AbstractBaseUser, *, open_limit: int) -> RoomList:
     """Return the actor's rooms and up to `open_limit` groups that they may join, by title."""
     mine = rows_of(Membership).filter(user_id=actor.pk, room=OuterRef("pk"))
     own = _views(actor, rows_of(Room).filter(Exists(mine)))
     others = rows_of(Room).filter(~Exists(mine), kind=RoomKind.GROUP.value)
-    views = own + [_room_view(room, None, None, None, 0) for room in others[:open_limit]]
-    return sorted(views, key=lambda view: (view.title.casefold(), view.id))
+    found = list(others[: open_limit + 1])
+    views = own + [_room_view(room, None, None, None, 0) for room in found[:open_limit]]
+    views.sort(key=lambda view: (view.title.casefold(), view.id))
+    return RoomList(views, more=len(found) > open_limit)
 
 
 def room_seqs(room_ids: Iterable[int]) -> dict[int, int]:

@@ -193,11 +193,11 @@ export class ChatAppElement extends HTMLElement {
   #renderTimeline() {
     const page = this.#page;
     if (!page || !this.#timeline) return;
-    const { timeline, entries, user, receipts, topic, readers } = page;
+    const { timeline, entries, user, receipts, topic, readers, members } = page;
     if (this.#timeline.atBottom) timeline.trim();
     const items = layoutTimeline({
       messages: timeline.messages, echoes: timeline.echoes, entries, user, readSeq: this.#readSeq,
-      isOnline: this.#connectionState.state === "online", progressOf: (seq) => receipts.progressOf(topic, seq, readers),
+      isOnline: this.#connectionState.state === "online", progressOf: (seq) => receipts.progressOf(topic, seq, readers, members.unlisted),
     });
     this.#timeline.render(items, { hasOlder: timeline.hasOlder });
   }

@@ -3,19 +3,21 @@
 /** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 import { find, make, reconcile, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { formatAgo } from "djwsbridge/chat/elements/time.js";
-import { nameInAddress } from "djwsbridge/chat/state/people.js";
+import { listPeople, nameInAddress } from "djwsbridge/chat/state/people.js";
 import { initials } from "djwsbridge/chat/state/text.js";
 
 /** The people: who is online, and which members are not and when they were. */
 export class ChatOnlineElement extends HTMLElement {
-  /** @param {{online: User[], offline: User[], isAlone: boolean}} people @param {User} user @param {Presence} presence */
-  render({ online, offline, isAlone }, user, presence) {
+  /** @param {ReturnType<typeof listPeople>} people @param {User} user @param {Presence} presence */
+  render({ online, offline, unlisted, isAlone }, user, presence) {
     this.#fill("online", online, (person) => (person.id === user.id ? "you" : ""));
     this.#fill("away", offline, ({ id }) => {
       const lastSeen = presence.lastSeen(id);
       return lastSeen ? `Last seen ${formatAgo(lastSeen)}` : "";
     });
     find(this, ".people-alone").hidden = !isAlone;
+    find(this, ".people-unlisted").hidden = unlisted === 0;
+    setText(find(this, ".people-unlisted"), `and ${unlisted} more members`);
   }
 
   /** @param {string} name @param {User[]} people @param {(person: User) => string} note */

@@ -18,6 +18,7 @@ import { Outbox } from "djwsbridge/outbox.js";
 import { Announcements } from "djwsbridge/chat/state/announcements.js";
 import { DirectRooms } from "djwsbridge/chat/state/direct_rooms.js";
 import { listPeople } from "djwsbridge/chat/state/people.js";
+import { Members } from "djwsbridge/chat/state/members.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
 import { PresenceLoader } from "djwsbridge/chat/state/presence_loader.js";
 import { ReadPointer } from "djwsbridge/chat/state/read_pointer.js";
@@ -65,8 +66,8 @@ export class ChatPage extends EventTarget {
     this.room = data.room;
     /** With whom the page talks in private; null in a group. */
     this.peer = data.peer;
-    /** The members of the open room, by id. @type {Map<UserId, User>} */
-    this.members = new Map([...data.members, ...(this.peer ? [this.user, this.peer] : [])].map((each) => [each.id, each]));
+    this.members = new Members();
+    this.members.take([...data.members, ...(this.peer ? [this.user, this.peer] : [])], data.member_count);
     this.rooms = new RoomList({ rooms: data.rooms, user: data.user });
     this.presence = new Presence({ nowIso });
     this.receipts = new Receipts();
@@ -78,7 +79,7 @@ export class ChatPage extends EventTarget {
     this.#makeId = makeId;
     this.#nowIso = nowIso;
     this.#snapshot = new Snapshot({ connection, timeline: this.timeline, clock, random });
-    this.#presenceLoader = new PresenceLoader({ connection, presence: this.presence });
+    this.#presenceLoader = new PresenceLoader({ connection, presence: this.presence, rooms: this.rooms, clock });
     this.#directRooms = new DirectRooms({ api });
     this.#roomListLoader = new RoomListLoader({ connection, api, rooms: this.rooms, clock });
     this.#announcements = new Announcements({ connection, rooms: this.rooms, loader: this.#roomListLoader, snapshot: this.#snapshot });
@@ -190,16 +191,15 @@ export class ChatPage extends EventTarget {
     this.#roomListLoader.resume();
     this.#announcements.begin(announced, this.room);
     if (this.topic && topics[this.topic]?.omitted) this.connection.refresh(this.topic);
-    this.#presenceLoader.loadAll(Object.keys(topics).filter((topic) => topic.startsWith("room.")), this.topic);
+    this.#presenceLoader.loadAll(Object.keys({ ...topics, ...announced }), this.topic);
     this.#loadMembers();
   }
 
   /** Take the members anew, and when they were last here: who is not online pushes nothing. */
   async #loadMembers() {
     if (!this.room?.is_member) return;
-    const members = await this.#presenceLoader.members(this.room.id);
-    if (!members) return;
-    this.members = new Map(members.map(({ id, name }) => [id, { id, name }]));
+    const found = await this.#presenceLoader.members(this.room.id);
+    if (found) this.members.take(found.members, found.count);
     this.#roomChanged();
   }
 

@@ -1,5 +1,6 @@
 // @ts-check
-/** @import { User, UserId } from "djwsbridge/types.js" */
+/** @import { User } from "djwsbridge/types.js" */
+/** @import { Members } from "djwsbridge/chat/state/members.js" */
 /** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 
 /**
@@ -9,19 +10,20 @@
  * @param {User} options.user
  * @param {User | null} options.peer  The other one of a private conversation.
  * @param {string | null} options.topic  Of the open group; null where none is open.
- * @param {Map<UserId, User>} options.members
+ * @param {Members} options.members
  * @param {Presence} options.presence
  * @param {boolean} options.isConnected
- * @returns {{online: User[], offline: User[], isAlone: boolean}}
+ * @returns {{online: User[], offline: User[], unlisted: number, isAlone: boolean}}  `unlisted` is how many are in neither list.
  */
 export function listPeople({ user, peer, topic, members, presence, isConnected }) {
   const others = presence.users(topic).filter(({ id }) => id !== user.id && (!peer || members.has(id)));
   const isHere = isConnected || presence.isOnline(user.id);
   const online = isHere ? [user, ...others] : others;
-  if (!presence.isKnown(topic)) return { online, offline: [], isAlone: false };
+  const { unlisted } = members;
+  if (!presence.isKnown(topic)) return { online, offline: [], unlisted, isAlone: false };
   const present = new Set(online.map(({ id }) => id));
   const offline = [...members.values()].filter(({ id }) => !present.has(id)).sort((a, b) => a.name.localeCompare(b.name));
-  return { online, offline, isAlone: isHere && others.length === 0 && peer?.id !== user.id };
+  return { online, offline, unlisted, isAlone: isHere && others.length === 0 && peer?.id !== user.id };
 }
 
 /**

@@ -1,5 +1,6 @@
 // @ts-check
 /** @import { User, UserId } from "djwsbridge/types.js" */
+/** @import { MemberSeen } from "djwsbridge/chat/state/types.js" */
 
 /**
  * Who is online, topic by topic, as the server last said.
@@ -34,9 +35,13 @@ export class Presence extends EventTarget {
     this.#changed();
   }
 
-  /** Take when people were last online. @param {Array<{id: UserId, last_seen: string | null}>} people */
-  loadLastSeen(people) {
-    for (const { id, last_seen: iso } of people) if (iso && iso > (this.#lastSeen.get(id) ?? "")) this.#lastSeen.set(id, iso);
+  /** Take who of the members of a room is online, and when the others were. @param {string} topic @param {MemberSeen[]} members */
+  loadMembers(topic, members) {
+    const users = this.#topics.get(topic);
+    for (const { id, name, online, last_seen: iso } of members) {
+      if (online) users?.set(id, { id, name });
+      else if (iso && iso > (this.#lastSeen.get(id) ?? "")) this.#lastSeen.set(id, iso);
+    }
     this.#changed();
   }
 

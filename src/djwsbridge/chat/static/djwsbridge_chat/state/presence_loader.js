@@ -1,26 +1,61 @@
 // @ts-check
+/** @import { Clock } from "djwsbridge/types.js" */
 /** @import { Connection } from "djwsbridge/connection.js" */
-/** @import { MemberSeen } from "djwsbridge/chat/state/types.js" */
+/** @import { MemberSeen, Room } from "djwsbridge/chat/state/types.js" */
 /** @import { Presence } from "djwsbridge/chat/state/presence.js" */
+/** @import { RoomList } from "djwsbridge/chat/state/rooms.js" */
 
-const MAX_TOPICS = 20; // the open room and the first of the others; a sixth of the frames allowed a minute
+const AT_ONCE = 20; // topics: a sixth of the frames that the server allows a minute
+const PAUSE = 2_000; // ms between two questions about the others: a quarter of these frames
 
 /** Asks the server who is online. */
 export class PresenceLoader {
   #connection;
   #presence;
+  #rooms;
+  #clock;
+  /** The timer of the next question; null when there is none. @type {unknown} */
+  #timer = null;
 
-  /** @param {{connection: Connection, presence: Presence}} options */
-  constructor({ connection, presence }) {
+  /** @param {{connection: Connection, presence: Presence, rooms: RoomList, clock: Clock}} options */
+  constructor({ connection, presence, rooms, clock }) {
     this.#connection = connection;
     this.#presence = presence;
+    this.#rooms = rooms;
+    this.#clock = clock;
   }
 
-  /** Ask anew for these topics, the open one first, and forget all others. @param {string[]} topics @param {string | null} open */
+  /**
+   * Ask anew who is online, and forget what was known: first about the open room and the direct ones, whose lists show
+   * it. The first answers come at once, and the others one by one. Of other groups, a few are enough.
+   * @param {string[]} topics
+   * @param {string | null} open
+   */
   async loadAll(topics, open) {
-    const wanted = topics.sort((a, b) => Number(b === open) - Number(a === open)).slice(0, MAX_TOPICS);
+    const rooms = topics.filter((topic) => topic.startsWith("room."));
+    const shown = rooms.filter((topic) => topic === open || this.#roomOf(topic)?.kind === "direct");
+    shown.sort((a, b) => Number(b === open) - Number(a === open));
+    const wanted = [...new Set([...shown, ...rooms.slice(0, Math.max(0, AT_ONCE - shown.length))])];
+    this.#clock.clearTimeout(this.#timer);
     this.#presence.keep(wanted);
-    await Promise.all(wanted.map((topic) => this.load(topic)));
+    await Promise.all(wanted.slice(0, AT_ONCE).map((topic) => this.load(topic)));
+    this.#loadLater(wanted.slice(AT_ONCE));
+  }
+
+  /** @param {string[]} topics */
+  #loadLater(topics) {
+    this.#clock.clearTimeout(this.#timer);
+    const [next, ...others] = topics;
+    if (next === undefined || this.#connection.state !== "online") return;
+    this.#timer = this.#clock.setTimeout(() => {
+      this.load(next);
+      this.#loadLater(others);
+    }, PAUSE);
+  }
+
+  /** @param {string} topic @returns {Room | null} */
+  #roomOf(topic) {
+    return this.#rooms.get(Number(topic.slice("room.".length)));
   }
 
   /** @param {string} topic */
@@ -33,14 +68,19 @@ export class PresenceLoader {
     }
   }
 
-  /** Ask who the members of a room are, and note when those were here who are not. @param {number} room @returns {Promise<MemberSeen[] | null>} */
+  /**
+   * Ask who the members of a room are: note who of them is online, beyond those that `presence.list` names, and when the
+   * others were.
+   * @param {number} room
+   * @returns {Promise<{members: MemberSeen[], count: number} | null>}  Null when there is no answer: what the page knows stays.
+   */
   async members(room) {
     try {
-      const { members } = await this.#connection.request("room.members", { room });
-      this.#presence.loadLastSeen(members);
-      return members;
+      const { members, count } = await this.#connection.request("room.members", { room });
+      this.#presence.loadMembers(`room.${room}`, members);
+      return { members, count };
     } catch {
-      return null; // those that the page knows stay
+      return null;
     }
   }
 }

@@ -28,9 +28,10 @@ export class Receipts extends EventTarget {
    * @param {string | null} topic
    * @param {number} seq
    * @param {UserId[]} readers
+   * @param {number} [unlisted]  How many readers there are besides.
    * @returns {Progress}
    */
-  progressOf(topic, seq, readers) {
+  progressOf(topic, seq, readers, unlisted = 0) {
     const known = this.#topics.get(topic ?? "");
     let delivered = 0;
     let read = 0;
@@ -39,7 +40,7 @@ export class Receipts extends EventTarget {
       if (theirs.delivered >= seq) delivered += 1;
       if (theirs.read >= seq) read += 1;
     }
-    const of = readers.length;
+    const of = readers.length + unlisted;
     const state = of > 0 && read === of ? "read" : of > 0 && delivered === of ? "delivered" : "sent";
     return { state, delivered, read, of };
   }

@@ -46,7 +46,8 @@
  * @property {User | null} peer  The other one of a private conversation, whether its room exists or not.
  * @property {Message[]} messages
  * @property {number} last_seq
- * @property {User[]} members
+ * @property {User[]} members  The first thousand.
+ * @property {number} [member_count]  How many there are.
  */
 
 /** @typedef {{id: UserId, name: string, online: boolean, last_seen: string | null}} MemberSeen */
