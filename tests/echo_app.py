@@ -32,8 +32,14 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def echo(path: str, receive: Any, send: Any) -> None:
-    """Send everything back; or fail, or end without an answer, or answer late or never, as the path says."""
+    """Send everything back; or refuse, fail, end without an answer, or answer late or never, as the path says."""
     await receive()
+    if path == "/closes":
+        await send({"type": "websocket.close"})
+        return
+    if path in {"/denies", "/denies-in-parts"}:
+        await deny(send, more_body=path != "/denies")
+        return
     if path == "/fails":
         raise RuntimeError("It is meant to fail.")
     if path == "/returns":
@@ -48,3 +54,12 @@ async def echo(path: str, receive: Any, send: Any) -> None:
             await send({"type": "websocket.close", "code": 4000, "reason": "as asked"})
         else:
             await send({**event, "type": "websocket.send"})
+
+
+async def deny(send: Any, *, more_body: bool) -> None:
+    """Answer a handshake with HTTP 404."""
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
+    body = {"type": "websocket.http.response.body", "body": b"not here"}
+    await send({**body, "more_body": more_body})
+    if more_body:
+        await send({**body, "more_body": False})

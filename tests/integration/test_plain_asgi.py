@@ -134,6 +134,24 @@ def test_an_application_that_gives_no_answer_has_failed(site: Site, path: str) -
     assert refused.value.response.status_code == 500
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/closes", 403), ("/denies", 404), ("/denies-in-parts", 404)]
+)
+def test_a_handshake_that_the_application_has_refused_is_no_error(
+    site: Site, path: str, status: int
+) -> None:
+    before = site.log
+    with pytest.raises(InvalidStatus) as refused, connect(f"{site.ws_url}{path}", proxy=None):
+        pass
+    assert refused.value.response.status_code == status
+    # The next handshake is logged after it: what would be wrong with the first is in the log by then.
+    failures = site.log.count("It is meant to fail.")
+    with pytest.raises(InvalidStatus), connect(f"{site.ws_url}/fails", proxy=None):
+        pass
+    wait_until(lambda: site.log.count("It is meant to fail.") > failures, "the next one in the log")
+    assert "without an answer" not in site.log.removeprefix(before)
+
+
 def test_no_secret_of_an_address_is_logged(site: Site) -> None:
     before = site.log.count("It is meant to fail.")
     with pytest.raises(InvalidStatus), connect(f"{site.ws_url}/fails?ticket=hush", proxy=None):

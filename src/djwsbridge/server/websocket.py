@@ -173,7 +173,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.logger.exception("The ASGI application failed.")
             self.send_500_response()
         else:
-            if not self.handshake_complete:
+            # `close_sent`: the application has answered with an HTTP response of its own.
+            if not (self.handshake_complete or self.close_sent):
                 self.logger.error("The ASGI application has returned without an answer.")
                 self.send_500_response()
         if not self._is_attached and self.close_timer is None:
