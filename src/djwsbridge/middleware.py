@@ -13,21 +13,14 @@ from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 from django.core.signals import request_finished
 
-from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.publish import will_serve
 from djwsbridge.thread_pool import ThreadPool
 from djwsbridge.transport.asgi import Receive, Scope, Send
 from djwsbridge.transport.auth.handshake import HandshakeRefused
-from djwsbridge.transport.auth.identity import refusal
-from djwsbridge.transport.endpoint import (
-    IDENTITY,
-    authenticate,
-    choose_dialect,
-    deny,
-    refuse,
-)
+from djwsbridge.transport.auth.identity import Identity
+from djwsbridge.transport.endpoint import OUTCOME, deny, find_outcome, refuse
 
 __all__ = ["TokenAuthMiddleware", "finish_requests"]
 
@@ -40,8 +33,9 @@ _NO_ROUTE = "No route found"  # how the ValueError of Channels' URLRouter begins
 class TokenAuthMiddleware:
     """Find out who opens a WebSocket: by JWT, session cookie or ticket.
 
-    Inside, `scope["user"]` is that user. A connection without a credential only gets through when it speaks v1, whose
-    `connect` command may bring one; `scope["user"]` is anonymous then.
+    Inside, `scope["user"]` is that user. Without a credential, or with one that is no good, it is what an outer
+    middleware has put there, else an anonymous user. Our own routes refuse such a connection, unless its client may
+    still bring a credential (`connect` of v1). Other applications inside decide for themselves.
 
     Args:
         inner: an ASGI application, usually Channels' `URLRouter`.
@@ -61,19 +55,17 @@ class TokenAuthMiddleware:
             return
         try:
             _check_route(self.inner, scope)
-            dialect, _ = choose_dialect(scope, _PLAIN)
-            identity = await authenticate(scope)
-            if identity is None and dialect is _PLAIN:
-                raise refusal(ErrorCode.AUTH_REQUIRED)
+            outcome = await find_outcome(scope)
         except HandshakeRefused as error:
             await deny(scope, receive, send, error.status)
             return
         except CloseConnection as reason:
             await refuse(scope, receive, send, reason, plain=_PLAIN)
             return
-        user = AnonymousUser() if identity is None else identity.user
+        known = outcome.user if isinstance(outcome, Identity) else scope.get("user")
+        inside = {**scope, "user": known or AnonymousUser(), OUTCOME: outcome}
         try:
-            await self.inner({**scope, "user": user, IDENTITY: identity}, receive, send)
+            await self.inner(inside, receive, send)
         except ValueError as error:
             if not str(error).startswith(_NO_ROUTE):
                 raise

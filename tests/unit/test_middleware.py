@@ -13,9 +13,11 @@ from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
+from django.db import OperationalError
 from django.urls import re_path
 
 from djwsbridge import runtime as runtimes
+from djwsbridge.consumers import UserConsumer
 from djwsbridge.middleware import TokenAuthMiddleware, finish_requests
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.transport import endpoint
@@ -71,13 +73,20 @@ async def test_the_user_is_in_the_scope(answer: list[Any]) -> None:
     assert inner.scopes[0]["user"].pk == 7
 
 
-async def test_nobody_gets_through_to_a_plain_socket(answer: list[Any]) -> None:
+async def test_a_visitor_without_a_credential_is_anonymous_to_other_applications(
+    answer: list[Any],
+) -> None:
     inner = Inner()
     client = await open_client(inner, subprotocols=[])
+    await client.assert_closed(4999)
+    assert isinstance(inner.scopes[0]["user"], AnonymousUser)
+
+
+async def test_our_own_route_lets_nobody_in_to_a_plain_socket(answer: list[Any]) -> None:
+    client = await open_client(UserConsumer.as_asgi(), subprotocols=[])
     await client.assert_accepted()
     assert (await client.hear())["code"] == "auth_required"
     await client.assert_closed(4401)
-    assert inner.scopes == []
 
 
 async def test_a_v1_client_may_still_say_who_it_is(answer: list[Any]) -> None:
@@ -87,19 +96,40 @@ async def test_a_v1_client_may_still_say_who_it_is(answer: list[Any]) -> None:
     assert isinstance(inner.scopes[0]["user"], AnonymousUser)
 
 
-@pytest.mark.parametrize(
-    ("error", "status"), [(HandshakeRefused(403), 403), (refusal(ErrorCode.TOKEN_INVALID), None)]
-)
-async def test_a_refusal_stays_outside(answer: list[Any], error: Any, status: int | None) -> None:
+REFUSALS = [(HandshakeRefused(403), 403), (refusal(ErrorCode.TOKEN_INVALID), None)]
+
+
+@pytest.mark.parametrize(("error", "status"), REFUSALS)
+async def test_our_own_route_refuses_a_bad_credential(
+    answer: list[Any], error: Any, status: int | None
+) -> None:
     answer[0] = error
-    inner = Inner()
-    client = await open_client(inner)
+    client = await open_client(UserConsumer.as_asgi())
     if status:
         await client.assert_denied(status)
         await client.leave()
     else:
         await client.assert_accepted()
         await client.assert_told_and_closed(4401, "token_invalid")
+
+
+@pytest.mark.parametrize("error", [error for error, _ in REFUSALS])
+async def test_other_applications_keep_the_user_of_an_outer_middleware(
+    answer: list[Any], error: Any
+) -> None:
+    answer[0] = error
+    inner, outer = Inner(), make_user(8)
+    client = await open_client(inner, user=outer)
+    await client.assert_closed(4999)
+    assert inner.scopes[0]["user"] is outer
+
+
+async def test_nobody_gets_in_while_the_database_cannot_tell_who_comes(answer: list[Any]) -> None:
+    answer[0] = OperationalError("away")
+    inner = Inner()
+    client = await open_client(inner)
+    await client.assert_accepted()
+    await client.assert_told_and_closed(1013, "db_unavailable")
     assert inner.scopes == []
 
 

@@ -32,7 +32,7 @@ from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.endpoint import (
-    IDENTITY,
+    OUTCOME,
     authenticate,
     choose_dialect,
     deny,
@@ -125,7 +125,7 @@ class RoomConsumer(UserConsumer):
                 later = try_later(failure_of(error).code)
                 await refuse(scope, receive, send, later, plain=plain)
                 return
-            await serve({**scope, IDENTITY: identity}, receive, send, plain=plain, build=cls)
+            await serve({**scope, OUTCOME: identity}, receive, send, plain=plain, build=cls)
 
         return application
 

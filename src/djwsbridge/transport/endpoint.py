@@ -7,6 +7,7 @@ foreign page that uses the visitor's cookie.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
@@ -23,8 +24,9 @@ from djwsbridge.transport.auth.handshake import (
     BEARER_SUBPROTOCOL,
     HandshakeRefused,
     authenticate_handshake,
+    check_address,
 )
-from djwsbridge.transport.auth.identity import Identity
+from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.consumer import Consumer
 from djwsbridge.transport.failures import (
@@ -35,10 +37,21 @@ from djwsbridge.transport.failures import (
 )
 from djwsbridge.transport.serving import serve_asgi, serve_attached
 
-__all__ = ["IDENTITY", "authenticate", "choose_dialect", "deny", "refuse", "serve"]
+__all__ = [
+    "OUTCOME",
+    "Outcome",
+    "authenticate",
+    "choose_dialect",
+    "deny",
+    "find_outcome",
+    "refuse",
+    "serve",
+]
 
-# The key under which the middleware leaves its result in the scope.
-IDENTITY = "djwsbridge.identity"
+#: What is known of the credential of a handshake; only our own routes act on a refusal.
+Outcome = Identity | CloseConnection | HandshakeRefused | None
+# The key under which the middleware leaves it in the scope.
+OUTCOME = "djwsbridge.outcome"
 STORM_SPREAD = 10.0  # seconds over which those who come all at once are spread
 MAX_SUBPROTOCOLS = 20  # offered in one handshake
 _VERSION_PREFIX = "djwsbridge.v"
@@ -67,6 +80,8 @@ async def serve(
     try:
         dialect, subprotocol = choose_dialect(scope, plain)
         identity = await authenticate(scope)
+        if identity is None and dialect.name is None:  # its frames have no place for a credential
+            raise refusal(ErrorCode.AUTH_REQUIRED)
     except HandshakeRefused as error:
         await deny(scope, receive, send, error.status)
         return
@@ -91,30 +106,41 @@ async def serve(
         await serve_attached(connection, attach)
 
 
-async def authenticate(scope: Scope) -> Identity | None:
-    """Return who opens the connection, from the middleware in front or else from the handshake itself.
+async def find_outcome(scope: Scope) -> Outcome:
+    """Return who opens a connection, None without a credential, or why the credential is no good.
 
     Raises:
-        CloseConnection: the credential is no good, the database cannot tell, or too many come at once; to be told
-            after `accept`.
-        HandshakeRefused: a foreign page uses the visitor's cookie, a token is in the address, or somebody guesses.
+        CloseConnection: the database cannot tell, or too many come at once; to be told after `accept`.
     """
-    if IDENTITY in scope:
-        known: Identity | None = scope[IDENTITY]
-        return known
     node = runtime.current()
     if not admission_of(node).admit_handshake(now=node.loop.time()):
         raise try_later(ErrorCode.BUSY, within=STORM_SPREAD)
     try:
         return await authenticate_handshake(scope)
-    except CloseConnection as reason:
-        if count_guess(runtime.current(), address_of(scope), reason):
-            raise HandshakeRefused(429) from None
-        raise
+    except (CloseConnection, HandshakeRefused) as reason:
+        return reason
     except CommandError as error:
         raise try_later(error.code, within=STORM_SPREAD) from error
     except DATABASE_DOWN as error:
         raise try_later(failure_of(error).code) from error
+
+
+async def authenticate(scope: Scope) -> Identity | None:
+    """Return who opens the connection, as the middleware in front or else the handshake itself says.
+
+    Raises:
+        CloseConnection: the credential is no good, or as `find_outcome`; to be told after `accept`.
+        HandshakeRefused: a foreign page uses the visitor's cookie, a token is in the address, or somebody guesses.
+    """
+    check_address(scope)
+    outcome: Outcome = scope[OUTCOME] if OUTCOME in scope else await find_outcome(scope)
+    if isinstance(outcome, CloseConnection):
+        if count_guess(runtime.current(), address_of(scope), outcome):
+            raise HandshakeRefused(429)
+        raise outcome
+    if isinstance(outcome, HandshakeRefused):
+        raise outcome
+    return outcome
 
 
 def choose_dialect(scope: Mapping[str, Any], plain: Dialect) -> tuple[Dialect, str | None]:
@@ -146,6 +172,8 @@ async def deny(scope: Mapping[str, Any], receive: Receive, send: Send, status: i
     start: MutableMapping[str, Any] = {"status": status, "headers": headers}
     await send({"type": "websocket.http.response.start", **start})
     await send({"type": "websocket.http.response.body", "body": _REASONS[status]})
+    # uvicorn's own class logs an error unless it knows by now that the connection is closed.
+    await asyncio.sleep(0)
 
 
 async def refuse(

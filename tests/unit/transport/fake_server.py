@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from djwsbridge.transport.auth.identity import Identity, Method
-from djwsbridge.transport.endpoint import IDENTITY
+from djwsbridge.transport.endpoint import OUTCOME
 from tests.servers import TIMEOUT
 
 __all__ = ["FakeClient", "identity_of", "make_scope", "make_user"]
@@ -49,7 +49,7 @@ def make_scope(
         **others,
     }
     if known:
-        scope[IDENTITY] = identity
+        scope[OUTCOME] = identity
     return scope
 
 

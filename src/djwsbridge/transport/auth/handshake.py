@@ -8,12 +8,12 @@ from urllib.parse import parse_qs
 
 from django.conf import settings as django_settings
 from django.http import parse_cookie
+from rest_framework_simplejwt import settings as token_settings
 
 from djwsbridge.conf import settings
-from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import DjwsbridgeError
 from djwsbridge.threads import run_service
-from djwsbridge.transport.auth.identity import Identity, refusal
+from djwsbridge.transport.auth.identity import Identity
 from djwsbridge.transport.auth.session import (
     authenticate_session,
     is_allowed_origin,
@@ -22,7 +22,13 @@ from djwsbridge.transport.auth.session import (
 from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token_here
 
-__all__ = ["BEARER_SUBPROTOCOL", "HandshakeRefused", "authenticate_handshake", "header"]
+__all__ = [
+    "BEARER_SUBPROTOCOL",
+    "HandshakeRefused",
+    "authenticate_handshake",
+    "check_address",
+    "header",
+]
 
 # Followed by a token, for browsers, which cannot set headers.
 BEARER_SUBPROTOCOL = "djwsbridge.bearer."
@@ -39,6 +45,19 @@ class HandshakeRefused(DjwsbridgeError):
         super().__init__(f"HTTP {status}")
 
 
+def check_address(scope: Scope) -> None:
+    """Refuse an address with a secret in it.
+
+    Raises:
+        HandshakeRefused: there is a token in the address, or a ticket without DJWSBRIDGE_ALLOW_QUERY_TICKET.
+    """
+    query = _query_of(scope)
+    if _SECRET_PARAMETERS & query.keys():
+        raise HandshakeRefused(403)  # it is in the logs by now: accepting it would teach the habit
+    if "ticket" in query and not settings.ALLOW_QUERY_TICKET:
+        raise HandshakeRefused(403)
+
+
 async def authenticate_handshake(scope: Scope) -> Identity | None:
     """Return who opens a connection; None when the handshake carries no credential.
 
@@ -47,21 +66,17 @@ async def authenticate_handshake(scope: Scope) -> Identity | None:
 
     Raises:
         CloseConnection: the credential is no good; to be told after `accept`.
-        HandshakeRefused: a foreign page uses the visitor's cookie, or there is a token in the address.
+        HandshakeRefused: a foreign page uses the visitor's cookie.
     """
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    if _SECRET_PARAMETERS & query.keys():
-        raise HandshakeRefused(403)  # it is in the logs by now: accepting it would teach the habit
-    raw = header(scope, b"authorization")
+    raw = _bearer_of(header(scope, b"authorization"))
     if raw is not None:
-        return await authenticate_token_here(_bearer_of(raw))
+        return await authenticate_token_here(raw)
     for subprotocol in scope.get("subprotocols", ()):
         if subprotocol.startswith(BEARER_SUBPROTOCOL):
             return await authenticate_token_here(subprotocol.removeprefix(BEARER_SUBPROTOCOL))
-    if "ticket" in query:
-        if not settings.ALLOW_QUERY_TICKET:
-            raise HandshakeRefused(403)
-        return await run_service(redeem_ticket, query["ticket"][0])
+    ticket = _query_of(scope).get("ticket") if settings.ALLOW_QUERY_TICKET else None
+    if ticket is not None:
+        return await run_service(redeem_ticket, ticket[0])
     return await _authenticate_cookie(scope)
 
 
@@ -73,11 +88,23 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def _bearer_of(raw: str) -> str:
-    scheme, _, token = raw.strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise refusal(ErrorCode.TOKEN_INVALID)
-    return token.strip()
+def _query_of(scope: Scope) -> dict[str, list[str]]:
+    return parse_qs(scope.get("query_string", b"").decode("latin-1"))
+
+
+def _bearer_of(raw: str | None) -> str | None:
+    """Return the token of an Authorization header; None for one of another scheme.
+
+    A browser sends `Basic` with every request, also a handshake, to a site that a proxy protects with a password.
+    """
+    scheme, _, token = (raw or "").strip().partition(" ")
+    return token.strip() if scheme.lower() in _schemes_of_tokens() else None
+
+
+def _schemes_of_tokens() -> set[str]:
+    """Return "bearer" and what SIMPLE_JWT["AUTH_HEADER_TYPES"] names, in lower case (RFC 9110, section 11.1)."""
+    named = token_settings.api_settings.AUTH_HEADER_TYPES
+    return {"bearer", *(each.lower() for each in ([named] if isinstance(named, str) else named))}
 
 
 async def _authenticate_cookie(scope: Scope) -> Identity | None:
