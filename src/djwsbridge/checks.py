@@ -25,6 +25,7 @@ from djwsbridge.engine import factory
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.publish import is_local_to_a_process
 from djwsbridge.routing import socket_path
+from djwsbridge.transport.auth.origin import ANY, OWN_SETTING, find_fault, listed_origins
 from djwsbridge.utils import get_chat_model, get_message_model
 
 __all__ = ["check_deployment", "check_settings"]
@@ -229,13 +230,30 @@ def _check_redis_timeout(hosts: Iterable[object]) -> Iterator[CheckMessage]:
 
 
 def _check_origins() -> Iterator[CheckMessage]:
-    cookies = apps.is_installed("django.contrib.sessions")
-    if cookies and settings.ALLOWED_ORIGINS is not None and "*" in settings.ALLOWED_ORIGINS:
+    setting, listed = listed_origins()
+    allows_any = setting == OWN_SETTING and ANY in listed
+    faults = _faults_of_origins(setting, getattr(django_settings, setting, ()))
+    if faults:
+        yield Error(
+            f"{setting} holds what no page has for its origin: {'; '.join(faults)}.",
+            hint="An entry is compared with the whole Origin that the browser sends: scheme, host and port.",
+            id="djwsbridge.E012",
+        )
+    elif allows_any and apps.is_installed("django.contrib.sessions"):
         yield Caution(
             "Any page may open a socket with its visitor's session cookie.",
             hint="List the origins in DJWSBRIDGE_ALLOWED_ORIGINS, or leave it out for the site itself.",
             id="djwsbridge.W003",
         )
+
+
+def _faults_of_origins(setting: str, given: object) -> list[str]:
+    if given is None:
+        return []
+    if not isinstance(given, (list, tuple, set, frozenset)):
+        return [f'{given!r} is no list: write {setting} = ["https://app.example.com"]']
+    entries = [entry for entry in given if not (entry == ANY and setting == OWN_SETTING)]
+    return [fault for fault in map(find_fault, entries) if fault is not None]
 
 
 def _check_runserver() -> Iterator[CheckMessage]:

@@ -36,11 +36,19 @@ from tests.security.rig import (
 )
 from tests.servers import wait_until
 
+# Pages of app shells and browser extensions.
+APPS = [
+    "capacitor://localhost",
+    "tauri://localhost",
+    "app://.",
+    "chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb",
+]
 SITE_SETTINGS: dict[str, Any] = {
     "DJWSBRIDGE_CONNECT_TIMEOUT": 2.0,
     "DJWSBRIDGE_TOKEN_LEEWAY": 1.0,
     "DJWSBRIDGE_TRUSTED_PROXIES": ["127.9.9.9"],
     "DJWSBRIDGE_FRAME_RATE": [1_000, 60.0],
+    "CSRF_TRUSTED_ORIGINS": ["https://example.com", *APPS],
 }
 
 NewAttacker = Callable[..., Attacker]
@@ -90,6 +98,14 @@ def test_h1_the_sites_own_pages_do(attacker: Attacker, own: bool) -> None:  # no
     origin = attacker.target.site.url if own else "https://example.com"
     socket = attacker.open_v1(cookie=attacker.target.cookie_of("alice"), origin=origin)
     assert ask(socket, "connect")["ok"]["user"]["name"] == "alice"
+
+
+@pytest.mark.parametrize("origin", APPS)
+def test_h1_a_listed_app_does(attacker: Attacker, origin: str) -> None:
+    cookie = attacker.target.cookie_of("alice")
+    socket = attacker.open_v1(cookie=cookie, origin=origin)
+    assert ask(socket, "connect")["ok"]["user"]["name"] == "alice"
+    attacker.assert_refused(403, cookie=cookie, origin=f"{origin}x")
 
 
 # -- H6 to H9: tickets, and secrets in addresses -----------------------------------------------------------------------

@@ -294,6 +294,25 @@ def test_any_origin_with_cookies(settings: Any) -> None:
     assert complaints() == {}
 
 
+@pytest.mark.parametrize("setting", ["DJWSBRIDGE_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS"])
+def test_an_origin_that_no_page_can_have(settings: Any, setting: str) -> None:
+    good = ["https://example.com:8443", "https://*.example.com", "capacitor://localhost", "app://."]
+    setattr(settings, setting, good)
+    assert complaints() == {}
+    setattr(settings, setting, [*good, "https://app.example.com/", "null"])
+    named = f"{setting} holds .*'https://app.example.com/' goes on .* write 'https://app.example.com'; 'null' is"
+    assert_complains("E012", named, "scheme, host and port")
+    setattr(settings, setting, "https://*.example.com")
+    assert_complains("E012", f"'https://\\*.example.com' is no list: write {setting} = ", "scheme")
+
+
+def test_a_star_is_an_origin_of_ours_alone(settings: Any) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["*"]
+    assert_complains("E012", r"CSRF_TRUSTED_ORIGINS holds .*'\*' has no scheme", "whole Origin")
+    settings.DJWSBRIDGE_ALLOWED_ORIGINS = ["https://example.com"]  # then the other is not read
+    assert complaints() == {}
+
+
 @pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
 def test_a_cache_of_one_process(settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}

@@ -14,11 +14,8 @@ from djwsbridge.conf import settings
 from djwsbridge.protocol.errors import DjwsbridgeError
 from djwsbridge.threads import run_service
 from djwsbridge.transport.auth.identity import Identity
-from djwsbridge.transport.auth.session import (
-    authenticate_session,
-    is_allowed_origin,
-    session_identity,
-)
+from djwsbridge.transport.auth.origin import check_origin
+from djwsbridge.transport.auth.session import authenticate_session, session_identity
 from djwsbridge.transport.auth.ticket import redeem_ticket
 from djwsbridge.transport.auth.token import authenticate_token_here
 
@@ -115,7 +112,7 @@ async def _authenticate_cookie(scope: Scope) -> Identity | None:
     session_key = cookies.get(django_settings.SESSION_COOKIE_NAME, "")
     if not known and not session_key:
         return None
-    if not is_allowed_origin(header(scope, b"origin"), scope):
+    if check_origin(header(scope, b"origin"), scope) is not None:
         raise HandshakeRefused(403)
     if user is not None and known:
         return session_identity(user, session_key or None)
