@@ -21,6 +21,7 @@ from djwsbridge.transport.asgi import Receive, Scope, Send
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import Identity
 from djwsbridge.transport.endpoint import OUTCOME, deny, find_outcome, refuse
+from djwsbridge.transport.refusals import unknown_path
 
 __all__ = ["TokenAuthMiddleware", "finish_requests"]
 
@@ -57,7 +58,7 @@ class TokenAuthMiddleware:
             _check_route(self.inner, scope)
             outcome = await find_outcome(scope)
         except HandshakeRefused as error:
-            await deny(scope, receive, send, error.status)
+            await deny(scope, receive, send, error)
             return
         except CloseConnection as reason:
             await refuse(scope, receive, send, reason, plain=_PLAIN)
@@ -69,7 +70,7 @@ class TokenAuthMiddleware:
         except ValueError as error:
             if not str(error).startswith(_NO_ROUTE):
                 raise
-            await deny(scope, receive, send, 404)
+            await deny(scope, receive, send, unknown_path())
 
 
 def _check_route(application: object, scope: Scope) -> None:
@@ -81,7 +82,7 @@ def _check_route(application: object, scope: Scope) -> None:
     if isinstance(application, URLRouter):
         path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
         if not any(route.pattern.match(path) for route in application.routes):
-            raise HandshakeRefused(404)
+            raise unknown_path()
 
 
 def finish_requests(application: Callable[..., Awaitable[None]]) -> ASGIApplication:

@@ -96,7 +96,7 @@ async def test_a_v1_client_may_still_say_who_it_is(answer: list[Any]) -> None:
     assert isinstance(inner.scopes[0]["user"], AnonymousUser)
 
 
-REFUSALS = [(HandshakeRefused(403), 403), (refusal(ErrorCode.TOKEN_INVALID), None)]
+REFUSALS = [(HandshakeRefused(403, "origin", "why"), 403), (refusal(ErrorCode.TOKEN_INVALID), None)]
 
 
 @pytest.mark.parametrize(("error", "status"), REFUSALS)

@@ -116,7 +116,7 @@ class RoomConsumer(UserConsumer):
                     topic = await run_service(services.find_topic, name=_room_name(scope))
                     plain = _dialect(topic)
             except HandshakeRefused as error:
-                await deny(scope, receive, send, error.status)
+                await deny(scope, receive, send, error)
                 return
             except CloseConnection as reason:
                 await refuse(scope, receive, send, reason, plain=plain)

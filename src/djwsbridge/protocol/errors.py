@@ -51,11 +51,18 @@ class CommandError(DjwsbridgeError):
 
 
 class CloseConnection(DjwsbridgeError):
-    """A reason to end the connection: an error push with `error`, then `close_code`."""
+    """A reason to end the connection: an error push with `error`, then `close_code`.
 
-    def __init__(self, close_code: CloseCode, error: CommandError) -> None:
+    Args:
+        close_code: of the close frame.
+        error: what the client is told.
+        why: a sentence for the server's log, without its full stop; the client is never told.
+    """
+
+    def __init__(self, close_code: CloseCode, error: CommandError, *, why: str = "") -> None:
         self.close_code = close_code
         self.error = error
+        self.why = why
         super().__init__(f"{close_code.value} {error}")
 
 

@@ -19,18 +19,29 @@ MAX_HEADERS = 128
 MAX_HEADER = 8_192  # bytes of a header's name and value, and of the request's target
 KEY_BYTES = 16  # of a client's nonce
 VERSION = b"13"
+_OTHER_VERSION = "its Sec-WebSocket-Version is missing or not 13, the only one there is (RFC 6455)"
+_NOT_HTTP_1_1 = (
+    "it comes by HTTP/1.0: let the proxy in front speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
+)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class HandshakeFailed(DjwsbridgeError):
-    """A request that asks for a WebSocket in a way that RFC 6455 does not allow."""
+    """A request that asks for a WebSocket in a way that RFC 6455 does not allow.
 
-    def __init__(self, status: HTTPStatus, *headers: tuple[bytes, bytes]) -> None:
+    Args:
+        status: of the answer.
+        why: a sentence for the log, without its full stop and without anything that the client has sent.
+        headers: of the answer, besides those of every one.
+    """
+
+    def __init__(self, status: HTTPStatus, why: str, *headers: tuple[bytes, bytes]) -> None:
         self.status = status
+        self.why = why
         self.headers = headers
-        super().__init__(f"HTTP {status.value}")
+        super().__init__(f"HTTP {status.value}: {why}")
 
 
 def key_of(method: str, version: str, target: bytes, headers: Headers) -> bytes:
@@ -45,26 +56,37 @@ def key_of(method: str, version: str, target: bytes, headers: Headers) -> bytes:
     Raises:
         HandshakeFailed: it is no handshake, or larger than any client's.
     """
-    if len(headers) > MAX_HEADERS or len(target) > MAX_HEADER:
-        raise HandshakeFailed(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-    if any(len(name) + len(value) > MAX_HEADER for name, value in headers):
-        raise HandshakeFailed(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    _check_size(target, headers)
     if method != "GET":
-        raise HandshakeFailed(HTTPStatus.METHOD_NOT_ALLOWED, (b"Allow", b"GET"))
+        raise HandshakeFailed(
+            HTTPStatus.METHOD_NOT_ALLOWED, "its method is not GET", (b"Allow", b"GET")
+        )
     if version != "1.1":
-        raise HandshakeFailed(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        raise HandshakeFailed(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, _NOT_HTTP_1_1)
     if not target.isascii() or _has_body(headers):
-        raise HandshakeFailed(HTTPStatus.BAD_REQUEST)
+        raise HandshakeFailed(
+            HTTPStatus.BAD_REQUEST, "it has a body, or an address that is not ASCII"
+        )
     if _only(headers, b"sec-websocket-version") != VERSION:
-        raise HandshakeFailed(HTTPStatus.UPGRADE_REQUIRED, (b"Sec-WebSocket-Version", VERSION))
+        spoken = (b"Sec-WebSocket-Version", VERSION)
+        raise HandshakeFailed(HTTPStatus.UPGRADE_REQUIRED, _OTHER_VERSION, spoken)
     key = _only(headers, b"sec-websocket-key")
     try:
         nonce = base64.b64decode(key, validate=True)
     except binascii.Error:
         nonce = b""
     if len(nonce) != KEY_BYTES:
-        raise HandshakeFailed(HTTPStatus.BAD_REQUEST)
+        raise HandshakeFailed(HTTPStatus.BAD_REQUEST, "its Sec-WebSocket-Key is missing or no key")
     return key
+
+
+def _check_size(target: bytes, headers: Headers) -> None:
+    too_many = len(headers) > MAX_HEADERS or len(target) > MAX_HEADER
+    if too_many or any(len(name) + len(value) > MAX_HEADER for name, value in headers):
+        raise HandshakeFailed(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"it has more than {MAX_HEADERS} headers, or one (such as Cookie) of more than {MAX_HEADER} bytes",
+        )
 
 
 def subprotocols_of(headers: Headers) -> list[str]:

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from djwsbridge.notices import Notices
 from djwsbridge.protocol.wire import WIRE_EXTENSION, Receiver
 from djwsbridge.server.garbage import note_connection
 from djwsbridge.server.handshake import (
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 __all__ = ["WebSocketProtocol"]
+
+notices = Notices(logging.getLogger("djwsbridge.handshake"))
 
 MAX_SIZE = 65_536  # bytes of a message, unless the server's own limit (`--ws-max-size`) is lower
 ANSWER_TIMEOUT = 15.0  # seconds for the application to accept or to refuse
@@ -90,6 +93,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._key = key_of(method, version, http.url, http.headers)
         except HandshakeFailed as failure:
             self.handshake_complete = self.close_sent = True
+            notices.tell(
+                failure.why,
+                f"A WebSocket was refused with HTTP {failure.status.value}: {failure.why}.",
+            )
             self.transport.write(refusal(failure))
             self.transport.close()
             return

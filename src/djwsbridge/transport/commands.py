@@ -27,9 +27,12 @@ from djwsbridge.transport.auth.token import authenticate_token_here
 from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.failures import try_later
 from djwsbridge.transport.recovery import recover, recover_announced, recover_page
+from djwsbridge.transport.refusals import tell_closed
 from djwsbridge.transport.registry import find_topic_rule, register_command
 
 __all__ = ["register_core_commands"]
+
+_TWO_USERS = "The credentials in the handshake and in `connect` are of two users"
 
 
 def register_core_commands() -> None:
@@ -129,8 +132,9 @@ async def _identify(connection: Connection, command: Connect) -> Identity:
         else:
             raise refusal(ErrorCode.AUTH_REQUIRED)
         if known is not None and known.user.pk != identity.user.pk:
-            raise refusal(ErrorCode.TOKEN_INVALID)
+            raise refusal(ErrorCode.TOKEN_INVALID, why=_TWO_USERS)
     except CloseConnection as reason:
+        tell_closed(connection.scope, reason)
         wait = count_guess(connection.runtime, connection.address, reason)
         if not wait:
             raise

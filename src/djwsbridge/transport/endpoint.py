@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from djwsbridge import runtime
+from djwsbridge.notices import show
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.server import Dialect
@@ -35,6 +36,13 @@ from djwsbridge.transport.failures import (
     send_close,
     try_later,
 )
+from djwsbridge.transport.refusals import (
+    address_is_full,
+    guessed,
+    storm,
+    tell_closed,
+    tell_denied,
+)
 from djwsbridge.transport.serving import serve_asgi, serve_attached
 
 __all__ = [
@@ -56,6 +64,9 @@ STORM_SPREAD = 10.0  # seconds over which those who come all at once are spread
 MAX_SUBPROTOCOLS = 20  # offered in one handshake
 _VERSION_PREFIX = "djwsbridge.v"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_BAD_SUBPROTOCOLS = (
+    f"it offers more than {MAX_SUBPROTOCOLS} subprotocols, or one that is no token of HTTP"
+)
 _REASONS = {400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found", 429: b"Too Many Requests"}
 
 
@@ -83,7 +94,7 @@ async def serve(
         if identity is None and dialect.name is None:  # its frames have no place for a credential
             raise refusal(ErrorCode.AUTH_REQUIRED)
     except HandshakeRefused as error:
-        await deny(scope, receive, send, error.status)
+        await deny(scope, receive, send, error)
         return
     except CloseConnection as reason:
         await refuse(scope, receive, send, reason, plain=plain)
@@ -92,7 +103,7 @@ async def serve(
     connection.consumer = build(connection)
     connection.handshake_identity = identity
     if not connection.admission.admit_address(connection.address):
-        await deny(scope, receive, send, 429)
+        await deny(scope, receive, send, address_is_full())
         return
     try:
         await receive()
@@ -114,7 +125,7 @@ async def find_outcome(scope: Scope) -> Outcome:
     """
     node = runtime.current()
     if not admission_of(node).admit_handshake(now=node.loop.time()):
-        raise try_later(ErrorCode.BUSY, within=STORM_SPREAD)
+        raise try_later(ErrorCode.BUSY, within=STORM_SPREAD, why=storm())
     try:
         return await authenticate_handshake(scope)
     except (CloseConnection, HandshakeRefused) as reason:
@@ -136,7 +147,7 @@ async def authenticate(scope: Scope) -> Identity | None:
     outcome: Outcome = scope[OUTCOME] if OUTCOME in scope else await find_outcome(scope)
     if isinstance(outcome, CloseConnection):
         if count_guess(runtime.current(), address_of(scope), outcome):
-            raise HandshakeRefused(429)
+            raise guessed()
         raise outcome
     if isinstance(outcome, HandshakeRefused):
         raise outcome
@@ -152,26 +163,31 @@ def choose_dialect(scope: Mapping[str, Any], plain: Dialect) -> tuple[Dialect, s
     """
     offered = [subprotocol for subprotocol in scope.get("subprotocols", ()) if subprotocol]
     if len(offered) > MAX_SUBPROTOCOLS or not all(map(_TOKEN.fullmatch, offered)):
-        raise HandshakeRefused(400)
+        raise HandshakeRefused(400, "subprotocols", _BAD_SUBPROTOCOLS)
     v1 = registry.codec()
     if v1.name in offered:
         return v1, v1.name
     if any(subprotocol.startswith(_VERSION_PREFIX) for subprotocol in offered):
         error = CommandError(ErrorCode.UNSUPPORTED_VERSION, versions=[v1.name])
-        raise CloseConnection(CloseCode.BAD_PROTOCOL, error)
+        raise CloseConnection(
+            CloseCode.BAD_PROTOCOL, error, why=f"It offers {show(', '.join(offered))}"
+        )
     return plain, _first_bearer(offered)
 
 
-async def deny(scope: Mapping[str, Any], receive: Receive, send: Send, status: int) -> None:
+async def deny(
+    scope: Mapping[str, Any], receive: Receive, send: Send, refused: HandshakeRefused
+) -> None:
     """Answer a handshake with an HTTP status; servers without that ASGI extension answer 403."""
+    tell_denied(scope, refused)
     await receive()
     if not has_http_response(scope):
         await send({"type": "websocket.close"})
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    start: MutableMapping[str, Any] = {"status": status, "headers": headers}
+    start: MutableMapping[str, Any] = {"status": refused.status, "headers": headers}
     await send({"type": "websocket.http.response.start", **start})
-    await send({"type": "websocket.http.response.body", "body": _REASONS[status]})
+    await send({"type": "websocket.http.response.body", "body": _REASONS[refused.status]})
     # uvicorn's own class logs an error unless it knows by now that the connection is closed.
     await asyncio.sleep(0)
 
@@ -185,6 +201,7 @@ async def refuse(
     plain: Dialect,
 ) -> None:
     """Accept a handshake, say why it is refused, and close."""
+    tell_closed(scope, reason)
     offered = list(scope.get("subprotocols", ()))
     v1 = registry.codec()
     versions = [name for name in offered if name.startswith(_VERSION_PREFIX)]

@@ -62,10 +62,10 @@ def _code_of(error: OperationalError | InterfaceError) -> ErrorCode:
     return ErrorCode.COMMIT_UNKNOWN if is_outcome_unknown(error) else ErrorCode.DB_UNAVAILABLE
 
 
-def try_later(code: ErrorCode, *, within: float = COME_BACK) -> CloseConnection:
+def try_later(code: ErrorCode, *, within: float = COME_BACK, why: str = "") -> CloseConnection:
     """Return the reason to send a client away for a moment; random, so that a crowd does not come back at once."""
     delay = int(random.uniform(0.2, 1.0) * within * 1000)  # noqa: S311  no secret
-    return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay))
+    return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay), why=why)
 
 
 async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnection) -> bool:

@@ -78,7 +78,7 @@ def test_what_is_no_handshake_is_refused(
 
 
 def test_a_refusal_says_what_would_have_been_right_and_ends_the_connection() -> None:
-    failure = HandshakeFailed(HTTPStatus.UPGRADE_REQUIRED, (b"Sec-WebSocket-Version", b"13"))
+    failure = HandshakeFailed(HTTPStatus.UPGRADE_REQUIRED, "why", (b"Sec-WebSocket-Version", b"13"))
     assert refusal(failure).split(b"\r\n") == [
         b"HTTP/1.1 426 Upgrade Required",
         b"Connection: close",

@@ -80,7 +80,7 @@ def client_of(**scope: Any) -> FakeClient:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429])
 async def test_a_refusal_before_accept_is_an_http_answer(outcome: list[Any], status: int) -> None:
-    outcome.append(HandshakeRefused(status))
+    outcome.append(HandshakeRefused(status, "reason", "why"))
     client = await client_of().open()
     await client.assert_denied(status)
     await client.next_event()
@@ -88,7 +88,7 @@ async def test_a_refusal_before_accept_is_an_http_answer(outcome: list[Any], sta
 
 
 async def test_a_server_without_http_answers_is_told_to_close(outcome: list[Any]) -> None:
-    outcome.append(HandshakeRefused(429))
+    outcome.append(HandshakeRefused(429, "guesses", "why"))
     client = await client_of(extensions={}).open()
     assert (await client.next_event())["type"] == "websocket.close"
     await client.leave()

@@ -30,16 +30,31 @@ __all__ = [
 # Followed by a token, for browsers, which cannot set headers.
 BEARER_SUBPROTOCOL = "djwsbridge.bearer."
 _SECRET_PARAMETERS = frozenset({"token", "access_token", "jwt", "access", "authorization"})
+_ADVICE_ON_ADDRESS = (
+    "it has a token in its address, which ends up in logs. Send it in the Authorization header, in `connect` or as a "
+    "subprotocol"
+)
+_ADVICE_ON_TICKET = (
+    "it has a ticket in its address, and DJWSBRIDGE_ALLOW_QUERY_TICKET is off. Send it in `connect`"
+)
 
 Scope = Mapping[str, Any]
 
 
 class HandshakeRefused(DjwsbridgeError):
-    """A handshake that is answered with an HTTP status and never accepted."""
+    """A handshake that is answered with an HTTP status and never accepted.
 
-    def __init__(self, status: int) -> None:
+    Args:
+        status: of the answer.
+        reason: a word of the code, by which the log tells refusals apart.
+        text: what is wrong and which setting mends it, for the log; without secrets and its full stop.
+    """
+
+    def __init__(self, status: int, reason: str, text: str) -> None:
         self.status = status
-        super().__init__(f"HTTP {status}")
+        self.reason = reason
+        self.text = text
+        super().__init__(f"HTTP {status}: {text}")
 
 
 def check_address(scope: Scope) -> None:
@@ -50,16 +65,17 @@ def check_address(scope: Scope) -> None:
     """
     query = _query_of(scope)
     if _SECRET_PARAMETERS & query.keys():
-        raise HandshakeRefused(403)  # it is in the logs by now: accepting it would teach the habit
+        # It is in the logs by now: accepting it would teach the habit.
+        raise HandshakeRefused(403, "query_token", _ADVICE_ON_ADDRESS)
     if "ticket" in query and not settings.ALLOW_QUERY_TICKET:
-        raise HandshakeRefused(403)
+        raise HandshakeRefused(403, "query_ticket", _ADVICE_ON_TICKET)
 
 
 async def authenticate_handshake(scope: Scope) -> Identity | None:
     """Return who opens a connection; None when the handshake carries no credential.
 
     The first of these that is there decides: the Authorization header, the bearer subprotocol, a ticket in the address
-    (if DJWSBRIDGE_ALLOW_QUERY_TICKET), what an outer middleware has put into `scope["user"]`, the session cookie.
+    (if DJWSBRIDGE_ALLOW_ADVICE_ON_TICKET), what an outer middleware has put into `scope["user"]`, the session cookie.
 
     Raises:
         CloseConnection: the credential is no good; to be told after `accept`.
@@ -112,8 +128,9 @@ async def _authenticate_cookie(scope: Scope) -> Identity | None:
     session_key = cookies.get(django_settings.SESSION_COOKIE_NAME, "")
     if not known and not session_key:
         return None
-    if check_origin(header(scope, b"origin"), scope) is not None:
-        raise HandshakeRefused(403)
+    denied = check_origin(header(scope, b"origin"), scope)
+    if denied is not None:
+        raise HandshakeRefused(403, denied.reason, denied.text)
     if user is not None and known:
         return session_identity(user, session_key or None)
     return await run_service(authenticate_session, session_key)

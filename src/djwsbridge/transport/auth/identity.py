@@ -61,7 +61,7 @@ def fingerprint_of(user: AbstractBaseUser) -> str:
 
 
 def refusal(
-    error_code: ErrorCode, close_code: CloseCode = CloseCode.UNAUTHORIZED
+    error_code: ErrorCode, close_code: CloseCode = CloseCode.UNAUTHORIZED, *, why: str = ""
 ) -> CloseConnection:
-    """Return the reason to close a connection whose credential is no good."""
-    return CloseConnection(close_code, CommandError(error_code))
+    """Return the reason to close a connection whose credential is no good; `why` is for the log."""
+    return CloseConnection(close_code, CommandError(error_code), why=why)

@@ -12,11 +12,11 @@ from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
 from djwsbridge.conf import PREFIX, settings
+from djwsbridge.notices import show
 
 __all__ = ["ANY", "OWN_SETTING", "OriginDenied", "check_origin", "find_fault", "listed_origins"]
 
 ANY = "*"  # in DJWSBRIDGE_ALLOWED_ORIGINS: every page
-SHOWN = 200  # characters of what a client claims that are written to the log
 OWN_SETTING = f"{PREFIX}ALLOWED_ORIGINS"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # What an origin looks like (RFC 6454, section 6.2), in lower case. App shells and browser extensions have schemes of
@@ -147,14 +147,14 @@ def _describe_missing(allowed: Sequence[str]) -> str:
 
 def _describe_host(host: str, origin: str) -> str:
     return (
-        f"the Host header {_show(host)} is not in ALLOWED_HOSTS, so the page {_show(origin)} cannot be the site's own. "
+        f"the Host header {show(host)} is not in ALLOWED_HOSTS, so the page {show(origin)} cannot be the site's own. "
         "Add the host to ALLOWED_HOSTS, or let the proxy in front pass on the Host that the browser has sent"
     )
 
 
 def _describe_foreign(origin: str, allowed: Sequence[str], setting: str, own: str | None) -> str:
     text = (
-        f"a session cookie came from a page of {_show(origin)}, and {list(allowed)!a} may use it. "
+        f"a session cookie came from a page of {show(origin)}, and {list(allowed)!a} may use it. "
     )
     if own is not None and _split(origin) == _split(own.replace("http://", "https://", 1)):
         return text + (
@@ -164,11 +164,6 @@ def _describe_foreign(origin: str, allowed: Sequence[str], setting: str, own: st
     if own is not None:
         text += "If it is the site's own page, let the proxy in front pass on the Host header. "
     return text + f"If it is another page of yours, add its origin to {setting}"
-
-
-def _show(text: str) -> str:
-    """Write what a client claims on one line of the log, in ASCII."""
-    return ascii(text[:SHOWN])
 
 
 # -- entries of settings ----------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from djwsbridge.transport.auth.identity import Identity, Method, fingerprint_of,
 __all__ = ["issue_ticket", "issuing_time", "redeem_ticket"]
 
 _SALT = "djwsbridge.ticket"
+_NOT_SIGNED = "The ticket is not signed with this process's SECRET_KEY"
 # Seconds for which a used ticket is remembered beyond its life: caches in a database or in files go by the clock of the
 # process that asks.
 _REMEMBERED = 600.0
@@ -74,7 +75,7 @@ def redeem_ticket(ticket: str) -> Identity:
     claims = _read(ticket)
     user = _rows(claims["user"]).first()
     if user is None:
-        raise refusal(ErrorCode.TOKEN_INVALID)
+        raise refusal(ErrorCode.TOKEN_INVALID, why="The user of the ticket does not exist")
     issued_at = claims.get("issued_at")
     if issued_at is not None and user.djwsbridge_now.timestamp() - issued_at > settings.TICKET_TTL:
         raise refusal(ErrorCode.TICKET_EXPIRED)
@@ -109,7 +110,7 @@ def _read(ticket: str) -> dict[str, Any]:
     except signing.SignatureExpired:
         raise refusal(ErrorCode.TICKET_EXPIRED) from None
     except (signing.BadSignature, ValueError):
-        raise refusal(ErrorCode.TOKEN_INVALID) from None
+        raise refusal(ErrorCode.TOKEN_INVALID, why=_NOT_SIGNED) from None
     return claims
 
 

@@ -24,6 +24,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
 from djwsbridge import runtime
+from djwsbridge.notices import show
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.threads import run_service
@@ -38,6 +39,7 @@ __all__ = ["TokenAuthentication", "authenticate_token", "authenticate_token_here
 # By how much the clock of a token's issuer may be ahead of this machine's (RFC 7519, section 4.1.5: "no more than a few
 # minutes"). It lengthens no token's life: `exp` is left to simplejwt and its LEEWAY.
 CLOCK_LEEWAY = timedelta(minutes=2)
+_NO_USER = "It names no user who exists: look at USER_ID_CLAIM and USER_ID_FIELD of SIMPLE_JWT"
 
 
 class TokenAuthentication(JWTAuthentication):
@@ -116,15 +118,22 @@ def _identify(token: Token, user: AbstractBaseUser) -> Identity:
 
 
 def _validate(raw: str | bytes) -> Token:
-    error_code = ErrorCode.TOKEN_INVALID
+    error_code, why = ErrorCode.TOKEN_INVALID, ""
     for token_class in api_settings.AUTH_TOKEN_CLASSES:
         try:
             return _read(token_class, raw)
         except ExpiredTokenError:
             error_code = ErrorCode.TOKEN_EXPIRED
-        except (TokenError, ValueError, TypeError):
-            pass
-    raise refusal(error_code)
+        except (TokenError, ValueError, TypeError) as error:
+            why = why or _root_of(error)
+    raise refusal(error_code, why=why)
+
+
+def _root_of(error: BaseException) -> str:
+    """Return what PyJWT has found, which is more than simplejwt's "Token is invalid"; it quotes nothing of a token."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"The library that reads it says {show(str(error))}"
 
 
 def _read(token_class: type[Token], raw: Any) -> Token:
@@ -166,15 +175,15 @@ def _read_early(token_class: type[Token], raw: Any) -> Token:
 def _find_user(token: Token) -> AbstractBaseUser:
     try:
         user: AbstractBaseUser = JWTAuthentication().get_user(token)
-    except InvalidToken:
-        raise refusal(ErrorCode.TOKEN_INVALID) from None
+    except InvalidToken as error:
+        raise refusal(ErrorCode.TOKEN_INVALID, why=_root_of(error)) from None
     except AuthenticationFailed as error:
         if isinstance(error.detail, dict) and error.detail.get("code") == "user_inactive":
             raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN) from None
-        raise refusal(ErrorCode.TOKEN_INVALID) from None
+        raise refusal(ErrorCode.TOKEN_INVALID, why=_NO_USER) from None
     except (ValueError, TypeError, OverflowError, ValidationError):
         # A claim that cannot be a key of this user model, such as "abc" or 10³⁰.
-        raise refusal(ErrorCode.TOKEN_INVALID) from None
+        raise refusal(ErrorCode.TOKEN_INVALID, why=_NO_USER) from None
     return user
 
 
@@ -192,7 +201,7 @@ def _find_users(tokens: Sequence[Token]) -> list[AbstractBaseUser | Exception]:
         }
     except (KeyError, ValueError, TypeError, OverflowError, ValidationError):
         return [_find_or_refuse(token) for token in tokens]
-    return [found.get(key) or refusal(ErrorCode.TOKEN_INVALID) for key in keys]
+    return [found.get(key) or refusal(ErrorCode.TOKEN_INVALID, why=_NO_USER) for key in keys]
 
 
 def _find_or_refuse(token: Token) -> AbstractBaseUser | Exception:

@@ -177,3 +177,34 @@ def test_an_entry_that_no_page_can_have_is_a_fault(entry: object, fault: str) ->
     assert found is not None
     assert found.startswith(ascii(entry))
     assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("origin", "scope", "reason", "words"),
+    [
+        (None, scope_of(host="example.com"), "origin_missing", ["['http://example.com']"]),
+        (
+            "https://example.com",
+            scope_of(host="example.com"),
+            "origin",
+            ["SECURE_PROXY_SSL_HEADER"],
+        ),
+        ("https://evil.com", scope_of(host="example.com"), "origin", ["add its origin to CSRF"]),
+        ("https://example.com", scope_of(host="inner"), "host", ["'inner'", "ALLOWED_HOSTS"]),
+    ],
+)
+def test_a_refusal_says_what_mends_it(
+    origin: str | None, scope: dict[str, Any], reason: str, words: list[str]
+) -> None:
+    denied = check_origin(origin, scope)
+    assert denied is not None
+    assert denied.reason == reason
+    assert [word for word in words if word not in denied.text] == []
+
+
+def test_a_refusal_by_a_list_of_ones_own_names_that_list(settings: Any) -> None:
+    settings.DJWSBRIDGE_ALLOWED_ORIGINS = ["https://one.test"]
+    denied = check_origin("https://example.com", scope_of(host="inner"))
+    assert denied is not None
+    assert denied.text.endswith("add its origin to DJWSBRIDGE_ALLOWED_ORIGINS")
+    assert "['https://one.test']" in denied.text
