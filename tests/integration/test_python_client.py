@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from djwsbridge.client import RESET, Client, CommandError, Message, Push, State
+from djwsbridge.client import (
+    RESET,
+    Client,
+    CommandError,
+    HandshakeRefusedError,
+    Message,
+    Push,
+    State,
+    StateChange,
+    StoppedError,
+)
 from djwsbridge.protocol.codes import ErrorCode
 from tests.conftest import StartSite
 from tests.integration.chat.conftest import Person
@@ -86,6 +96,37 @@ async def test_what_is_sent_together_arrives_in_order_and_once(
             assert [push.data["body"] for push in received] == bodies
             assert [push.seq for push in received] == [message.seq for message in sent]
         assert [message["body"] for message in await stored(reader, room)] == bodies
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/ws/nope/", {}, 404),
+        ("/ws/bridge/", {"Cookie": "sessionid=x", "Origin": "https://evil.com"}, 403),
+        ("/chat/", {}, 404),
+    ],
+)
+async def test_a_refused_handshake_says_what_is_wrong(
+    site: Site,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    if site.server == "daphne":
+        status = 403  # whatever the reason
+    changes: list[StateChange] = []
+    client = Client(
+        f"{site.ws_url}{path}", headers=headers, on_state=changes.append, open_timeout=2.0
+    )
+    expected = StoppedError if status == 403 else TimeoutError
+    with pytest.raises(expected, match=f"HTTP {status}") as failed:
+        await client.__aenter__()
+    assert isinstance(failed.value.__cause__, HandshakeRefusedError)
+    assert failed.value.__cause__.status == status
+    refused = [change.refused for change in changes if change.refused is not None]
+    assert {error.status for error in refused} == {status}
+    assert f"The WebSocket was refused with HTTP {status}. " in caplog.text
 
 
 async def test_a_killed_server_loses_nothing_and_doubles_nothing(

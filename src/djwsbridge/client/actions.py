@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from djwsbridge.client.errors import ClientError
+from djwsbridge.client.errors import ClientError, HandshakeRefusedError
 from djwsbridge.client.frames import Message
 from djwsbridge.protocol.errors import CommandError
 
@@ -42,8 +42,9 @@ class StateChange:
         state: the new one.
         close_code: when waiting or stopped: why; None when the connection just broke or was never made.
         reason: the name of the close code.
-        message: the server's own sentence; None when it sent none.
+        message: the server's own sentence, or what a refused handshake means; None when there is none.
         delay: when waiting: seconds until the next attempt.
+        refused: the HTTP answer, when the server has opened no socket; else None.
     """
 
     state: State
@@ -51,6 +52,7 @@ class StateChange:
     reason: str | None = None
     message: str | None = None
     delay: float | None = None
+    refused: HandshakeRefusedError | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ from djwsbridge.client.actions import (
 )
 from djwsbridge.client.connection import COMMAND_TIMEOUT
 from djwsbridge.client.credential import Credential, HeaderSource, TextSource
-from djwsbridge.client.errors import ClientError, ReplyTimeoutError, StoppedError
+from djwsbridge.client.errors import (
+    ClientError,
+    HandshakeRefusedError,
+    ReplyTimeoutError,
+    StoppedError,
+)
 from djwsbridge.client.frames import Message, Person, Push, ReceiptEntry
 from djwsbridge.client.link import CredentialRefused, Link
 from djwsbridge.client.outbox import Draft
@@ -100,6 +105,8 @@ class Client:
         self._keys = itertools.count(1)
         # Notified after every change of state and when a push has come.
         self._changed: asyncio.Event
+        # How the last handshake was answered; None when a socket was opened, or there was no answer.
+        self._refused: HandshakeRefusedError | None = None
         # Why the client has stopped; None as long as it has not.
         self._stopped: StoppedError | None = None
 
@@ -114,9 +121,11 @@ class Client:
         try:
             await asyncio.wait_for(self._wait_online(), self._open_timeout)
         except BaseException as error:
+            refused = self._refused
             await self.close()
             if isinstance(error, asyncio.TimeoutError):  # not yet TimeoutError on Python 3.10
-                raise TimeoutError(f"{self._url} could not be reached in time.") from None
+                text = f"{self._url} could not be reached in time. {refused or ''}"
+                raise TimeoutError(text.rstrip()) from refused
             raise
         return self
 
@@ -371,8 +380,11 @@ class Client:
 
     @_do.register
     def _(self, action: StateChange) -> None:
+        if action.state is not State.CONNECTING:
+            self._refused = action.refused
         if action.state is State.STOPPED:
             self._stopped = StoppedError(action.close_code, action.reason or "", action.message)
+            self._stopped.__cause__ = action.refused
             for client_message_id in list(self._sends):
                 # Its callers are told that it has failed; on disk it is kept for the next client.
                 if self._file is None:
@@ -419,6 +431,9 @@ class Client:
         except CredentialRefused as error:
             logger.warning("No credential: %s", error)
             self._core.refused(now=self._loop.time())
+        except HandshakeRefusedError as error:
+            logger.warning("%s: %s", self._url, error)
+            self._core.closed(error.close_code, now=self._loop.time(), refused=error)
         else:
             self._core.closed(close_code, now=self._loop.time())
         self._perform()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from djwsbridge.client.actions import (
@@ -30,6 +30,7 @@ from djwsbridge.client.errors import (
     BadFrameError,
     ClientError,
     ConnectionLostError,
+    HandshakeRefusedError,
     ReplyTimeoutError,
 )
 from djwsbridge.client.frames import (
@@ -201,12 +202,19 @@ class Connection:
         else:
             self._pushed(frame, now)
 
-    def closed(self, close_code: int | None, *, now: float) -> None:
+    def closed(
+        self,
+        close_code: int | None,
+        *,
+        now: float,
+        refused: HandshakeRefusedError | None = None,
+    ) -> None:
         """Note that the socket is gone or could not be opened, and decide what follows.
 
         Args:
             close_code: of the server's close frame; None when there was none.
             now: seconds of the clock.
+            refused: how the handshake was answered, if not by a socket.
         """
         if self.state not in {State.CONNECTING, State.ONLINE}:
             return
@@ -215,8 +223,8 @@ class Connection:
         name, reaction = _reaction_to(code)
         move_at = self._move_at
         self._let_go(code, now)
-        message = error.get("message")
-        change = StateChange(State.STOPPED, code, name, message)
+        message = error.get("message") if refused is None else str(refused)
+        change = StateChange(State.STOPPED, code, name, message, refused=refused)
         if reaction is Reaction.NEW_CREDENTIAL and self._is_renewable and not self._needs_fresh:
             self._needs_fresh = True
         elif reaction in {Reaction.STOP, Reaction.NEW_CREDENTIAL}:
@@ -228,7 +236,7 @@ class Connection:
             least = RATE_LIMITED_DELAY if code == CloseCode.RATE_LIMITED else 0.0
             pause = self._backoff.next_delay(refused=_is_refusal(code, error))
             delay = max(least, _seconds(error.get("retry_after_ms"))) + pause
-        self._enter(StateChange(State.WAITING, code, name, message, delay))
+        self._enter(replace(change, state=State.WAITING, delay=delay))
         self._until = now + delay
 
     def refused(self, *, now: float) -> None:

@@ -8,21 +8,44 @@
         * StoppedError            the client has stopped and will not come back
         * OutboxFullError         too many messages wait to be sent
         * BadFrameError           the server sent something that is no frame
+        * HandshakeRefusedError   the server answered the handshake with an HTTP status, and opened no socket
 """
 
 from __future__ import annotations
 
+from djwsbridge.protocol.codes import CloseCode
 from djwsbridge.protocol.errors import CommandError, DjwsbridgeError
 
 __all__ = [
     "BadFrameError",
     "ClientError",
     "ConnectionLostError",
+    "HandshakeRefusedError",
     "OutboxFullError",
     "ReplyTimeoutError",
     "StoppedError",
     "retry_after",
 ]
+
+
+# What a refused handshake means, as the close code that says the same; any other status is a lost connection.
+_STATUS_CODES = {
+    401: CloseCode.UNAUTHORIZED,
+    403: CloseCode.UNAUTHORIZED,
+    429: CloseCode.RATE_LIMITED,
+    503: CloseCode.TRY_LATER,
+}
+_NOT_LET_IN = (
+    "The credential is not accepted, or a cookie came without an Origin that the server allows"
+)
+_HINTS = {
+    400: "The request is no handshake that the server understands",
+    401: _NOT_LET_IN,
+    403: f"{_NOT_LET_IN}; a server such as Daphne answers so to everything that it refuses",
+    404: "There is no WebSocket at this address: compare its path with DJWSBRIDGE_WS_PREFIX and DJWSBRIDGE_WS_PATH",
+    426: "A proxy in front of the server does not pass WebSockets on",
+    429: "Too many connections, or too many wrong credentials, come from this address",
+}
 
 
 class ClientError(DjwsbridgeError):
@@ -66,6 +89,22 @@ class StoppedError(ClientError):
         self.close_code = close_code
         self.reason = reason
         super().__init__(message or f"The client has stopped: {reason}.")
+
+
+class HandshakeRefusedError(ClientError):
+    """The server answered the handshake with an HTTP status, and opened no socket.
+
+    Args:
+        status: of the answer.
+    """
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.close_code: CloseCode | None = _STATUS_CODES.get(status)
+        hint = _HINTS.get(status, "The server, or a proxy in front of it, is not ready")
+        super().__init__(
+            f"The WebSocket was refused with HTTP {status}. {hint}. The server's log says why."
+        )
 
 
 class OutboxFullError(ClientError):

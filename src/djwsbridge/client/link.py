@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from djwsbridge.client.credential import Credential
-from djwsbridge.protocol.codes import CloseCode
+from djwsbridge.client.errors import HandshakeRefusedError
 from djwsbridge.protocol.errors import CommandError
 
 __all__ = ["CredentialRefused", "Link"]
@@ -21,14 +21,6 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL = Subprotocol("djwsbridge.v1")
 CLOSE_TIMEOUT = 1.0  # seconds for the closing handshake; a half-open socket never answers
 MAX_FRAME = 64 * 2**20  # bytes; the answer to `connect` may hold 500 events of each topic
-
-#: What a refused handshake means, as the close code that says the same.
-_STATUS_CODES = {
-    401: CloseCode.UNAUTHORIZED,
-    403: CloseCode.UNAUTHORIZED,
-    429: CloseCode.RATE_LIMITED,
-    503: CloseCode.TRY_LATER,
-}
 
 
 class CredentialRefused(Exception):
@@ -72,6 +64,7 @@ class Link:
 
         Raises:
             CredentialRefused: there is no credential to be had.
+            HandshakeRefusedError: the server answered with an HTTP status.
         """
         try:
             fields = await self._credential.fields()
@@ -88,8 +81,7 @@ class Link:
             async with self._connect(headers) as socket:
                 return await self._carry(socket, fields)
         except InvalidStatus as error:
-            logger.warning("%s: %s", self._url, error)
-            return _STATUS_CODES.get(error.response.status_code)
+            raise HandshakeRefusedError(error.response.status_code) from None
         except (OSError, EOFError, WebSocketException) as error:
             logger.info("%s: %r", self._url, error)
             return None

@@ -17,6 +17,7 @@ from djwsbridge.client.errors import (
     BadFrameError,
     ClientError,
     ConnectionLostError,
+    HandshakeRefusedError,
     retry_after,
 )
 from djwsbridge.client.frames import (
@@ -153,9 +154,15 @@ class ClientProtocol:
         self._connection.receive(text, now=now)
         self._pump(now)
 
-    def closed(self, close_code: int | None, *, now: float) -> None:
+    def closed(
+        self,
+        close_code: int | None,
+        *,
+        now: float,
+        refused: HandshakeRefusedError | None = None,
+    ) -> None:
         """Note that the socket is gone or could not be opened; None when there was no close frame."""
-        self._connection.closed(close_code, now=now)
+        self._connection.closed(close_code, now=now, refused=refused)
 
     def refused(self, *, now: float) -> None:
         """Note that there is no credential to be had."""

@@ -18,6 +18,7 @@ from djwsbridge.client import (
     CommandError,
     ConnectionLostError,
     Draft,
+    HandshakeRefusedError,
     Person,
     Push,
     ReplyTimeoutError,
@@ -128,14 +129,32 @@ async def test_a_final_close_code_ends_the_client(server: FakeServer) -> None:
             assert caught.value.reason == "revoked"
 
 
-async def test_a_refused_handshake_without_another_credential_stops() -> None:
+@pytest.mark.parametrize(
+    ("status", "failure", "words"),
+    [
+        (401, StoppedError, "credential"),
+        (403, StoppedError, "an Origin that the server allows"),
+        (404, TimeoutError, "no WebSocket at this address"),
+        (429, TimeoutError, "Too many connections"),
+        (502, TimeoutError, "proxy"),
+    ],
+)
+async def test_a_refused_handshake_is_reported(
+    status: int, failure: type[Exception], words: str
+) -> None:
     def refuse(connection: Any, request: Any) -> Any:
-        return connection.respond(403, "no")
+        return connection.respond(status, "no")
 
     async with serve(lambda _: None, "127.0.0.1", 0, process_request=refuse) as running:  # type: ignore[arg-type, return-value]
         port = running.sockets[0].getsockname()[1]
-        with pytest.raises(StoppedError, match="unauthorized"):
-            await soon(Client(f"ws://127.0.0.1:{port}/", token="t").__aenter__())
+        client = Client(f"ws://127.0.0.1:{port}/", token="t", open_timeout=0.5)
+        with pytest.raises(failure, match=f"HTTP {status}.*{words}") as failed:
+            await soon(client.__aenter__())
+    refused = failed.value.__cause__
+    assert isinstance(refused, HandshakeRefusedError)
+    assert refused.status == status
+    if isinstance(failed.value, StoppedError):
+        assert failed.value.reason == "unauthorized"
 
 
 async def test_a_function_that_has_no_credential_stops(server: FakeServer) -> None:
