@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
+import time
 
+from djwsbridge.client import Client, State
 from djwsbridge.testing.history import History
 from tests.faults.catalogue import ENGINES, SMALL_TOO, fault, lasting, until
 from tests.faults.deaf import is_over, open_deaf, say
@@ -67,6 +70,44 @@ async def slow_clients(system: System, chance: random.Random, history: History) 
 @fault("30", "all clients cut at once", pause=1.0)
 async def cut_everybody(system: System, chance: random.Random, history: History) -> str | None:
     return f"{sum(front.cut(reset=True) for front in system.fronts)} connections"
+
+
+TABS = 4
+CHANGES = 2  # of the network; then three generations of tabs are 12, and a user has 10 places
+BACK = 60.0  # seconds from a change of the network until all tabs are online again
+SPARE = -2  # whose tabs they are: no other fault takes this one
+
+
+@fault(
+    "43",
+    "two silent network changes of four tabs",
+    systems=("sqlite-fast", "sqlite-daphne"),
+    env={"FAULTS_CONNECTIONS": "10"},
+    least=1,
+    once=True,
+)
+async def change_networks(system: System, chance: random.Random, history: History) -> str | None:
+    """Leave the connections of four tabs open and silent, twice, and see that all tabs come back."""
+    link = system.proxy.link("tabs", *system.ports)
+    url, token = f"ws://127.0.0.1:{link.port}/ws/bridge/", system.made.spares[SPARE].token
+    took = []
+    async with contextlib.AsyncExitStack() as stack:
+        tabs = [await stack.enter_async_context(Client(url, token=token)) for _ in range(TABS)]
+        for _ in range(CHANGES):
+            before, begun = [tab.connection_id for tab in tabs], time.monotonic()
+            link.strand()
+            if not await until(lambda before=before: _are_back(tabs, before), within=BACK):
+                states = ", ".join(tab.state.value for tab in tabs)
+                system.problems.append(f"After {BACK:.0f} s the tabs are {states}.")
+                return "not all came back"
+            took.append(f"{time.monotonic() - begun:.0f} s")
+    return f"{TABS} tabs were back after {' and '.join(took)}"
+
+
+def _are_back(tabs: list[Client], before: list[str | None]) -> bool:
+    """Say whether every tab is online, on another connection than before."""
+    pairs = zip(tabs, before, strict=True)
+    return all(tab.state is State.ONLINE and tab.connection_id != old for tab, old in pairs)
 
 
 @fault("29", "clients that ask for much and read nothing", pause=2.0, least=1)

@@ -153,6 +153,8 @@ class Link:
         # The tasks of all connections, and the two ends of those that go through.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open: dict[asyncio.Task[Any], tuple[asyncio.StreamWriter, ...]] = {}
+        # Those of them whose clients are gone without a word.
+        self._stranded: set[asyncio.Task[Any]] = set()
 
     @property
     def connections(self) -> int:
@@ -180,6 +182,13 @@ class Link:
         """
         return self._proxy.call(lambda: self._cut(reset=reset, share=share))
 
+    def strand(self) -> int:
+        """Carry nothing more on the open connections, and keep both sides open: the clients have another network now.
+
+        New connections go through. Returns how many are stranded.
+        """
+        return self._proxy.call(self._strand)
+
     # -- in the proxy's thread ---------------------------------------------------------------------------------------
 
     def _set(self, up: Trouble | None, down: Trouble | None) -> None:
@@ -187,8 +196,14 @@ class Link:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def _strand(self) -> int:
+        self._stranded = set(self._open)
+        self._set(None, None)
+        return len(self._stranded)
+
     def _heal(self) -> None:
         self._refusing = False
+        self._stranded = set()
         self._set(PASS, PASS)
 
     def _cut(self, *, reset: bool, share: float) -> int:
@@ -231,9 +246,16 @@ class Link:
             far_reader, far_writer = await self._connect()
             ends.append(far_writer)
             self._open[task] = tuple(ends)
+
+            def up() -> Trouble:
+                return BLACK if task in self._stranded else self._up
+
+            def down() -> Trouble:
+                return BLACK if task in self._stranded else self._down
+
             await self._pump(
-                _Direction(reader, far_writer, lambda: self._up, lambda: self._changed, chance),
-                _Direction(far_reader, writer, lambda: self._down, lambda: self._changed, chance),
+                _Direction(reader, far_writer, up, lambda: self._changed, chance),
+                _Direction(far_reader, writer, down, lambda: self._changed, chance),
             )
         except OSError:
             for one in ends:

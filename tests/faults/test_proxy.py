@@ -139,6 +139,24 @@ def test_a_black_hole_hides_the_end_of_a_connection(link: Link, ends: Ends) -> N
     assert server.recv(1) == b""
 
 
+def test_a_stranded_connection_stays_open_and_silent_and_new_ones_pass(
+    link: Link, ends: Ends, target: socket.socket
+) -> None:
+    client, server = ends
+    assert link.strand() == 1
+    client.sendall(b"lost")
+    client.close()
+    assert hears_nothing(server)
+    with socket.create_connection(("127.0.0.1", link.port), TIMEOUT) as newcomer:
+        newcomer.sendall(b"hello")
+        with target.accept()[0] as other:
+            other.settimeout(TIMEOUT)
+            assert receive(other, 5) == b"hello"
+    link.heal()
+    assert receive(server, 4) == b"lost"
+    assert server.recv(1) == b""
+
+
 def test_a_reset_reaches_both_ends(link: Link, ends: Ends) -> None:
     assert link.cut(reset=True) == 1
     for end in ends:

@@ -11,6 +11,6 @@ from tests.faults.quick import survive
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("fault", "system"), [("26", "sqlite")])
+@pytest.mark.parametrize(("fault", "system"), [("26", "sqlite"), ("43", "sqlite-fast")])
 def test_a_fault_is_survived(fault: str, system: str, tmp_path: Path) -> None:
     survive(fault, system, tmp_path)

@@ -205,6 +205,9 @@ test("status: every state has its words, and a final one says what to do", () =>
     tone: "busy", text: "Checking…", help: "", action: "",
   });
   assert.equal(say({ state: "waiting" }, { networkDown: true, inDoubt: true }), "Offline");
+  const crowded = describeStatus({ state: "waiting", reason: "too_many_connections" }, { wasOnline: false, networkDown: false });
+  assert.equal(crowded.text, "Waiting…");
+  assert.match(crowded.help, /Close another tab/);
   for (const advice of ["login", "reload", "close_tabs", "contact", undefined]) {
     assert.match(describeStatus({ state: "stopped", advice }, { wasOnline: true, networkDown: false }).help, /\w+\.$/);
   }

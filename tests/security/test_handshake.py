@@ -438,6 +438,11 @@ def test_h25_an_address_has_fifty_connections(new_attacker: NewAttacker) -> None
 
 def test_h25_a_user_has_ten_connections(attacker: Attacker) -> None:
     first = [attacker.connect("carol") for _ in range(10)]
-    assert_told_and_closed(attacker.open(token=attacker.target.token("carol")), 4430, "too_many")
+    late = attacker.open(token=attacker.target.token("carol"))
+    if attacker.target.site.server != "fast":  # which sends pings: the library answers them
+        for socket in first:
+            proof = hear(socket)
+            assert "ok" in ask(socket, "heartbeat", id=78, **proof["data"])
+    assert_told_and_closed(late, 4430, "too_many")
     for socket in first:
         assert_alive(socket)

@@ -55,7 +55,11 @@ HEARTBEAT_TIMEOUT = 10.0  # seconds without an answer: the connection is half-op
 HEARTBEAT_JITTER = 0.2  # of the period, so that clients which came together do not beat together
 # Seconds online before the back-off starts anew: a server that fails late is spared.
 STABLE_AFTER = 10.0
-RATE_LIMITED_DELAY = 10.0  # seconds at least after close code 4429
+#: Seconds at least until the next attempt: the reason does not pass sooner.
+LEAST_DELAYS: Mapping[int | None, float] = {
+    CloseCode.RATE_LIMITED: 10.0,
+    CloseCode.TOO_MANY_CONNECTIONS: 10.0,
+}
 #: After these, and after any error that came with the end, a client is more patient.
 REFUSALS = {CloseCode.TRY_LATER, CloseCode.RATE_LIMITED, CloseCode.INTERNAL}
 FINAL_CODES = range(4500, 5000)  # of those that CLOSE_POLICIES does not name
@@ -233,7 +237,7 @@ class Connection:
         if move_at is not None:
             delay = max(0.0, move_at - now)  # it is random already
         else:
-            least = RATE_LIMITED_DELAY if code == CloseCode.RATE_LIMITED else 0.0
+            least = LEAST_DELAYS.get(code, 0.0)
             pause = self._backoff.next_delay(refused=_is_refusal(code, error))
             delay = max(least, _seconds(error.get("retry_after_ms"))) + pause
         self._enter(replace(change, state=State.WAITING, delay=delay))

@@ -200,7 +200,7 @@ CLOSE_POLICIES: Mapping[CloseCode, ClosePolicy] = MappingProxyType(
             _policy(CloseCode.SLOW_CONSUMER, Reaction.RECONNECT),
             _policy(CloseCode.HEARTBEAT_LOST, Reaction.RECONNECT),
             _policy(CloseCode.RATE_LIMITED, Reaction.RECONNECT_LATER),
-            _policy(CloseCode.TOO_MANY_CONNECTIONS, Reaction.STOP),
+            _policy(CloseCode.TOO_MANY_CONNECTIONS, Reaction.RECONNECT_LATER),
             _policy(CloseCode.INTERNAL, Reaction.RECONNECT),
         )
     )

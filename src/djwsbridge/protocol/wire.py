@@ -38,6 +38,9 @@ class Receiver(Protocol):
     def on_drained(self) -> None:
         """Learn that nothing waits any more."""
 
+    def on_pong(self) -> None:
+        """Learn that the peer has answered `Wire.ping`."""
+
     def on_lost(self, code: int) -> None:
         """Learn that the connection is over; called once, and last.
 
@@ -75,6 +78,9 @@ class Wire(Protocol):
 
     def resume_reading(self) -> None:
         """Go on after `pause_reading`."""
+
+    def ping(self) -> None:
+        """Ask the peer whether it is there; `on_pong` tells when it has answered."""
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame and end the connection when the peer has answered, or after a while."""

@@ -17,7 +17,7 @@ class Pinged(Protocol):
     # Pings since the peer was last heard; the socket sets it to 0 whenever something comes in.
     silence: int
 
-    def ping(self) -> None:
+    def keep_alive(self) -> None:
         """Send a ping."""
 
     def abort(self) -> None:
@@ -62,7 +62,7 @@ class Keepalive:
                 socket.abort()
             else:
                 socket.silence += 1
-                socket.ping()
+                socket.keep_alive()
 
 
 _keepalives: WeakKeyDictionary[asyncio.AbstractEventLoop, Keepalive] = WeakKeyDictionary()

@@ -35,6 +35,8 @@ _MASKED = 0x80
 _TWO_BYTES = 126  # says that the length is in the next two bytes
 _MASK_BYTES = 4
 _PING_FRAME = b"\x89\x00"
+_QUESTION = b"?"  # payload of a ping of the application: those of the keepalive have none
+_QUESTION_FRAME = b"\x89\x01" + _QUESTION
 
 
 class _Nobody:
@@ -45,6 +47,7 @@ class _Nobody:
     def on_too_big(self) -> None: ...
     def on_full(self) -> None: ...
     def on_drained(self) -> None: ...
+    def on_pong(self) -> None: ...
     def on_lost(self, code: int) -> None: ...
 
 
@@ -181,6 +184,11 @@ class OpenSocket(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
+    def ping(self) -> None:
+        """Ask the peer whether it is there; its answer is told to the application."""
+        if not self._closing:
+            self.write(_QUESTION_FRAME)
+
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and end the connection when the peer has answered or after CLOSE_TIMEOUT."""
         if self._closing or self._transport.is_closing():
@@ -198,8 +206,8 @@ class OpenSocket(asyncio.Protocol):
 
     # -- for the server --------------------------------------------------------------------------------------------
 
-    def ping(self) -> None:
-        """Ask the peer whether it is there."""
+    def keep_alive(self) -> None:
+        """Ping for the keepalive, which asks no more than whether anything comes in."""
         if not self._closing:
             self.write(_PING_FRAME)
 
@@ -227,6 +235,8 @@ class OpenSocket(asyncio.Protocol):
             self._receiver.on_text(text)
         elif opcode == _PING:
             self.write(b"%c%c%b" % (_PONG, size, payload))
+        elif payload == _QUESTION:
+            self._receiver.on_pong()
         return stop - position
 
     def _begin_parsing(self) -> ServerProtocol:
@@ -256,6 +266,8 @@ class OpenSocket(asyncio.Protocol):
             self._parser = None
 
     def _on_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG and frame.data == _QUESTION:
+            self._receiver.on_pong()
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             self._fragments = []
             self._is_text = frame.opcode is Opcode.TEXT

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +14,7 @@ from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.pages import ByteBudget
 from djwsbridge.protocol.server import RateLimit, WindowCounter
 from djwsbridge.runtime import Runtime
+from djwsbridge.transport.seats import Holder, Seats
 
 __all__ = [
     "Admission",
@@ -39,8 +39,8 @@ class Admission:
     """The counters of one node."""
 
     def __init__(self) -> None:
-        self._users: Counter[str] = Counter()
-        self._addresses: Counter[str] = Counter()
+        self._users = Seats()
+        self._addresses = Seats()
         self._sends: dict[str, WindowCounter] = {}
         self._recoveries: dict[str, ByteBudget] = {}
         # Large pages of recoveries that are being read.
@@ -55,26 +55,28 @@ class Admission:
         """Count one more handshake, if it fits: after an outage everybody comes at once."""
         return self._handshakes.add(now) == 0.0
 
-    def admit_user(self, user_id: str) -> bool:
-        """Count one more connection of a user, if it fits."""
-        return _admit(self._users, user_id, settings.CONNECTIONS_PER_USER)
+    async def admit_user(self, user_id: str, holder: Holder) -> bool:
+        """Give a connection one of its user's places, if need be that of a dead one; return whether it has one."""
+        limit, patience = settings.CONNECTIONS_PER_USER, settings.CONNECT_TIMEOUT / 2
+        return await self._users.take(user_id, holder, limit=limit, patience=patience)
 
-    def admit_address(self, address: str) -> bool:
-        """Count one more connection from an address, if it fits.
+    async def admit_address(self, address: str, holder: Holder) -> bool:
+        """Give a connection one of its address's places, as `admit_user` does.
 
-        Addresses are only told apart when the proxies in front are known: behind an unknown proxy everybody seems to
+        Addresses are only told apart when the proxies in front are known: behind an unknown proxy all clients seem to
         come from one address.
         """
         limit = settings.CONNECTIONS_PER_ADDRESS if settings.TRUSTED_PROXIES else None
-        return _admit(self._addresses, address, limit)
+        patience = settings.CONNECT_TIMEOUT / 2
+        return await self._addresses.take(address, holder, limit=limit, patience=patience)
 
-    def leave_user(self, user_id: str) -> None:
+    def leave_user(self, user_id: str, holder: Holder) -> None:
         """Take back one `admit_user`."""
-        _leave(self._users, user_id)
+        self._users.leave(user_id, holder)
 
-    def leave_address(self, address: str) -> None:
+    def leave_address(self, address: str, holder: Holder) -> None:
         """Take back one `admit_address`."""
-        _leave(self._addresses, address)
+        self._addresses.leave(address, holder)
 
     def sends_of(self, user_id: str) -> WindowCounter:
         """Return what counts the messages of a user on this node."""
@@ -211,19 +213,6 @@ def _is_trusted(address: str) -> bool:
     return any(
         parsed in ipaddress.ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES
     )
-
-
-def _admit(counts: Counter[str], key: str, limit: int | None) -> bool:
-    if limit is not None and counts[key] >= limit:
-        return False
-    counts[key] += 1
-    return True
-
-
-def _leave(counts: Counter[str], key: str) -> None:
-    counts[key] -= 1
-    if counts[key] <= 0:
-        del counts[key]
 
 
 def counter_of(counters: dict[str, WindowCounter], key: str, limit: RateLimit) -> WindowCounter:

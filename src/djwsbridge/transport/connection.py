@@ -20,7 +20,7 @@ from djwsbridge.conf import settings
 from djwsbridge.presence import Person
 from djwsbridge.protocol.codec import decode_push, encode_push
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
-from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
+from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.pages import PageSize
 from djwsbridge.protocol.server import Dialect, ServerProtocol, State
 from djwsbridge.protocol.wire import Wire
@@ -33,12 +33,13 @@ from djwsbridge.transport.consumer import Consumer
 from djwsbridge.transport.credential import CredentialWatch
 from djwsbridge.transport.failures import (
     CLOSE_TIMEOUT,
-    DATABASE_DOWN,
     failure_of,
-    try_later,
+    reason_to_close,
+    too_many_connections,
 )
 from djwsbridge.transport.inbox import Inbox
 from djwsbridge.transport.node import node_of
+from djwsbridge.transport.proofs import NUMBER_BYTES
 from djwsbridge.transport.send_queue import SendQueue
 from djwsbridge.transport.topics import Topics
 from djwsbridge.transport.wire_queue import WireQueue
@@ -159,14 +160,8 @@ class Connection:
                 self.move_away(after=0.0, come_back=random.uniform(*COME_BACK))  # noqa: S311
             elif self.dialect.name is None:
                 await self._open_plain()
-        except CloseConnection as reason:
-            self.close(reason)
-        except EngineUnavailable:
-            self.close(try_later(ErrorCode.BUSY))
-        except DATABASE_DOWN as error:
-            self.close(try_later(failure_of(error).code))
-        except Exception as error:  # noqa: BLE001  the developer's class failed; failure_of logs it
-            self.close(CloseConnection(CloseCode.INTERNAL, failure_of(error)))
+        except Exception as error:  # noqa: BLE001  also of the developer's class; what is unexpected is logged
+            self.close(reason_to_close(error))
         self.inbox.go_on()
 
     async def _open_plain(self) -> None:
@@ -186,9 +181,8 @@ class Connection:
         """
         self.user_key = str(identity.user.pk)
         self.user_topic = runtimes.user_topic(self.user_key)
-        if not self.admission.admit_user(self.user_key):
-            error = CommandError(ErrorCode.TOO_MANY, "You have too many connections open.")
-            raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
+        if not await self.admission.admit_user(self.user_key, self):
+            raise too_many_connections()
         self._accept(identity)
         try:
             self.person = self._credential.person
@@ -196,7 +190,7 @@ class Connection:
         except Exception:
             # As if nothing had been asked: the client may try again on this connection.
             await self._topics.give_up(close_code=self._close_code)
-            self.admission.leave_user(self.user_key)
+            self.admission.leave_user(self.user_key, self)
             self._credential.forget()
             self.person = None
             raise
@@ -273,9 +267,9 @@ class Connection:
         self.protocol.move(State.CLOSED)
         self.runtime.members.discard(self)
         self.runtime.deadlines.forget(self)
-        self.admission.leave_address(self.address)
+        self.admission.leave_address(self.address, self)
+        self.admission.leave_user(self.user_key, self)
         if self.identity is not None:
-            self.admission.leave_user(self.user_key)
             await self._topics.give_up(close_code=self._close_code)
         if self._connected:
             registry.tell_left(self)
@@ -310,6 +304,10 @@ class Connection:
     def on_drained(self) -> None:
         """Learn that the reader has caught up."""
         self.queue.drain()
+
+    def on_pong(self) -> None:
+        """Learn that the client has answered `ask_for_life`."""
+        self.protocol.last_seen = self.runtime.loop.time()
 
     def on_lost(self, code: int) -> None:
         """Leave when everything is carried out that came before the end: a page that is closed has said it."""
@@ -482,6 +480,16 @@ class Connection:
     def identity(self) -> Identity | None:
         """Return who the actor is and how that is known; None until then."""
         return self._credential.identity
+
+    def ask_for_life(self) -> bool:
+        """Ask the client for a sign of life, by a ping or else by a proof; see `transport.seats.Holder`."""
+        if self._wire is not None:
+            self._wire.ping()
+        elif self.dialect.name is not None and self in self.runtime.members:
+            self.ask_for_proof(secrets.token_hex(NUMBER_BYTES))
+        else:
+            return False
+        return True
 
     def replace_identity(self, identity: Identity) -> None:
         """Go on with a newer credential of the same user.

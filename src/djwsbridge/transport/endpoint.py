@@ -8,8 +8,10 @@ foreign page that uses the visitor's cookie.
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import Callable, Mapping, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from djwsbridge import runtime
@@ -61,6 +63,8 @@ Outcome = Identity | CloseConnection | HandshakeRefused | None
 # The key under which the middleware leaves it in the scope.
 OUTCOME = "djwsbridge.outcome"
 STORM_SPREAD = 10.0  # seconds over which those who come all at once are spread
+# Seconds after which a client may try again whose address has too many connections, or too many wrong credentials.
+RETRY_AFTER = (10, 20)
 MAX_SUBPROTOCOLS = 20  # offered in one handshake
 _VERSION_PREFIX = "djwsbridge.v"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -102,14 +106,14 @@ async def serve(
     connection = Connection(scope, dialect=dialect)
     connection.consumer = build(connection)
     connection.handshake_identity = identity
-    if not connection.admission.admit_address(connection.address):
+    if not await connection.admission.admit_address(connection.address, connection):
         await deny(scope, receive, send, address_is_full())
         return
     try:
         await receive()
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
     except BaseException:
-        connection.admission.leave_address(connection.address)
+        connection.admission.leave_address(connection.address, connection)
         raise
     if attach is None:
         await serve_asgi(connection, receive, send)
@@ -185,6 +189,8 @@ async def deny(
         await send({"type": "websocket.close"})
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    if refused.status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers.append((b"retry-after", b"%d" % random.randint(*RETRY_AFTER)))  # noqa: S311  no secret
     start: MutableMapping[str, Any] = {"status": refused.status, "headers": headers}
     await send({"type": "websocket.http.response.start", **start})
     await send({"type": "websocket.http.response.body", "body": _REASONS[refused.status]})

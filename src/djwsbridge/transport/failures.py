@@ -13,7 +13,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 
 from djwsbridge.protocol.codes import STAND_INS, CloseCode, ErrorCode
-from djwsbridge.protocol.errors import CloseConnection, CommandError
+from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.threads import (
     PoolBusy,
     drop_broken_connections,
@@ -27,7 +27,9 @@ __all__ = [
     "CLOSE_TIMEOUT",
     "DATABASE_DOWN",
     "failure_of",
+    "reason_to_close",
     "send_close",
+    "too_many_connections",
     "try_later",
 ]
 
@@ -36,6 +38,7 @@ logger = logging.getLogger("djwsbridge.connection")
 CLOSE_TIMEOUT = 5.0  # seconds for what waits, and again for the peer's own close frame
 READING_TIME = 0.05  # seconds between the error push and the close
 COME_BACK = 5.0  # seconds after which, at the latest, a client that was sent away tries again
+TOO_MANY_PAUSE = 20.0  # seconds after which, at the latest, a client tries again whose user has too many connections
 DATABASE_DOWN = (OperationalError, InterfaceError)
 # PostgreSQL is alive and has rolled back: a conflict of transactions, a timeout of its own, no connection free.
 _BUSY_STATES = ("40", "53300", "55P03", "57014")
@@ -66,6 +69,26 @@ def try_later(code: ErrorCode, *, within: float = COME_BACK, why: str = "") -> C
     """Return the reason to send a client away for a moment; random, so that a crowd does not come back at once."""
     delay = int(random.uniform(0.2, 1.0) * within * 1000)  # noqa: S311  no secret
     return CloseConnection(CloseCode.TRY_LATER, CommandError(code, retry_after_ms=delay), why=why)
+
+
+def reason_to_close(error: Exception) -> CloseConnection:
+    """Return the reason to end a connection that could not begin because of an exception."""
+    if isinstance(error, CloseConnection):
+        return error
+    if isinstance(error, EngineUnavailable):
+        return try_later(ErrorCode.BUSY)
+    if isinstance(error, DATABASE_DOWN):
+        return try_later(failure_of(error).code)
+    return CloseConnection(CloseCode.INTERNAL, failure_of(error))
+
+
+def too_many_connections() -> CloseConnection:
+    """Return the reason to refuse a client whose user has too many living connections: it tries again later."""
+    delay = int(random.uniform(0.5, 1.0) * TOO_MANY_PAUSE * 1000)  # noqa: S311  no secret
+    error = CommandError(
+        ErrorCode.TOO_MANY, "You have too many connections open.", retry_after_ms=delay
+    )
+    return CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, error)
 
 
 async def send_close(scope: Mapping[str, Any], send: Send, reason: CloseConnection) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 
-__all__ = ["Proofs"]
+__all__ = ["NUMBER_BYTES", "Proofs"]
 
 NUMBER_BYTES = 8  # of a number that no client guesses
 FRAME_CHARACTERS = (

@@ -36,7 +36,7 @@ CLOSE_CODES = {
     4420: ("slow_consumer", Reaction.RECONNECT),
     4421: ("heartbeat_lost", Reaction.RECONNECT),
     4429: ("rate_limited", Reaction.RECONNECT_LATER),
-    4430: ("too_many_connections", Reaction.STOP),
+    4430: ("too_many_connections", Reaction.RECONNECT_LATER),
     4500: ("internal", Reaction.RECONNECT),
 }
 ERROR_CODES = [

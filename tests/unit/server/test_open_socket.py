@@ -77,6 +77,9 @@ class Application:
     def on_drained(self) -> None:
         self.told.append("(drained)")
 
+    def on_pong(self) -> None:
+        self.told.append("(pong)")
+
     def on_lost(self, code: int) -> None:
         self.told.append(code)
 
@@ -323,6 +326,22 @@ def test_a_slow_peer_is_told_of() -> None:
 
 
 # -- keepalive --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_parsed", [False, True])
+def test_the_answer_to_a_ping_is_told_and_the_keepalives_is_not(
+    is_parsed: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    rig = Rig()
+    if is_parsed:
+        rig.receive(frame(TEXT, b"one", fin=False))
+    rig.socket.keep_alive()
+    rig.receive(frame(PONG))
+    assert not rig.told
+    rig.socket.ping()
+    assert rig.transport.written == b"\x89\x00\x89\x01?"
+    rig.receive(frame(PONG, b"?"))
+    assert rig.told == ["(pong)"]
 
 
 async def test_a_silent_peer_is_pinged_twice_and_then_cut() -> None:

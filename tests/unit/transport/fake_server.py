@@ -16,6 +16,7 @@ from tests.servers import TIMEOUT
 __all__ = ["FakeClient", "identity_of", "make_scope", "make_user"]
 
 V1 = "djwsbridge.v1"
+PROOF_ID = 999_999  # of the commands that give proofs back
 
 
 def make_user(number: int, name: str = "") -> User:
@@ -76,6 +77,8 @@ class FakeClient:
         # As uvicorn's: what can end the connection without the client's help.
         self.transport = self
         self.was_cut = False
+        # Whether it gives back the proofs that it is sent, as every living client does.
+        self.gives_proofs = False
         # Close codes in the order in which they came.
         self.closes: list[int] = []
         self.subprotocol: str | None = None
@@ -185,7 +188,17 @@ class FakeClient:
             raise ValueError("invalid close code")
         if event["type"] == "websocket.close":
             self.closes.append(event.get("code", 1000))
-        self._from_server.put_nowait(event)
+        if not self._proves(event):
+            self._from_server.put_nowait(event)
+
+    def _proves(self, event: Mapping[str, Any]) -> bool:
+        """Give back a proof that the server asks for, if this client does so; the answer is not worth hearing."""
+        if not self.gives_proofs or event["type"] != "websocket.send":
+            return False
+        frame = json.loads(event["text"])
+        if frame.get("push") == "proof":
+            self.say({"id": PROOF_ID, "cmd": "heartbeat", **frame["data"]})
+        return frame.get("push") == "proof" or frame.get("id") == PROOF_ID
 
 
 def _is_presence(event: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.presence import Snapshot
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.protocol.errors import CloseConnection
+from djwsbridge.protocol.plain import PlainDialect
+from djwsbridge.protocol.server import Limits, ServerProtocol
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport import admission as module
 from djwsbridge.transport.admission import (
@@ -24,45 +28,84 @@ from djwsbridge.transport.admission import (
 from djwsbridge.transport.auth.identity import refusal
 
 
-def test_h25_the_eleventh_connection_of_a_user_is_refused() -> None:
-    admission = Admission()
-    assert all(admission.admit_user("7") for _ in range(10))
-    assert not admission.admit_user("7")
-    assert admission.admit_user("8")
-    admission.leave_user("7")
-    assert admission.admit_user("7")
-    assert not admission.admit_user("7")
+class Place:
+    """A connection, as far as places go."""
+
+    def __init__(self, *, answers: bool = True, is_closing: bool = False) -> None:
+        self.protocol = ServerProtocol(PlainDialect(), Limits(), now=0.0)
+        self.is_closing = is_closing
+        self.answers = answers
+
+    def ask_for_life(self) -> bool:
+        if self.answers:
+            self.protocol.last_seen = asyncio.get_running_loop().time()
+        return True
+
+    def close(self, reason: CloseConnection) -> None:
+        self.is_closing = True
 
 
-def test_h25_the_51st_connection_of_an_address_is_refused_behind_a_known_proxy(
+async def test_h25_the_eleventh_living_connection_of_a_user_is_refused() -> None:
+    admission, first = Admission(), [Place() for _ in range(10)]
+    assert all([await admission.admit_user("7", place) for place in first])
+    assert not await admission.admit_user("7", Place())
+    assert await admission.admit_user("8", Place())
+    admission.leave_user("7", first[3])
+    assert await admission.admit_user("7", Place())
+    assert not await admission.admit_user("7", Place())
+
+
+async def test_h25_the_51st_living_connection_of_an_address_is_refused_behind_a_known_proxy(
     settings: Any,
 ) -> None:
     settings.DJWSBRIDGE_TRUSTED_PROXIES = ["10.0.0.0/8"]
+    admission, first = Admission(), [Place() for _ in range(50)]
+    assert all([await admission.admit_address("1.2.3.4", place) for place in first])
+    assert not await admission.admit_address("1.2.3.4", Place())
+    assert await admission.admit_address("1.2.3.5", Place())
+    admission.leave_address("1.2.3.4", first[0])
+    assert await admission.admit_address("1.2.3.4", Place())
+
+
+async def test_a_place_is_given_back_once(settings: Any) -> None:
+    settings.DJWSBRIDGE_CONNECTIONS_PER_USER = 2
+    admission, first, second = Admission(), Place(), Place()
+    assert await admission.admit_user("7", first)
+    assert await admission.admit_user("7", second)
+    admission.leave_user("7", first)
+    admission.leave_user("7", first)
+    assert admission._users.counts == {"7": 1}
+
+
+async def test_a_connection_that_left_while_others_were_asked_makes_room(settings: Any) -> None:
+    settings.DJWSBRIDGE_CONNECTIONS_PER_USER = 1
+    admission, first = Admission(), Place(answers=False)
+    assert await admission.admit_user("7", first)
+    asyncio.get_running_loop().call_soon(admission.leave_user, "7", first)
+    assert await admission.admit_user("7", Place())
+    assert not first.is_closing
+
+
+async def test_addresses_are_not_counted_behind_an_unknown_proxy() -> None:
     admission = Admission()
-    assert all(admission.admit_address("1.2.3.4") for _ in range(50))
-    assert not admission.admit_address("1.2.3.4")
-    assert admission.admit_address("1.2.3.5")
-    admission.leave_address("1.2.3.4")
-    assert admission.admit_address("1.2.3.4")
+    assert all([await admission.admit_address("10.0.0.1", Place()) for _ in range(500)])
+    assert not admission._addresses.counts
 
 
-def test_addresses_are_not_counted_behind_an_unknown_proxy() -> None:
-    admission = Admission()
-    assert all(admission.admit_address("10.0.0.1") for _ in range(500))
-
-
-def test_a_limit_can_be_lifted(settings: Any) -> None:
+async def test_a_limit_can_be_lifted(settings: Any) -> None:
     settings.DJWSBRIDGE_CONNECTIONS_PER_USER = None
-    assert all(Admission().admit_user("7") for _ in range(100))
+    admission = Admission()
+    assert all([await admission.admit_user("7", Place()) for _ in range(100)])
 
 
-def test_who_has_left_is_forgotten() -> None:
+async def test_who_has_left_is_forgotten() -> None:
     admission = Admission()
     for user in range(100):
-        admission.admit_user(str(user))
-        admission.leave_user(str(user))
-    admission.leave_user("never came")
-    assert not admission._users
+        place = Place()
+        await admission.admit_user(str(user), place)
+        admission.leave_user(str(user), place)
+    admission.leave_user("never came", Place())
+    assert not admission._users.counts
 
 
 def test_x1_the_21st_message_in_ten_seconds_waits() -> None:

@@ -22,7 +22,7 @@ from djwsbridge.protocol.server import State
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport import connection as connections
 from djwsbridge.transport import credential as credentials
-from djwsbridge.transport import failures, registry, topics
+from djwsbridge.transport import failures, registry, seats, topics
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.auth.identity import session_digest
 from djwsbridge.transport.connection import Connection
@@ -274,7 +274,7 @@ async def test_a_database_that_fails_at_connect_is_tried_again(
     assert not list(node.hub.topics())
     reply = await client.ask("connect", id=2)
     assert set(reply["ok"]["topics"]) == {"user.7", "room.1"}
-    assert admission_of(node)._users == {"7": 1}
+    assert admission_of(node)._users.counts == {"7": 1}
 
 
 async def test_a_database_that_fails_sends_a_plain_client_away(new_client: NewClient) -> None:
@@ -788,7 +788,7 @@ async def test_an_engine_that_fails_sends_the_client_away_and_keeps_nothing(
     data = await client.assert_told_and_closed(1013, "busy")
     assert data["retry_after_ms"] > 0
     assert not list(node.hub.topics())
-    assert not admission_of(node)._users
+    assert not admission_of(node)._users.counts
 
 
 async def test_an_engine_that_fails_later_fails_one_command(
@@ -815,7 +815,7 @@ async def test_a_server_that_gives_up_a_handshake_leaves_nothing(
     await asyncio.wait({client.task})
     assert client.task.cancelled()
     assert not list(node.hub.topics())
-    assert not admission_of(node)._users
+    assert not admission_of(node)._users.counts
 
 
 # -- presence ---------------------------------------------------------------------------------------------------------
@@ -944,13 +944,61 @@ async def test_the_eleventh_connection_of_a_user_is_closed_and_the_others_stay(
     first = [new_client() for _ in range(10)]
     for client in first:
         await client.join()
+        client.gives_proofs = True
     late = await new_client().open()
     await late.assert_accepted()
     late.say({"id": 1, "cmd": "connect"})
-    await late.assert_told_and_closed(4430, "too_many")
+    told = await late.assert_told_and_closed(4430, "too_many")
+    assert 10_000 <= told["retry_after_ms"] <= 20_000
     assert await first[0].ask("heartbeat", id=2) == {"id": 2, "ok": {}}
     await first[0].leave()
     assert "ok" in await new_client().join()
+
+
+async def test_a_dead_connection_makes_room_for_a_living_client(
+    new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "ANSWER_TIME", 0.3)
+    first = [new_client() for _ in range(10)]
+    for client in first:
+        await client.join()
+        client.gives_proofs = client not in first[3:5]
+    assert "ok" in await first[3].ask("heartbeat", id=2)
+    assert "ok" in await new_client().join()
+    assert first[4].closes == [4421]
+    assert not first[3].closes
+    assert "ok" in await first[0].ask("heartbeat", id=3)
+
+
+async def test_clients_that_come_together_each_take_the_place_of_a_dead_one(
+    new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "ANSWER_TIME", 0.3)
+    dead = [new_client() for _ in range(10)]
+    for client in dead:
+        await client.join()
+    living = [new_client() for _ in range(4)]
+    for client in living:
+        client.gives_proofs = True
+    assert all("ok" in reply for reply in await asyncio.gather(*(one.join() for one in living)))
+    assert [client.closes for client in dead] == [[4421]] * 4 + [[]] * 6
+    for client in living:
+        assert "ok" in await client.ask("heartbeat", id=2)
+
+
+async def test_a_connection_that_is_being_closed_keeps_no_client_out(
+    new_client: NewClient, node: Runtime
+) -> None:
+    first = [new_client() for _ in range(10)]
+    for client in first:
+        await client.join()
+        client.gives_proofs = True
+    first[0].stop_reading()
+    next(iter(node.members)).close(
+        CloseConnection(CloseCode.REVOKED, CommandError(ErrorCode.REVOKED))
+    )
+    assert "ok" in await new_client().join()
+    first[0].go_on_reading()
 
 
 async def test_three_breaches_of_the_rate_end_the_connection(
@@ -1001,7 +1049,7 @@ async def test_an_application_that_serves_ends_with_its_connection(
         await client.leave()
     assert not node.members
     assert not list(node.hub.topics())
-    assert not admission_of(node)._users
+    assert not admission_of(node)._users.counts
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

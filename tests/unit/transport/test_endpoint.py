@@ -10,7 +10,7 @@ from django.db import OperationalError
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.runtime import Runtime
-from djwsbridge.transport import endpoint
+from djwsbridge.transport import endpoint, seats
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import Identity, refusal
@@ -142,15 +142,34 @@ async def test_a_full_address_is_refused_and_gets_its_place_back(
     settings.DJWSBRIDGE_CONNECTIONS_PER_ADDRESS = 2
     headers = [(b"x-forwarded-for", b"10.0.0.1")]
     first, second, third = (new_client(headers=headers) for _ in range(3))
-    await first.join()
-    await second.join()
+    for client in (first, second):
+        await client.join()
+        client.gives_proofs = True
     await third.open()
-    await third.assert_denied(429)
+    event = await third.next_event()
+    assert (event["type"], event["status"]) == ("websocket.http.response.start", 429)
+    assert 10 <= int(dict(event["headers"])[b"retry-after"]) <= 20
     await third.leave()
     await second.leave()
     await new_client(headers=headers).join()
     await new_client(headers=[(b"x-forwarded-for", b"10.0.0.2")]).join()
-    assert admission_of(node)._addresses == {"10.0.0.1": 2, "10.0.0.2": 1}
+    assert admission_of(node)._addresses.counts == {"10.0.0.1": 2, "10.0.0.2": 1}
+
+
+async def test_a_dead_connection_of_an_address_makes_room(
+    new_client: NewClient, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "ANSWER_TIME", 0.3)
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = ["127.0.0.1"]
+    settings.DJWSBRIDGE_CONNECTIONS_PER_ADDRESS = 2
+    headers = [(b"x-forwarded-for", b"10.0.0.1")]
+    first, second = (new_client(number, headers=headers) for number in (7, 8))
+    for client in (first, second):
+        await client.join()
+    second.gives_proofs = True
+    assert "ok" in await new_client(9, headers=headers).join()
+    assert first.closes == [4421]
+    assert "ok" in await second.ask("heartbeat", id=2)
 
 
 async def test_what_the_middleware_knows_is_not_asked_again(node: Runtime) -> None:

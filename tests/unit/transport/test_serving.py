@@ -250,6 +250,7 @@ class FakeWire:
         self.waiting = 0
         self.is_full = False
         self.is_reading = True
+        self.pings = 0
 
     def write(self, frame: bytes) -> None:
         self.waiting += len(frame)
@@ -262,6 +263,9 @@ class FakeWire:
         if self.is_full:
             self.is_full = False
             self.receiver.on_drained()
+
+    def ping(self) -> None:
+        self.pings += 1
 
     def pause_reading(self) -> None:
         self.is_reading = False
@@ -313,6 +317,30 @@ async def test_commands_that_came_together_wait_for_room(
     assert handlers.done == list(range(2, 42))
     assert wire.is_reading
     wire.close(1000, "")
+    await turns()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_full_user_is_pinged_and_only_a_dead_connection_makes_room(
+    wire: FakeWire,
+    new_client: NewClient,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    monkeypatch.setattr("djwsbridge.transport.seats.ANSWER_TIME", 0.3)
+    settings.DJWSBRIDGE_CONNECTIONS_PER_USER = 1
+    if answers:
+        monkeypatch.setattr(wire, "ping", wire.receiver.on_pong)
+    late = await new_client().open()
+    await late.assert_accepted()
+    late.say({"id": 1, "cmd": "connect"})
+    if answers:
+        await late.assert_told_and_closed(4430, "too_many")
+        wire.close(1000, "")
+    else:
+        assert "ok" in await late.hear()
+        assert wire.pings == 1
     await turns()
 
 

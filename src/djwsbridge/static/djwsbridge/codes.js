@@ -37,7 +37,7 @@ export const CLOSE_CODES = Object.freeze({
   4420: { name: "slow_consumer", reaction: "reconnect" },
   4421: { name: "heartbeat_lost", reaction: "reconnect" },
   4429: { name: "rate_limited", reaction: "reconnect_later", minDelayMs: 10_000 },
-  4430: { name: "too_many_connections", reaction: "stop", advice: "close_tabs" },
+  4430: { name: "too_many_connections", reaction: "reconnect_later", minDelayMs: 10_000 },
   4500: { name: "internal", reaction: "reconnect" },
 });
 

@@ -17,6 +17,10 @@ const STOPPED = Object.freeze({
   contact: { text: "Disconnected", help: "This account cannot use the chat. Ask the people who run this site.", action: "" },
 });
 
+const TOO_MANY = Object.freeze({
+  text: "Waiting…", help: "The chat is open in too many places. Close another tab, and this one connects by itself.", action: "",
+});
+
 /**
  * Put the state of the connection into words.
  * @param {StateDetail} detail
@@ -33,6 +37,7 @@ export function describeStatus(detail, { wasOnline, networkDown, inDoubt = false
   }
   const help = "No connection. What you write is kept and sent later.";
   if (networkDown) return { tone: "offline", text: "Offline", help, action: "" };
+  if (detail.state === "waiting" && detail.reason === "too_many_connections") return { tone: "busy", ...TOO_MANY };
   if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", action: "" };
   return { tone: "busy", text: "Reconnecting…", help, action: "" };
 }
