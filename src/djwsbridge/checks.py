@@ -37,6 +37,8 @@ _MESSAGE_FIELDS = ("chat", "sender", "content")
 _REMOVED_SETTINGS = {
     "RECOVERY_RATE": "Recoveries are limited by their bytes: set DJWSBRIDGE_RECOVERY_BYTES, or nothing.",
 }
+LEAST_PAYLOAD_BYTES = 65_536  # a message of the chat, every character of it escaped
+DAPHNE_BYTES = 1_048_576  # of the largest message that Daphne sends
 _RUNSERVERS_OF_DJANGO = frozenset({"django.core", "django.contrib.staticfiles"})
 _LOCAL_CACHES = frozenset(
     {
@@ -60,6 +62,7 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         _check_runserver,
         _check_application,
         _check_removed,
+        _check_sizes,
     )
     return [message for part in parts for message in part()]
 
@@ -300,6 +303,18 @@ def _check_removed() -> Iterator[CheckMessage]:
                 hint=instead,
                 id="djwsbridge.W007",
             )
+
+
+def _check_sizes() -> Iterator[CheckMessage]:
+    """A push has to fit into a send queue, and into a message of Daphne, beside what else an answer says."""
+    most = min(DAPHNE_BYTES, settings.SEND_QUEUE_BYTES) * 3 // 4
+    if not LEAST_PAYLOAD_BYTES <= settings.PAYLOAD_BYTES <= most:
+        yield Error(
+            f"{PREFIX}PAYLOAD_BYTES is {settings.PAYLOAD_BYTES}: it must be from {LEAST_PAYLOAD_BYTES} to {most}.",
+            hint="The upper bound is three quarters of 1 MiB, the largest message that Daphne sends, or of "
+            f"{PREFIX}SEND_QUEUE_BYTES, if that is less. Push where larger data can be loaded from.",
+            id="djwsbridge.E018",
+        )
 
 
 def _source_of(module: str) -> str:

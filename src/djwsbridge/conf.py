@@ -17,6 +17,7 @@ from djwsbridge.protocol.server import Limits, RateLimit
 __all__ = ["PREFIX", "settings"]
 
 PREFIX = "DJWSBRIDGE_"
+ENVELOPE_BYTES = 1_024  # of a push around its data, at most: type, topic, epoch and number
 T = TypeVar("T")
 
 
@@ -79,6 +80,9 @@ class Settings:
     LOG_DAYS = Setting(30.0)  # days that events are kept in the log; messages are kept for ever
 
     FRAME_BYTES = Setting(65_536)
+    # Of the data of one push, as JSON. It must fit into a send queue, and into one message of Daphne: 1 MiB each,
+    # together with what else an answer to `connect` says.
+    PAYLOAD_BYTES = Setting(262_144)
     CONNECT_TIMEOUT = Setting(5.0)  # seconds
     HEARTBEAT_INTERVAL = Setting(25.0)  # seconds; told to the client
     SILENCE_TIMEOUT = Setting(60.0)  # seconds
@@ -118,6 +122,11 @@ class Settings:
             silence_timeout=self.SILENCE_TIMEOUT,
             frames=RateLimit(*self.FRAME_RATE),
         )
+
+    @functools.cached_property
+    def push_bytes(self) -> int:
+        """Return how large a push can be as it goes over the wire."""
+        return self.PAYLOAD_BYTES + ENVELOPE_BYTES
 
     @functools.cached_property
     def send_limit(self) -> RateLimit:

@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from djwsbridge.conf import settings
+from djwsbridge.protocol.errors import PayloadError
 from djwsbridge.sequencer import Tip
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Recovery",
     "Survey",
     "Witness",
+    "check_size",
     "erase_copies",
     "installed_log",
     "register_eraser",
@@ -65,6 +68,20 @@ class Appended(msgspec.Struct, frozen=True):
     created: dt.datetime
     text: str
     data: object
+
+
+def check_size(size: int) -> None:
+    """Refuse the data of a push that a client could not be sent.
+
+    Raises:
+        PayloadError: it has more bytes than DJWSBRIDGE_PAYLOAD_BYTES.
+    """
+    limit = settings.PAYLOAD_BYTES
+    if size > limit:
+        raise PayloadError(
+            f"This payload has {size} bytes, and DJWSBRIDGE_PAYLOAD_BYTES allows {limit}. Push where the data can be "
+            "loaded from instead of the data."
+        )
 
 
 class Recovery(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ from djwsbridge.control import (
     write_control,
 )
 from djwsbridge.crash import CrashPoint, crash
-from djwsbridge.durable import Appended, NewEvent, installed_log
+from djwsbridge.durable import Appended, NewEvent, check_size, installed_log
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import PayloadError
 from djwsbridge.protocol.frames import TOPIC_PATTERN
@@ -102,7 +102,8 @@ def publish(
         now: leave at once, whatever becomes of the transaction; not for what is durable.
 
     Raises:
-        PayloadError: the payload cannot be written as JSON; raised here, not later.
+        PayloadError: the payload cannot be written as JSON, or is larger than DJWSBRIDGE_PAYLOAD_BYTES; raised here,
+            not later.
         EngineUnavailable: outside of a server process, the engine did not take it.
         ImproperlyConfigured: it is to be durable, and there is no log.
         ValueError: `durable` and `now` together.
@@ -127,6 +128,7 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
         The events with their numbers, in the same order.
 
     Raises:
+        PayloadError: the data of one is larger than DJWSBRIDGE_PAYLOAD_BYTES; nothing is stored.
         ImproperlyConfigured: `djwsbridge.log` is not in INSTALLED_APPS.
     """
     log = installed_log()
@@ -156,7 +158,7 @@ async def apublish(
     Async code has no transaction of its own in Django, so there is none to wait for. See `publish` for the arguments.
 
     Raises:
-        PayloadError: the payload cannot be written as JSON.
+        PayloadError: the payload cannot be written as JSON, or is larger than DJWSBRIDGE_PAYLOAD_BYTES.
         EngineUnavailable: the engine did not take it.
         ImproperlyConfigured: it is to be durable, and there is no log.
     """
@@ -173,27 +175,41 @@ def _data(
 ) -> msgspec.Raw:
     """Check what is to be published while its publisher can still be told."""
     for topic in topics:
-        if _TOPIC.search(topic) is None:
-            raise ValueError(
-                f"{topic!r} cannot be a topic: 1 to 80 letters, digits, `.`, `_` or `-`."
-            )
-    if isinstance(payload, msgspec.Raw):
-        return payload
-    if not isinstance(payload, msgspec.Struct):
-        return encode(payload)
+        _check_topic(topic)
+    data = _written(payload)
+    check_size(len(memoryview(data)))
+    return data
+
+
+def _check_topic(topic: str) -> None:
+    if _TOPIC.search(topic) is None:
+        raise ValueError(
+            f"{topic!r:.200} cannot be a topic: 1 to 80 letters, digits, `.`, `_` or `-`."
+        )
+
+
+def _written(payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw) -> msgspec.Raw:
+    """Return a payload as JSON, and see that ready JSON is some: in the log it would spoil what is read with it."""
     try:
-        return msgspec.Raw(msgspec.json.encode(payload))
+        if isinstance(payload, msgspec.Raw):
+            msgspec.json.decode(payload)
+            return payload
+        if isinstance(payload, msgspec.Struct):
+            return msgspec.Raw(msgspec.json.encode(payload))
     except (TypeError, ValueError, RecursionError) as error:
         raise PayloadError(f"This payload cannot be sent as JSON: {error}") from error
+    return encode(payload)
 
 
 def subscribe_user(user_id: object, topic: str) -> None:
     """Let every open connection of a user listen to a topic, after commit; see `user_key` for who that is."""
+    _check_topic(topic)
     _tell(SubscribeUser(str(user_key(user_id)), topic))
 
 
 def unsubscribe_user(user_id: object, topic: str) -> None:
     """End the subscriptions of a user's connections to a topic, after commit: access is lost."""
+    _check_topic(topic)
     _tell(UnsubscribeUser(str(user_key(user_id)), topic))
 
 

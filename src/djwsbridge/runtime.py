@@ -98,9 +98,7 @@ class Runtime:
         log = installed_log()
         # None without an installed log: nothing is durable then.
         self.reconciler = (
-            Reconciler(log, self.hub.deliver, on_rewound=self._on_rewound)
-            if log is not None
-            else None
+            Reconciler(log, self._deliver, on_rewound=self._on_rewound) if log is not None else None
         )
         self.loop = asyncio.get_running_loop()
         # The thread of that loop. To ask for the running loop is a system call, and every push would.
@@ -242,6 +240,16 @@ class Runtime:
         elif self.reconciler is not None:
             self.reconciler.receive(topic, text)
         else:
+            self._deliver(topic, text)
+
+    def _deliver(self, topic: str, text: str) -> None:
+        """Hand a push to the subscribers on this node, unless it is larger than any server may be able to send."""
+        limit = settings.push_bytes
+        if len(text) * 4 > limit and len(text.encode(errors="surrogatepass")) > limit:
+            logger.error(
+                "A push on %s was dropped: it is larger than DJWSBRIDGE_PAYLOAD_BYTES.", topic
+            )
+        else:
             self.hub.deliver(topic, text)
 
     def _doubt(self, topic: str, text: str) -> None:
@@ -255,7 +263,7 @@ class Runtime:
             logger.warning("Something on %s is no push of it, and was dropped.", topic)
         elif push.seq is None:
             if push.type == SIGNAL and is_user_topic(topic):
-                self.hub.deliver(topic, text)
+                self._deliver(topic, text)
         elif self.reconciler is not None:
             self._warn_of_doubt(topic)
             self.reconciler.suspect(topic)

@@ -41,7 +41,7 @@ def send_ws_message(
     Raises:
         TypeError: this is no user.
         ValueError: this cannot be the key of one.
-        PayloadError: the data cannot be written as JSON.
+        PayloadError: the data cannot be written as JSON, or is larger than DJWSBRIDGE_PAYLOAD_BYTES.
         EngineUnavailable: outside of a server process, the engine did not take it.
     """
     publish(user_topic(user_key(user_id)), "signal", _checked(data), durable=durable, now=now)
@@ -57,7 +57,7 @@ async def asend_ws_message(
     Raises:
         TypeError: this is no user.
         ValueError: this cannot be the key of one.
-        PayloadError: the data cannot be written as JSON.
+        PayloadError: the data cannot be written as JSON, or is larger than DJWSBRIDGE_PAYLOAD_BYTES.
         EngineUnavailable: the engine did not take it.
     """
     await apublish(user_topic(user_key(user_id)), "signal", _checked(data), durable=durable)

@@ -15,8 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from djwsbridge.client import RESET, Client
 from tests.conftest import StartSite
-from tests.integration.chat.conftest import Person
-from tests.servers import TIMEOUT, Site, run_manage
+from tests.integration.chat.conftest import Person, Socket
+from tests.servers import TIMEOUT, ServerName, Site, run_manage, wait_until
 
 MISSED = 10_000
 WRITERS = 10
@@ -180,3 +180,61 @@ async def test_any_client_of_the_protocol_catches_up_while_others_write(
         await asyncio.wait_for(client.read_on(written), TIMEOUT)
     assert len(client.seqs) > MISSED
     assert client.seqs == list(range(1, client.seqs[-1] + 1))
+
+
+# Puts an event into the log of a user that is larger than Daphne sends, as an older version would have.
+OVERSIZE = """
+from django.db import transaction
+from djwsbridge.durable import NewEvent
+from djwsbridge.log.log import Log
+from djwsbridge.log.models import Event, Topic
+
+with transaction.atomic():
+    [event] = Log().append([NewEvent("user.USER", "signal", lambda seq, now: {"blob": "SMALL"})])
+    rows = Event.objects.filter(topic__name="user.USER", seq=event.seq)
+    rows.update(payload=event.text.replace("SMALL", "x" * 1_500_000))
+print(Topic.objects.get(name="user.USER").epoch, event.seq)
+"""
+
+
+@pytest.mark.parametrize("server", ["daphne", "fast"])
+def test_an_event_that_no_server_can_send_costs_its_own_topic_alone(
+    server: ServerName, start_site: StartSite, sqlite_url: str
+) -> None:
+    site = start_site(server, env={"DATABASE_URL": sqlite_url})
+    with ExitStack() as stack:
+        alice = Person(site, "alice", stack)
+        room = alice.make_room("General")["id"]
+        early = alice.connect()
+        welcome = greet(alice, {})
+        user = welcome["user"]["id"]
+        code = OVERSIZE.replace("USER", str(user))
+        epoch, seq = run_manage("shell", "-c", code, env=site.env).split()[-2:]
+        hears(early, alice, room, f"user.{user}", int(seq))
+        topics = {f"room.{room}": [welcome["topics"][f"room.{room}"]["epoch"], 0]}
+        again = greet(alice, {f"user.{user}": [epoch, int(seq) - 1], **topics})["topics"]
+        assert again[f"user.{user}"] == {"epoch": epoch, "seq": int(seq), "recovered": False}
+        assert again[f"room.{room}"]["recovered"]
+        assert again[f"room.{room}"]["events"]
+
+
+def hears(socket: Socket, person: Person, room: int, topic: str, seq: int) -> None:
+    """Wait until the server has come across an event, and see that the connection gets what follows on a room."""
+    wait_until(lambda: tips(socket).get(topic) == seq, "the look at the log")
+    message = {"body": "hello", "client_message_id": str(uuid.uuid4())}
+    assert person.post(f"/chat/api/rooms/{room}/messages/", **message).status_code == 201
+    assert socket.wait_for(push="message.sent")["data"]["body"] == "hello"
+
+
+def tips(socket: Socket) -> dict[str, int]:
+    socket.send(id=3, cmd="heartbeat")
+    found: dict[str, int] = socket.wait_for(id=3)["ok"]["tips"]
+    return found
+
+
+def greet(person: Person, cursors: dict[str, Any]) -> dict[str, Any]:
+    """Connect with cursors; return the answer."""
+    socket = person.open_socket("/ws/bridge/", subprotocol="djwsbridge.v1")
+    socket.send(id=1, cmd="connect", cursors=cursors)
+    answer: dict[str, Any] = socket.wait_for(id=1)["ok"]
+    return answer

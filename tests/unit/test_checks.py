@@ -265,6 +265,19 @@ def test_the_redis_engine_needs_an_address(settings: Any, url: str | None, text:
     assert_complains("E011", text, 'DJWSBRIDGE_REDIS_URL = "redis://')
 
 
+@pytest.mark.parametrize(
+    ("payload", "queue", "most"),
+    [(1_000, 1_048_576, 786_432), (786_433, 4_000_000, 786_432), (262_144, 200_000, 150_000)],
+)
+def test_a_push_must_fit_into_what_carries_it(
+    settings: Any, payload: int, queue: int, most: int
+) -> None:
+    settings.DJWSBRIDGE_PAYLOAD_BYTES, settings.DJWSBRIDGE_SEND_QUEUE_BYTES = payload, queue
+    assert_complains("E018", f"must be from 65536 to {most}", "Push where larger data")
+    settings.DJWSBRIDGE_PAYLOAD_BYTES = most
+    assert complaints() == {}
+
+
 def test_a_layer_whose_receives_time_out(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import redis  # noqa: PLC0415
 

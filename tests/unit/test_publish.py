@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from rest_framework.renderers import JSONRenderer
 
 from djwsbridge import bridge, publish, runtime
+from djwsbridge.durable import NewEvent
 from djwsbridge.engine.memory import MemoryBus, MemoryEngine
 from djwsbridge.protocol.codec import Codec
 from djwsbridge.protocol.errors import PayloadError
@@ -584,6 +585,59 @@ async def test_what_cannot_be_written_fails_at_the_caller(data: dict[str, object
         send_ws_message(7, data)
     with pytest.raises(TypeError, match=r"This payload cannot be sent as JSON: ."):
         await asend_ws_message(7, data)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda data, durable: send_ws_message(7, data, durable=durable),
+        lambda data, durable: asyncio.run(asend_ws_message(7, data, durable=durable)),
+        lambda data, durable: publish.publish(["room.1", "room.2"], "note", data, durable=durable),
+        lambda data, durable: asyncio.run(
+            publish.apublish("user.7", "note", data, durable=durable)
+        ),
+        lambda data, _: publish.publish("user.7", "note", publish.encode(data)),
+        lambda data, _: publish.publish("user.7", "note", data, now=True),
+    ],
+    ids=["push", "async push", "topics", "async topic", "ready JSON", "now"],
+)
+def test_what_is_too_large_fails_at_the_caller(
+    server: Server, settings: Any, send: Callable[[object, bool], None], *, durable: bool
+) -> None:
+    settings.DJWSBRIDGE_PAYLOAD_BYTES = 1_000
+    fits, too_large = {"blob": "é" * 494}, {"blob": "é" * 495}
+    with pytest.raises(PayloadError, match=r"1001 bytes, and DJWSBRIDGE_PAYLOAD_BYTES allows 1000"):
+        send(too_large, durable)
+    publish.publish("user.7", "note", fits)
+    assert server.data() == [fits]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_is_too_large_takes_its_transaction_back(settings: Any) -> None:
+    settings.DJWSBRIDGE_PAYLOAD_BYTES = 1_000
+    events = [
+        NewEvent("room.1", "note", lambda seq, _now: {"seq": seq}),
+        NewEvent("room.1", "note", lambda _seq, _now: {"blob": "x" * 3_000}),
+    ]
+    with pytest.raises(PayloadError, match="DJWSBRIDGE_PAYLOAD_BYTES"):
+        publish.publish_events(events)
+    assert [event.seq for event in publish.publish_events(events[:1])] == [1]
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"{'a': 1}", b"NaN", b'"\xff"'])
+@pytest.mark.parametrize("durable", [False, True])
+async def test_ready_json_that_is_none_fails_at_the_caller(raw: bytes, *, durable: bool) -> None:
+    with pytest.raises(PayloadError, match="cannot be sent as JSON"):
+        await publish.apublish("user.7", "note", msgspec.Raw(raw), durable=durable)
+
+
+@pytest.mark.parametrize("topic", ["", "room 1", "x" * 1_500_000])
+def test_what_cannot_be_a_topic_is_not_subscribed_to(topic: str) -> None:
+    for act in (publish.subscribe_user, publish.unsubscribe_user):
+        with pytest.raises(ValueError, match="cannot be a topic") as error:
+            act(7, topic)
+        assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 5, [("a", 1)]])

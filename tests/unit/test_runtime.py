@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from djwsbridge import publish, runtime
+from djwsbridge import durable, publish, runtime
 from djwsbridge.engine.base import Deliver, Engine, OnBack
 from djwsbridge.engine.channel_layer import ChannelLayerEngine
 from djwsbridge.engine.factory import build_engine
@@ -249,6 +249,24 @@ async def test_the_engine_is_told_of_the_first_and_the_last(engine: RecordingEng
     await node.unsubscribe("room.1", two)
     assert engine.calls == [("subscribe", "room.1"), ("unsubscribe", "room.1")]
     assert node.subscriptions._links == {}
+
+
+async def test_a_push_that_no_server_may_be_able_to_send_is_dropped_and_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a push comes from `group_send`, or from a log that an older version has written."""
+    monkeypatch.setattr(durable, "_installed", [])
+    node, reader = Runtime(MemoryEngine(MemoryBus())), Reader()
+    await node.start()
+    await node.subscribe("user.7", reader)
+    largest = encode_push("signal", topic="user.7", data={"blob": "é" * 131_000})
+    too_large = encode_push("signal", topic="user.7", data={"blob": "é" * 131_600})
+    for text in (too_large, largest):
+        await node.publish("user.7", text)
+    await turns()
+    assert reader.got == [largest]
+    assert "A push on user.7 was dropped" in caplog.text
+    await node.stop()
 
 
 async def test_whoever_comes_while_the_first_is_waiting_waits_too(engine: RecordingEngine) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 from django.db import transaction
 
-from djwsbridge.conf import settings
+from djwsbridge.conf import ENVELOPE_BYTES, settings
 from djwsbridge.durable import (
     Appended,
     Cursors,
@@ -19,12 +19,14 @@ from djwsbridge.durable import (
     Recovery,
     Survey,
     Witness,
+    check_size,
     erase_copies,
 )
 from djwsbridge.log import store
 from djwsbridge.log.durability import weaknesses
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.codes import ErrorCode
+from djwsbridge.protocol.frames import Push
 from djwsbridge.protocol.pages import PAGE_BYTES
 from djwsbridge.sequencer import Tip
 
@@ -34,6 +36,7 @@ RECENT = 30.0  # seconds; longer than any transaction that appends may take
 NOTHING = ("", 0)  # the cursor of who was there before the first event
 PRUNED_AT_ONCE = 1_000  # events; a short lock each
 PAGE = 500  # events that the reconciler reads at once
+_PUSHES = msgspec.json.Decoder(list[Push])
 
 
 class Scrubbed(NamedTuple):
@@ -58,6 +61,7 @@ class Log:
 
         Raises:
             TransactionManagementError: there is no transaction.
+            PayloadError: the data of an event is too large.
         """
         if not events:
             return []
@@ -73,6 +77,8 @@ class Log:
             # The first push of a topic teaches its epoch to the clients that were there before it.
             epoch = positions[topic].epoch if seq == 1 else None
             text = encode_push(event.type, topic=topic, epoch=epoch, seq=seq, data=data)
+            if len(text) * 4 > settings.PAYLOAD_BYTES:  # seldom
+                check_size(len(text.encode()) - ENVELOPE_BYTES)
             appended.append(Appended(topic, seq, now, text, data))
             rows.append(store.Row(positions[topic].topic_id, seq, event.type, text))
         store.insert(rows, now=now)
@@ -203,10 +209,16 @@ class Log:
         if cursor[1] == position.seq or size <= 0:
             more = cursor[1] < position.seq
             return Recovery(position.epoch, position.seq, recovered=True, more=more)
-        page = store.read_page(position.topic_id, after=cursor[1], up_to=position.seq, size=size)
+        page = store.read_page(
+            position.topic_id,
+            after=cursor[1],
+            up_to=position.seq,
+            size=size,
+            largest=settings.push_bytes,
+        )
         # One is gone when the cursor is older than what is kept; or, since age is by a clock that may have stepped
-        # back, from the middle.
-        if page.count == 0 or page.last != cursor[1] + page.count:
+        # back, from the middle. Or the next one is larger than a client can be sent, and is left out.
+        if page.count == 0 or page.last != cursor[1] + page.count or not _are_pushes(page.events):
             return Recovery(position.epoch, position.seq, recovered=False)
         return Recovery(
             position.epoch,
@@ -216,3 +228,12 @@ class Log:
             last=page.last,
             more=page.last != position.seq,
         )
+
+
+def _are_pushes(events: str) -> bool:
+    """Say whether clients can read a JSON array of pushes: one that they cannot would spoil the whole answer."""
+    try:
+        _PUSHES.decode(events)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+    return True

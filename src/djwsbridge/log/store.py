@@ -181,8 +181,10 @@ def read(topic_id: int, *, after: int, up_to: int, limit: int) -> list[str]:
     return list(events.order_by("seq").values_list("payload", flat=True)[:limit])
 
 
-def read_page(topic_id: int, *, after: int, up_to: int, size: int) -> Page:
+def read_page(topic_id: int, *, after: int, up_to: int, size: int, largest: int) -> Page:
     """Return the frames with `after` < seq ≤ `up_to` that fit into `size` bytes, at least the first.
+
+    A first frame of more than `largest` bytes is left out: no client can be sent it. The page is empty then.
 
     The database joins them. To make an object of each row would take longer than all the rest, and would hold up the
     event loop meanwhile.
@@ -192,7 +194,7 @@ def read_page(topic_id: int, *, after: int, up_to: int, size: int) -> Page:
     rows = max(1, size * ROWS // PAGE_BYTES)
     with cursor_of(connection) as cursor:
         statement = _page_statement(connection.alias, connection.vendor)
-        cursor.execute(statement, [*missed, rows, size, *missed, size])
+        cursor.execute(statement, [*missed, rows, size, *missed, size, largest])
         count, last, events = cursor.fetchone()
     return Page(count, last or 0, events or "[]")
 
@@ -217,7 +219,7 @@ def _page_statement(alias: str, vendor: str) -> str:
     return (
         f"SELECT count(*), max(seq), '[' || {join}(payload, ',') || ']' FROM ("  # noqa: S608
         f"SELECT seq, payload FROM (SELECT near.*, {total} FROM ({near}) AS near) AS added "
-        "WHERE total <= %s OR total = size ORDER BY seq) AS page"
+        "WHERE total <= %s OR (total = size AND size <= %s + 1) ORDER BY seq) AS page"
     )
 
 

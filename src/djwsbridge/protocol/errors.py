@@ -3,7 +3,7 @@
 * DjwsbridgeError
     * CommandError            a command failed; the connection lives
     * CloseConnection         the connection ends with a close code
-    * PayloadError            a payload that cannot be written as JSON (also a TypeError)
+    * PayloadError            a payload that cannot be sent: it is no JSON, or too large (also a TypeError)
     * EngineUnavailable       a push could not be handed to the engine
 """
 
@@ -67,7 +67,7 @@ class CloseConnection(DjwsbridgeError):
 
 
 class PayloadError(DjwsbridgeError, TypeError):
-    """A payload that JSON cannot express, raised where it was handed in."""
+    """A payload that JSON cannot express, or that is too large; raised where it was handed in."""
 
 
 class EngineUnavailable(DjwsbridgeError):

@@ -18,7 +18,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from djwsbridge import runtime as runtimes
 from djwsbridge.conf import settings
 from djwsbridge.presence import Person
-from djwsbridge.protocol.codec import decode_push, encode_push
+from djwsbridge.protocol.codec import encode_push, read_push
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.pages import PageSize
@@ -367,8 +367,8 @@ class Connection:
         if self.dialect.name is None:
             self._close_slow()
             return
-        push = decode_push(text)
-        if push.topic is not None and push.seq is not None:
+        push = read_push(text)
+        if push is not None and push.topic is not None and push.seq is not None:
             self._topics.miss({push.topic: push.seq})
 
     def on_queue_changed(self) -> None:

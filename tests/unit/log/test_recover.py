@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from djwsbridge.conf import settings
 from djwsbridge.durable import Appended, NewEvent, Recovery
 from djwsbridge.log import store
 from djwsbridge.log.log import Log
 from djwsbridge.log.models import Event, Topic
 from djwsbridge.log.store import ROWS
+from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.pages import LARGEST_PAGE, PAGE_BYTES
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db]
@@ -255,3 +258,43 @@ def test_the_first_push_of_a_topic_teaches_its_epoch():
 def test_an_erasure_reaches_the_log(epoch: str):
     store.replace_payloads("room.1", {3: '{"push":"gone","topic":"room.1","seq":3,"data":{}}'})
     assert next(frame["push"] for frame in frames(recover(epoch, 2))) == "gone"
+
+
+def store_directly(seq: int, payload: str) -> None:
+    """Put another payload under a number, as an older version, or a hand, has left it."""
+    assert Event.objects.filter(topic__name="room.1", seq=seq).update(payload=payload)
+
+
+def too_large(seq: int) -> str:
+    blob = "€" * (settings.push_bytes // 3)
+    return encode_push("thing.done", topic="room.1", seq=seq, data={"blob": blob})
+
+
+@pytest.mark.parametrize("write", [too_large, lambda _seq: "{", lambda _seq: "[]"])
+@pytest.mark.parametrize("size", [PAGE_BYTES, LARGEST_PAGE])
+def test_an_event_that_no_client_can_read_spoils_its_own_topic_alone(
+    epoch: str, write: Callable[[int], str], size: int
+):
+    append("room.2", 3)
+    other = Topic.objects.get(name="room.2").epoch
+    store_directly(10, write(10))
+    [answer] = Log().recover([{"room.1": (epoch, 9), "room.2": (other, 1)}], size=size)
+    assert answer["room.1"] == Recovery(epoch=epoch, seq=10, recovered=False)
+    assert answer["room.2"].recovered
+    assert seqs(answer["room.2"]) == [2, 3]
+
+
+def test_what_comes_before_an_event_that_is_too_large_is_recovered(epoch: str):
+    store_directly(5, too_large(5))
+    first = recover(epoch, 2)
+    assert (first.recovered, first.more) == (True, True)
+    assert seqs(first) == [3, 4]
+    assert recover(epoch, 4) == Recovery(epoch=epoch, seq=10, recovered=False)
+    assert seqs(recover(epoch, 5)) == [6, 7, 8, 9, 10]
+
+
+def test_the_largest_event_that_may_be_stored_is_recovered(epoch: str):
+    blob = "€" * ((settings.PAYLOAD_BYTES - len('{"blob":""}')) // 3)
+    with transaction.atomic():
+        Log().append([NewEvent("room.1", "thing.done", lambda _seq, _now: {"blob": blob})])
+    assert frames(recover(epoch, 10))[0]["data"]["blob"] == blob
