@@ -179,6 +179,9 @@ class DurableLog(Protocol):
     def renew(self, topic: str, epoch: str) -> None:
         """Give a topic another epoch, unless it has another one by now."""
 
+    def meet(self, server: str, *, seconds: float) -> Mapping[str, int]:
+        """Note that a server process lives; return the others of the last `seconds`, each with its newest number."""
+
     def prune(self) -> int:
         """Delete what is older than the project wants to keep; return how many events there were."""
 

@@ -23,7 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField, Model, UUIDField
 from rest_framework.utils.encoders import JSONEncoder
 
-from djwsbridge import runtime
+from djwsbridge import neighbours, runtime
 from djwsbridge.conf import settings
 from djwsbridge.control import (
     CONTROL_TOPIC,
@@ -134,6 +134,7 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
     log = installed_log()
     if log is None:
         raise ImproperlyConfigured('Durable events need "djwsbridge.log" in INSTALLED_APPS.')
+    watch_neighbours()
     alias = log.using()
     with transaction.atomic(using=alias, savepoint=False):
         appended = log.append(events)
@@ -326,13 +327,20 @@ def is_local_to_a_process() -> bool:
     return settings.ENGINE == "memory" or (settings.ENGINE != "redis" and local)
 
 
+def watch_neighbours() -> None:
+    """Look for other server processes from now on, if the pushes of this one stay within it."""
+    # Django's test environment has an outbox of mails: there, no process is meant to be reached.
+    if _serves and is_local_to_a_process() and not hasattr(mail, "outbox"):
+        neighbours.watch()
+
+
 def _warn_if_lost() -> None:
-    """Say, at the first push of a process, if none of its pushes can reach anybody."""
+    """Say, at the first push of a process, if none of its pushes can reach a client."""
     global _has_looked  # noqa: PLW0603
     if _has_looked:
         return
     _has_looked = True
-    # Django's test environment has an outbox of mails: there, nobody is meant to be reached.
+    watch_neighbours()
     if not _serves and is_local_to_a_process() and not hasattr(mail, "outbox"):
         logger.warning(
             "This push reaches nobody outside of this process: it serves no WebSocket itself, and its engine is for "

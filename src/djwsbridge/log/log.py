@@ -33,6 +33,7 @@ from djwsbridge.sequencer import Tip
 __all__ = ["Log", "Scrubbed"]
 
 RECENT = 30.0  # seconds; longer than any transaction that appends may take
+SERVERS = "djwsbridge.servers"  # topic on which server processes note that they live
 NOTHING = ("", 0)  # the cursor of who was there before the first event
 PRUNED_AT_ONCE = 1_000  # events; a short lock each
 PAGE = 500  # events that the reconciler reads at once
@@ -143,6 +144,18 @@ class Log:
     def renew(self, topic: str, epoch: str) -> None:
         """Give a topic another epoch, unless it has another one by now."""
         store.renew_epoch([topic], unless_other_than=epoch)
+
+    def meet(self, server: str, *, seconds: float) -> dict[str, int]:
+        """Note that a server process lives; return the others of the last `seconds`, each with its newest number.
+
+        What is older is deleted, so that the log does not grow by it.
+        """
+        age = dt.timedelta(seconds=seconds)
+        with transaction.atomic(using=store.using()):
+            self.append([NewEvent(SERVERS, server, lambda _seq, _now: {})])
+            store.delete_events(SERVERS, older_than=age)
+            found = store.newest_by_type(SERVERS)
+        return {other: seq for other, seq in found.items() if other != server}
 
     def prune(self, age: dt.timedelta | None = None) -> int:
         """Delete events older than `age` (DJWSBRIDGE_LOG_DAYS unless told), a few at a time; return how many."""

@@ -31,6 +31,7 @@ __all__ = [
     "delete_events",
     "has_kept",
     "insert",
+    "newest_by_type",
     "newest_event",
     "positions",
     "read",
@@ -231,9 +232,18 @@ def delete_before(age: dt.timedelta, *, limit: int) -> int:
     return deleted
 
 
-def delete_events(topic: str) -> None:
-    """Delete all events of a topic."""
-    _events().filter(topic__name=topic).delete()
+def delete_events(topic: str, *, older_than: dt.timedelta | None = None) -> None:
+    """Delete all events of a topic, or those that are older."""
+    events = _events().filter(topic__name=topic)
+    if older_than is not None:
+        events = events.filter(created__lt=Now() - older_than)
+    events.delete()
+
+
+def newest_by_type(topic: str) -> dict[str, int]:
+    """Return the newest seq of each type of event that a topic has."""
+    newest = _events().filter(topic__name=topic).values("type").annotate(newest=Max("seq"))
+    return dict(newest.values_list("type", "newest"))
 
 
 def types_of(topic: str, seqs: Iterable[int]) -> dict[int, str]:

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from djwsbridge import runtime as runtimes
 from djwsbridge.conf import settings
+from djwsbridge.publish import watch_neighbours
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.asgi import Receive, Scope, Send
 
@@ -52,6 +53,7 @@ class Node:
         """Begin to deliver; see `Runtime.start`."""
         self.watch_signal()
         await self._runtime.start()
+        watch_neighbours()
 
     def watch_signal(self) -> None:
         """Get to know of SIGTERM before the server does, if this is the thread that signals come to."""
