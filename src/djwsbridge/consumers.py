@@ -20,6 +20,7 @@ from djwsbridge.protocol.frames import PlainMessage, SendToUser
 from djwsbridge.protocol.plain import PlainDialect, read_recipient
 from djwsbridge.protocol.server import Dialect
 from djwsbridge.protocol.text import check_body
+from djwsbridge.protocol.topics import wire_id
 from djwsbridge.publish import has_text_keys, publish
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
@@ -196,12 +197,11 @@ class UserConsumer:
         self, message: PlainMessage, recipient: AbstractBaseUser | None, *, now: bool
     ) -> None:
         """Hand a message to the sender's and the recipient's devices."""
-        sender = self.user.pk
         topics = [self.connection.user_topic]
-        if recipient is not None and recipient.pk != sender:
+        if recipient is not None and recipient.pk != self.user.pk:
             topics.append(user_topic(recipient.pk))
         # What came in as JSON is written as JSON once, for all readers.
-        data = msgspec.Raw(msgspec.json.encode({**message.frame, "sender": sender}))
+        data = msgspec.Raw(msgspec.json.encode({**message.frame, "sender": wire_id(self.user.pk)}))
         publish(topics, "user.message", data, now=now)
 
     def _find_recipient(self, message: PlainMessage) -> AbstractBaseUser:

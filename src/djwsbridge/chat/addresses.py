@@ -26,9 +26,14 @@ class NameConverter:
     #: Segments that need the mark at their end.
     taken = frozenset({""})
 
-    def to_url(self, value: str) -> str:
-        """Write a name as a segment; Django quotes the rest of it."""
-        segment = UNSAFE.sub(lambda found: "".join(f"~{ord(one):02x}" for one in found[0]), value)
+    def to_url(self, value: object) -> str:
+        """Write a name as a segment; Django quotes the rest of it.
+
+        Args:
+            value: the name, or what a template of the project has instead: a number, a UUID, None.
+        """
+        name = "" if value is None else str(value)
+        segment = UNSAFE.sub(lambda found: "".join(f"~{ord(one):02x}" for one in found[0]), name)
         return segment + MARK if segment in self.taken else segment
 
     def to_python(self, value: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from django.urls import re_path
 
+from djwsbridge.accounts import name_of
 from djwsbridge.chat import services
 from djwsbridge.chat.node import node_of
 from djwsbridge.chat.values import RoomView, UserRef
@@ -163,7 +164,7 @@ class RoomConsumer(UserConsumer):
     def _tell_users(self, topic: str, *, known: frozenset[str]) -> frozenset[str]:
         """Tell who is online, the user included, unless all of them are known; return their names."""
         online = self.connection.runtime.presence.online(topic)
-        users = frozenset({self.user.get_username(), *(person.name for person in online)})
+        users = frozenset({name_of(self.user), *(person.name for person in online)})
         if not users <= known:
             self.connection.tell("user_list", {"users": sorted(users, key=str.casefold)})
         return users

@@ -70,7 +70,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
     except CommandError:
         error = "There is no such room yet. You can create it."
         return _index(request, status=404, title=slug, title_error=error)
-    if found.peer is not None and found.peer.id is not None:
+    if found.peer is not None and found.peer.id is not None and found.peer.name:
         return redirect(found.url)
     return _render(request, "room", found, found.peer)
 

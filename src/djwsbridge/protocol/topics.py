@@ -1,16 +1,21 @@
-"""Which topic is whose: the one place that turns the key of a user into a topic."""
+"""Which topic is whose: the one place that turns the key of a user into a topic, or into what clients know it by."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 
-__all__ = ["is_user_topic", "user_topic"]
+__all__ = ["is_user_topic", "user_topic", "wire_id"]
 
 _PREFIX = "user."
 # Keys that a topic can hold as they are: integers, UUIDs, most others. A topic has at most 80 characters, and neither
 # `TOPIC_PATTERN` nor the names of Channels' groups allow other ones. A period at the beginning marks a digest.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,74}")
+
+
+def wire_id(key: object) -> int | str:
+    """Return a user's key as it goes over the wire: an integer as it is, any other key as text."""
+    return key if isinstance(key, int) else str(key)
 
 
 def is_user_topic(topic: str) -> bool:

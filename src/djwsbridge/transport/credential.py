@@ -7,11 +7,13 @@ import logging
 import math
 import random
 
+from djwsbridge.accounts import name_of
 from djwsbridge.conf import settings
 from djwsbridge.people import FRESH
 from djwsbridge.presence import Person
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
+from djwsbridge.protocol.topics import wire_id
 from djwsbridge.runtime import Runtime
 from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.revocation import find_valid_users
@@ -45,8 +47,8 @@ class CredentialWatch:
         """Return the actor as others see them; None until the actor is known."""
         if self.identity is None:
             return None
-        key = self.identity.user.pk
-        return Person(key if isinstance(key, int) else str(key), self.identity.user.get_username())
+        user = self.identity.user
+        return Person(wire_id(user.pk), name_of(user))
 
     def accept(self, identity: Identity, *, now: float) -> None:
         """Go on with this credential."""

@@ -23,6 +23,6 @@ def check_username(*, name: str) -> None:
     if not settings.REFUSE_LOOKALIKE_NAMES:
         return
     while rows := store.names_without_skeleton(limit=BATCH):
-        store.save_skeletons((key, known, names.skeleton(known)) for key, known in rows)
+        store.save_skeletons((key, text, names.skeleton(known)) for key, text, known in rows)
     if store.skeleton_exists(names.skeleton(name)):
         raise CommandError(ErrorCode.BAD_NAME, "This name looks like that of another person.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError
 from django.utils import timezone
 
+from djwsbridge.accounts import name_of
 from djwsbridge.chat import store
 from djwsbridge.chat.services.access import enter_room, view_room
 from djwsbridge.chat.services.messages import send_message
@@ -88,7 +89,7 @@ def _send_private(actor: AbstractBaseUser, username: str, body: str) -> UserRef:
     send_message(actor=actor, room_id=room.id, body=body, client_message_id=uuid.uuid4())
     if store.find_username(username) != peer:  # looked at again, under the lock of the room
         raise CommandError(ErrorCode.BAD_RECIPIENT)
-    notice = {"user": actor.get_username(), "message": body}
+    notice = {"user": name_of(actor), "message": body}
     publish(user_topic(peer.pk), "private_message", notice)
     return store.user_ref(peer)
 

@@ -11,6 +11,7 @@ from djwsbridge.chat.services.access import room_seq
 from djwsbridge.chat.values import ReceiptMoved, ReceiptPush
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.topics import wire_id
 from djwsbridge.runtime import user_topic
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _pushes(
 
     Of who hides how far they have read nothing is pushed to others at the moment of reading: it would tell them.
     """
-    user = store.wire_id(actor.pk)
+    user = wire_id(actor.pk)
     whole = ReceiptMoved(room_id, user, delivered_seq, read_seq)
     if not before.is_large and not before.hides_read:
         return [ReceiptPush(room_topic(room_id), whole)]

@@ -52,7 +52,6 @@ from djwsbridge.chat.store.users import (
     save_skeletons,
     skeleton_exists,
     user_ref,
-    wire_id,
 )
 
 __all__ = [
@@ -101,5 +100,4 @@ __all__ = [
     "user_ref",
     "using",
     "view_rooms",
-    "wire_id",
 ]

@@ -9,12 +9,14 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models import OuterRef, QuerySet, Subquery
 
+from djwsbridge.accounts import name_in_column
 from djwsbridge.chat.models import Message, Room
 from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.store.memberships import writing_permit
-from djwsbridge.chat.store.users import DELETED_USER, wire_id
+from djwsbridge.chat.store.users import DELETED_USER
 from djwsbridge.chat.values import MessageView, UserRef
 from djwsbridge.log.rows import find_rows, insert_rows
+from djwsbridge.protocol.topics import wire_id
 
 __all__ = [
     "add_messages",
@@ -90,5 +92,7 @@ def _keyed_views(rows: QuerySet[Message]) -> Iterator[tuple[Any, MessageView]]:
     username = f"sender__{get_user_model().USERNAME_FIELD}"
     columns = ("sender_id", username, "room_id", *names[1:])
     for sender_id, name, *values in rows.values_list(*columns):
-        sender = DELETED_USER if sender_id is None else UserRef(wire_id(sender_id), name)
+        sender = (
+            DELETED_USER if sender_id is None else UserRef(wire_id(sender_id), name_in_column(name))
+        )
         yield sender_id, MessageView(sender=sender, **dict(zip(names, values, strict=True)))

@@ -7,11 +7,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
+from djwsbridge.accounts import user_rows
 from djwsbridge.chat.models import Profile
 from djwsbridge.chat.store.database import rows_of, using
+from djwsbridge.protocol.topics import wire_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -44,9 +45,9 @@ def save_last_seen(moments: Mapping[Any, datetime]) -> None:
 
 
 def _save_last_seen(moments: Mapping[Any, datetime]) -> None:
-    left = get_user_model()._default_manager.filter(pk__in=moments.keys())
+    left = user_rows().filter(pk__in=moments.keys())
     # In one order everywhere, or two nodes lock each other out.
-    keys = sorted(left.values_list("pk", flat=True))
+    keys = sorted(left.values_list("pk", flat=True), key=wire_id)
     profiles = [Profile(user_id=key, last_seen=moments[key]) for key in keys]
     with transaction.atomic(using=using()):
         rows = rows_of(Profile)

@@ -12,9 +12,9 @@ from django.db.models.functions import Greatest
 
 from djwsbridge.chat.models import Membership, Profile
 from djwsbridge.chat.store.database import rows_of
-from djwsbridge.chat.store.users import wire_id
 from djwsbridge.chat.values import Receipt
 from djwsbridge.protocol.frames import MAX_INTEGER
+from djwsbridge.protocol.topics import wire_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

@@ -19,6 +19,7 @@ from djwsbridge.chat.store.messages import newest_messages
 from djwsbridge.chat.store.users import DELETED_USER, user_ref
 from djwsbridge.chat.values import MessageView, RoomKind, RoomList, RoomView, UserRef
 from djwsbridge.durable import installed_log
+from djwsbridge.protocol.topics import wire_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -143,7 +144,7 @@ def recent_directs(actor: AbstractBaseUser, *, after: datetime, limit: int) -> l
 
 def _direct_key(actor: AbstractBaseUser, peer: AbstractBaseUser) -> str:
     """Return what names two users together, in whatever order: their keys, or a digest of keys that do not fit."""
-    low, high = sorted((actor.pk, peer.pk))
+    low, high = sorted((actor.pk, peer.pk), key=wire_id)
     key = f"{low}:{high}"
     if len(key) <= DIRECT_KEY_LENGTH and key.count(":") == 1:
         return key
@@ -252,7 +253,7 @@ def _room_view(
 def _room_url(room: Room, peer: UserRef | None) -> str:
     """Return the address of the room's page; empty when the project has no chat pages."""
     try:
-        if peer and peer.id is not None:
+        if peer and peer.id is not None and peer.name:
             return reverse("djwsbridge_chat:direct", args=[peer.name])
         return reverse("djwsbridge_chat:room", args=[room.slug])
     except NoReverseMatch:

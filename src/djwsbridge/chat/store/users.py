@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
+from djwsbridge.accounts import name_in_column, name_of, user_rows
 from djwsbridge.chat.models import NameSkeleton
-from djwsbridge.chat.store.database import rows_of, using
+from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.values import UserRef
+from djwsbridge.protocol.topics import wire_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -31,24 +35,22 @@ __all__ = [
 
 DELETED_USER = UserRef(id=None, name="Deleted user")
 
+#: How a field refuses a text that cannot be one of its values, such as "abc" for a number or half a UUID.
+NO_SUCH_VALUE = (TypeError, ValueError, OverflowError, ValidationError)
+
 
 def user_ref(user: AbstractBaseUser | None) -> UserRef:
     """Return a user as others see them."""
     if user is None:
         return DELETED_USER
-    return UserRef(id=wire_id(user.pk), name=user.get_username())
-
-
-def wire_id(key: object) -> int | str:
-    """Return a user's key as it goes over the wire."""
-    return key if isinstance(key, int) else str(key)
+    return UserRef(id=wire_id(user.pk), name=name_of(user))
 
 
 def find_user(user_id: int | str | None) -> AbstractBaseUser | None:
     """Return an active user by key, or None when there is none (or no such key can exist)."""
     try:
         return _active_users().filter(pk=user_id).first()
-    except (TypeError, ValueError, ValidationError):
+    except NO_SUCH_VALUE:
         return None
 
 
@@ -56,20 +58,17 @@ def find_username(username: str, *, active_only: bool = True) -> AbstractBaseUse
     """Return the user of a name as it is written or else, as Django's forms store names: trimmed and in NFKC."""
     if "\0" in username:  # PostgreSQL takes no such text
         return None
-    users = _active_users() if active_only else _users()
+    users = _active_users() if active_only else user_rows()
     for name in dict.fromkeys((username, unicodedata.normalize("NFKC", username.strip()))):
-        found = users.filter(**{get_user_model().USERNAME_FIELD: name}).first()
-        if found is not None:
-            return found
+        with contextlib.suppress(*NO_SUCH_VALUE):
+            found = users.filter(**{get_user_model().USERNAME_FIELD: name}).first()
+            if found is not None:
+                return found
     return None
 
 
-def _users() -> QuerySet[AbstractBaseUser]:
-    return cast("QuerySet[AbstractBaseUser]", get_user_model()._default_manager.all())
-
-
 def _active_users() -> QuerySet[AbstractBaseUser]:
-    return _users().filter(is_active_user())
+    return user_rows().filter(is_active_user())
 
 
 def is_active_user(path: str = "") -> Q:
@@ -83,16 +82,21 @@ def is_active_user(path: str = "") -> Q:
     return Q((f"{path}is_active", True)) if has_field else Q()
 
 
-def names_without_skeleton(*, limit: int) -> list[tuple[Any, str]]:
-    """Return up to `limit` users (key and name) whose present name has no skeleton."""
-    users = get_user_model()
-    known = rows_of(NameSkeleton).filter(user=OuterRef("pk"), name=OuterRef(users.USERNAME_FIELD))
-    rows = users._default_manager.using(using()).filter(~Exists(known))
-    return list(rows.values_list("pk", users.USERNAME_FIELD)[:limit])
+def names_without_skeleton(*, limit: int) -> list[tuple[Any, str, str]]:
+    """Return up to `limit` users whose present name has no skeleton: key, the column's own text, and name.
+
+    The database compares the column's own text, which differs from the name where SQLite stores a UUID.
+    """
+    field = get_user_model().USERNAME_FIELD
+    rows = user_rows().filter(**{f"{field}__isnull": False})
+    rows = rows.annotate(djwsbridge_text=Cast(field, TextField()))
+    known = rows_of(NameSkeleton).filter(user=OuterRef("pk"), name=OuterRef("djwsbridge_text"))
+    found = rows.filter(~Exists(known)).values_list("pk", "djwsbridge_text", field)[:limit]
+    return [(key, text, name_in_column(value)) for key, text, value in found]
 
 
 def save_skeletons(rows: Iterable[tuple[Any, str, str]]) -> None:
-    """Store (user key, name, skeleton) for each row."""
+    """Store (user key, the column's own text of the name, skeleton) for each row."""
     rows_of(NameSkeleton).bulk_create(
         (
             NameSkeleton(user_id=user_id, name=name, skeleton=skeleton)
