@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartSite
-from tests.servers import ROOT, TIMEOUT, Site, child_environment, free_port
+from tests.servers import ROOT, TIMEOUT, Site, child_environment, free_port, serve
+from tests.small_project import SmallProject
 
 pytestmark = pytest.mark.slow
 
@@ -29,10 +31,12 @@ def site(start_site: StartSite, env: dict[str, str]) -> Site:
     return start_site("uvicorn", env=env)
 
 
-def start_soak(env: Mapping[str, str], url: str, *options: str) -> subprocess.Popen[str]:
+def start_soak(
+    env: Mapping[str, str], url: str, *options: str, cwd: Path = ROOT
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "manage.py", "djwsbridge_soak", "--url", url, *options],
-        cwd=ROOT,
+        cwd=cwd,
         env=child_environment({**env, "PYTHONUNBUFFERED": "1"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -120,3 +124,63 @@ def test_nonsense_is_refused(env: dict[str, str], options: tuple[str, ...], sent
     _, err = soak.communicate(timeout=TIMEOUT)
     assert soak.returncode == 1
     assert sentence in err
+
+
+# -- users of other kinds ----------------------------------------------------------------------------------------------
+
+PEOPLE = """
+import uuid
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+
+class Person(AbstractBaseUser):
+    {key}
+    {name} = models.{field}(unique=True{more})
+    is_active = models.BooleanField(default=True)
+    objects = BaseUserManager()
+    USERNAME_FIELD = "{name}"
+"""
+UUID_KEY = "id = models.UUIDField(primary_key=True, default=uuid.uuid4)"
+TEXT_KEY = "key = models.CharField(max_length=40, primary_key=True)"
+KINDS = {
+    "uuid-keys": {"key": UUID_KEY, "name": "email", "field": "EmailField", "more": ""},
+    "text-keys": {
+        "key": TEXT_KEY,
+        "name": "name",
+        "field": "CharField",
+        "more": ", max_length=30",
+    },
+    "names-are-numbers": {"key": "", "name": "card", "field": "PositiveIntegerField", "more": ""},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_users_with_other_keys_and_names_pass(kind: str, tmp_path: Path) -> None:
+    project = SmallProject(
+        tmp_path,
+        models=PEOPLE.format(**KINDS[kind]),
+        settings='AUTH_USER_MODEL = "people.Person"\n',
+    )
+    project.migrate()
+    with serve("fast", **project.served) as site:
+        options = ("--url", site.url, "--seconds", SECONDS, "--users", "3", "--rooms", "1")
+        said = project.manage("djwsbridge_soak", *options)
+    found = re.search(r"sent (\d+), stored (\d+), delivered (\d+), duplicates 0, gaps 0", said)
+    assert found, said
+    sent, stored, delivered = map(int, found.groups())
+    assert 0 < sent == stored == delivered / 3
+    assert project.shell("from people.models import Person; print(Person.objects.count())") == 0
+
+
+def test_a_user_model_that_needs_more_is_said_in_a_sentence(tmp_path: Path) -> None:
+    team = "\nclass Team(models.Model):\n    pass\n"
+    more = ")\n    team = models.ForeignKey('Team', models.CASCADE"
+    models = PEOPLE.format(**{**KINDS["uuid-keys"], "more": more}) + team
+    project = SmallProject(tmp_path, models=models, settings='AUTH_USER_MODEL = "people.Person"\n')
+    project.migrate()
+    soak = start_soak(project.env, "http://127.0.0.1:1", cwd=tmp_path)
+    _, err = soak.communicate(timeout=TIMEOUT)
+    assert soak.returncode == 1
+    assert "needs more than a name" in err
+    assert "team_id" in err
+    assert "Traceback" not in err

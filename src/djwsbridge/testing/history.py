@@ -33,6 +33,7 @@ __all__ = [
     "digest",
 ]
 
+#: A user's key as it goes over the wire (`djwsbridge.protocol.topics.wire_id`).
 UserId = int | str
 
 

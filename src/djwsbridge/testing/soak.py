@@ -7,18 +7,22 @@ import contextlib
 import random
 import secrets
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import EmailField
+from django.db.models import AutoField, EmailField, Field, IntegerField, UUIDField
 
+from djwsbridge.accounts import name_of
 from djwsbridge.chat import services
 from djwsbridge.conf import settings
+from djwsbridge.log.log import Log
 from djwsbridge.log.models import Event, Topic
-from djwsbridge.protocol.topics import user_topic
+from djwsbridge.protocol.topics import user_topic, wire_id
 from djwsbridge.testing.checker import State, Verdict, judge
 from djwsbridge.testing.device import ClientDevice
 from djwsbridge.testing.history import History, Member, Row, Send, Shown, digest
@@ -89,13 +93,31 @@ def make_cast(people: int, rooms: int) -> Cast:
 
 
 def _make_person(name: str) -> AbstractBaseUser:
+    """Store a user with a value of its own in the name, and in every other field that may hold no value twice."""
     users = get_user_model()
-    if isinstance(users._meta.get_field(users.USERNAME_FIELD), EmailField):
-        name = f"{name}@example.invalid"
-    person: AbstractBaseUser = users(**{users.USERNAME_FIELD: name})
+    person: AbstractBaseUser = users()
+    for field in users._meta.concrete_fields:
+        if field.name == users.USERNAME_FIELD or _must_differ(field):
+            setattr(person, field.attname, _value_for(field, name))
     person.set_unusable_password()
-    person.save()
+    person.save(force_insert=True)
     return person
+
+
+def _must_differ(field: Field[Any, Any]) -> bool:
+    is_given = field.null or field.has_default() or isinstance(field, AutoField)
+    return field.unique and not field.is_relation and not is_given
+
+
+def _value_for(field: Field[Any, Any], name: str) -> object:
+    """Return a value that no other row has, as nearly certain."""
+    if isinstance(field, UUIDField):
+        return uuid.uuid4()
+    if isinstance(field, IntegerField):
+        return secrets.randbelow(2**31 - 1)  # positive, and of four bytes
+    if isinstance(field, EmailField):
+        return f"{name}@example.invalid"
+    return name if field.max_length is None else name[-field.max_length :]
 
 
 def remove_cast(cast: Cast) -> None:
@@ -145,7 +167,7 @@ async def _run(load: Load, cast: Cast, history: History, say: Callable[[str], ob
 
 
 def _participant(load: Load, cast: Cast, person: AbstractBaseUser, history: History) -> Participant:
-    journal = Journal(history, person.get_username(), person.pk)
+    journal = Journal(history, name_of(person), person.pk)
     device = ClientDevice(
         load.url,
         None,
@@ -186,11 +208,12 @@ def _read_rows(history: History, cast: Cast) -> None:
                     )
                 )
             more = page.more
-        others = Event.objects.filter(topic__name=f"room.{room}").exclude(type="message.sent")
+        others = Event.objects.using(Log().using()).filter(topic__name=f"room.{room}")
+        others = others.exclude(type="message.sent")
         for seq in others.values_list("seq", flat=True):
             history.add(Row(room=room, seq=seq))
         for person in cast.people:
-            history.add(Member(user=person.pk, room=room))
+            history.add(Member(user=wire_id(person.pk), room=room))
 
 
 def describe(verdict: Verdict) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from djwsbridge.protocol.errors import CommandError
+from djwsbridge.protocol.topics import wire_id
 from djwsbridge.testing.history import (
     Away,
     History,
@@ -54,12 +55,13 @@ class Journal:
     Args:
         history: where everything is written down.
         device: its name.
-        user: whose it is.
+        user: whose it is, by primary key.
     """
 
-    def __init__(self, history: History, device: str, user: UserId) -> None:
+    def __init__(self, history: History, device: str, user: object) -> None:
         self.device = device
-        self.user = user
+        # The key as it goes over the wire, which is how messages and rows name their sender.
+        self.user: UserId = wire_id(user)
         # Room → the newest seq in the device's list.
         self.newest: dict[int, int] = {}
         self._history = history

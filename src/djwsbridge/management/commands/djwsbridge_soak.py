@@ -10,6 +10,7 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand
 from django.core.management.base import CommandError as ManagementError
+from django.db import IntegrityError
 
 from djwsbridge.conf import settings
 from djwsbridge.routing import socket_path
@@ -68,7 +69,10 @@ class Command(BaseCommand):
         load = soak.Load(url, options["seconds"], rate, options["settle"])
         if django_settings.DEBUG:
             self.stderr.write("DEBUG is on: the times say little about a public site.")
-        cast = soak.make_cast(options["users"], options["rooms"])
+        try:
+            cast = soak.make_cast(options["users"], options["rooms"])
+        except (IntegrityError, TypeError, ValueError) as error:
+            raise ManagementError(f"The user model needs more than a name: {error}") from error
         try:
             verdict = self._run(load, cast)
         finally:
