@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
-import { nameInAddress } from "djwsbridge/chat/state/people.js";
+import { nameInAddress, roomAddress } from "djwsbridge/chat/state/people.js";
 import { Receipts } from "djwsbridge/chat/state/receipts.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
@@ -240,6 +240,14 @@ test("people: any name is one segment of an address, the one that the server mak
     assert.equal(url.pathname.split("/").length, 5, url.href);
     assert.deepEqual([url.search, url.hash], ["", ""]);
   }
+});
+
+test("people: a room is beside the page that is open, whatever address it has elsewhere", () => {
+  const bases = { roomsUrl: "/app/de/chat/", directUrl: "/app/de/chat/direct/" };
+  const address = (fields) => roomAddress(room(1, { url: "/chat/elsewhere/", ...fields }), bases);
+  assert.equal(address({ slug: "клуб" }), "/app/de/chat/%D0%BA%D0%BB%D1%83%D0%B1/");
+  assert.equal(address({ peer: { id: 8, name: "AC/DC" } }), "/app/de/chat/direct/AC~2fDC/");
+  assert.equal(address({ slug: "direct-1", peer: { id: null, name: "Deleted user" } }), "/app/de/chat/direct-1/");
 });
 
 test("api: addresses, the CSRF token, and errors with their code", async () => {

@@ -5,7 +5,7 @@ Every page has this context:
 * `chat_data`: what the modules start from, for `{{ chat_data|json_script:"chat-data" }}`:
   `socket_path`, `api`, `user`, `rooms`, `room`, `peer`, `messages`, `last_seq`, `members`.
 * `rooms`, `directs`: the groups (one's own and those to join) and the private conversations, each
-  as `RoomView`.
+  as `RoomView`, whose `url` is that of this request: under its prefix, in its language.
 * `room`: the open room as `RoomView`; None on the list and for a private conversation that nobody
   began.
 * `peer`: the other person of a private conversation as `UserRef`, else None.
@@ -29,6 +29,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from djwsbridge.chat import services
+from djwsbridge.chat.addresses import page_url
 from djwsbridge.chat.limits import count_room, count_search
 from djwsbridge.chat.values import RoomKind, RoomView, UserRef
 from djwsbridge.protocol.codes import ErrorCode
@@ -71,7 +72,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
         error = "There is no such room yet. You can create it."
         return _index(request, status=404, title=slug, title_error=error)
     if found.peer is not None and found.peer.id is not None and found.peer.name:
-        return redirect(found.url)
+        return redirect(_url_of(found))
     return _render(request, "room", found, found.peer)
 
 
@@ -100,7 +101,7 @@ def create_room(request: HttpRequest) -> HttpResponse:
         made = services.create_room(actor=_actor(request), title=title)
     except CommandError as error:
         return _index(request, status=_status_of(error), title=title, title_error=error.message)
-    return redirect(made.url)
+    return redirect(_url_of(made))
 
 
 @login_required
@@ -109,7 +110,7 @@ def join_room(request: HttpRequest, slug: str) -> HttpResponse:
     """Join a group and go there."""
     with _missing_is_404():
         found = services.find_room(actor=_actor(request), name=slug)
-        return redirect(services.join_room(actor=_actor(request), room_id=found.id).url)
+        return redirect(_url_of(services.join_room(actor=_actor(request), room_id=found.id)))
 
 
 @login_required
@@ -133,7 +134,7 @@ def open_direct(request: HttpRequest) -> HttpResponse:
             found = services.open_direct(actor=_actor(request), user_id=peer.id)
     except CommandError as error:
         return _refuse_username(request, username, error)
-    return redirect(found.url)
+    return redirect(_url_of(found))
 
 
 def _find_direct(request: HttpRequest, username: str) -> tuple[UserRef, RoomView | None]:
@@ -175,24 +176,34 @@ def _render(
     status: int = 200,
     **forms: str,
 ) -> HttpResponse:
-    page = services.load_page(actor=_actor(request), room=found)
+    page = services.load_page(actor=_actor(request), room=found and _here(found))
+    rooms = [_here(listed) for listed in page.rooms]
     chat_data = {
         "socket_path": socket_path(),
         "api": reverse("djwsbridge_chat:index") + "api/",
         "peer": msgspec.to_builtins(peer),
-        **msgspec.to_builtins(page),
+        **msgspec.to_builtins(msgspec.structs.replace(page, rooms=rooms)),
     }
     context = {
         "chat_data": chat_data,
-        "rooms": [listed for listed in page.rooms if listed.kind is RoomKind.GROUP],
-        "directs": [listed for listed in page.rooms if listed.kind is RoomKind.DIRECT],
+        "rooms": [listed for listed in rooms if listed.kind is RoomKind.GROUP],
+        "directs": [listed for listed in rooms if listed.kind is RoomKind.DIRECT],
         "more_rooms": page.more_rooms,
-        "room": found,
+        "room": page.room,
         "peer": peer,
         "is_member": found is not None and found.is_member,
         **forms,
     }
     return render(request, f"djwsbridge_chat/{template}.html", context, status=status)
+
+
+def _here(room: RoomView) -> RoomView:
+    """Return a room with the address that it has for the current request."""
+    return msgspec.structs.replace(room, url=_url_of(room))
+
+
+def _url_of(room: RoomView) -> str:
+    return page_url(room.slug, room.peer)
 
 
 def _actor(request: HttpRequest) -> AbstractBaseUser:

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Subquery
-from django.urls import NoReverseMatch, reverse
 
+from djwsbridge.chat.addresses import settled_url
 from djwsbridge.chat.models import Membership, Message, Role, Room
 from djwsbridge.chat.models.room import DIRECT_KEY_LENGTH
 from djwsbridge.chat.names import room_topic, title_key
@@ -240,7 +240,7 @@ def _room_view(
         slug=room.slug,
         title=peer.name if peer else room.title,
         kind=RoomKind(room.kind),
-        url=_room_url(room, peer),
+        url=settled_url(room.slug, peer),
         is_member=own is not None,
         last_seq=last_seq,
         read_seq=own.read_seq if own else 0,
@@ -248,13 +248,3 @@ def _room_view(
         peer=peer,
         last_message=newest,
     )
-
-
-def _room_url(room: Room, peer: UserRef | None) -> str:
-    """Return the address of the room's page; empty when the project has no chat pages."""
-    try:
-        if peer and peer.id is not None and peer.name:
-            return reverse("djwsbridge_chat:direct", args=[peer.name])
-        return reverse("djwsbridge_chat:room", args=[room.slug])
-    except NoReverseMatch:
-        return ""

@@ -3,6 +3,7 @@
 /** @import { RoomList } from "djwsbridge/chat/state/rooms.js" */
 /** @import { Room } from "djwsbridge/chat/state/types.js" */
 import { find, reconcile, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
+import { roomAddress } from "djwsbridge/chat/state/people.js";
 import { initials } from "djwsbridge/chat/state/text.js";
 
 /** The lists of rooms and direct messages; takes over what the server rendered. */
@@ -29,7 +30,7 @@ export class ChatRoomsElement extends HTMLElement {
   #create(room) {
     const template = /** @type {HTMLTemplateElement} */ (find(this, `template[data-kind=${room.kind}]`));
     const element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
-    find(element, "a").setAttribute("href", room.url);
+    find(element, "a").setAttribute("href", roomAddress(room, this.dataset));
     setText(find(element, ".nav-name"), room.title);
     if (room.kind !== "direct") return element;
     setText(find(element, ".avatar-letters"), initials(room.title));

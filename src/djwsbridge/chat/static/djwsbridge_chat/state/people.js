@@ -35,3 +35,13 @@ export function nameInAddress(name) {
   const escaped = name.replace(/[~/\\]|^\.\.?$/gu, (found) => [...found].map((one) => `~${one.charCodeAt(0).toString(16)}`).join(""));
   return encodeURI(escaped || "~").replace(/[?#]/gu, encodeURIComponent);
 }
+
+/**
+ * Write the address of a room's page, beside the page that is open: on the same site, under its prefix, in its language.
+ * The `url` of a room is made for all readers and knows the settings alone.
+ * @param {{slug: string, peer: User | null}} room
+ * @param {{roomsUrl?: string, directUrl?: string}} bases  Of the list of rooms, and of private conversations.
+ */
+export function roomAddress({ slug, peer }, { roomsUrl, directUrl }) {
+  return peer && peer.id !== null && peer.name ? `${directUrl}${nameInAddress(peer.name)}/` : `${roomsUrl}${nameInAddress(slug)}/`;
+}
