@@ -116,16 +116,30 @@ def read_compose(variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Nginx(Process):
-    """The shipped nginx configuration, listening on a free port in front of given servers."""
+    """The shipped nginx configuration, listening on a free port in front of given servers.
+
+    Args:
+        command: how the compose file starts nginx.
+        directory: for its files.
+        upstreams: the ports of the servers.
+        locations: in place of those of the shipped configuration.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, directory: Path, upstreams: Sequence[int]
+        self,
+        command: Sequence[str],
+        *,
+        directory: Path,
+        upstreams: Sequence[int],
+        locations: str | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
         text = NGINX_CONF.read_text().replace("listen 8080", f"listen 127.0.0.1:{self.port}")
         text = text.replace(" /tmp/", f" {directory}/")
+        if locations is not None:
+            text = f"{text.partition('location / {')[0]}{locations}}}\n}}\n"
         for number, upstream in enumerate(upstreams, start=1):
             text = text.replace(f"worker{number}:8000", f"127.0.0.1:{upstream}")
         conf = directory / "nginx.conf"

@@ -254,9 +254,10 @@ class Site(Process):
         env: Mapping[str, str],
         cwd: Path,
         ready_path: str,
+        options: Sequence[str] = (),
     ) -> None:
         arguments = [part.format(port=port, application=application) for part in SERVERS[server]]
-        super().__init__([sys.executable, "-m", *arguments], log=log, env=env, cwd=cwd)
+        super().__init__([sys.executable, "-m", *arguments, *options], log=log, env=env, cwd=cwd)
         self.server = server
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -413,6 +414,7 @@ def serve(
     cwd: Path = ROOT,
     port: int | None = None,
     ready_path: str = "/healthz",
+    options: Sequence[str] = (),
 ) -> Iterator[Site]:
     """Serve a site until the block ends.
 
@@ -424,6 +426,7 @@ def serve(
         cwd: Where the project lies.
         port: A free one unless told.
         ready_path: A page that answers with a status under 500 when the site is up.
+        options: More of the server's command line.
     """
     port = port or free_port()
     site = Site(
@@ -434,6 +437,7 @@ def serve(
         env={"PYTHONUNBUFFERED": "1", **env},
         cwd=cwd,
         ready_path=ready_path,
+        options=options,
     )
     try:
         site.start()

@@ -17,6 +17,7 @@ from django.core.checks import Warning as Caution
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.core.management import get_commands
 from django.db.models import NOT_PROVIDED, Field, ManyToManyField, Model
+from django.urls import is_valid_path
 from django.utils.module_loading import import_string
 from rest_framework_simplejwt import settings as token_settings
 
@@ -24,7 +25,7 @@ from djwsbridge.conf import PREFIX, settings
 from djwsbridge.engine import factory
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.publish import is_local_to_a_process
-from djwsbridge.routing import socket_path
+from djwsbridge.routing import socket_route
 from djwsbridge.transport.auth.origin import ANY, OWN_SETTING, find_fault, listed_origins
 from djwsbridge.utils import get_chat_model, get_message_model
 
@@ -56,6 +57,7 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         _check_models,
         _check_types,
         _check_path,
+        _check_prefix,
         _check_engine,
         _check_channel_layer,
         _check_origins,
@@ -168,13 +170,36 @@ def _check_types() -> Iterator[CheckMessage]:
 
 def _check_path() -> Iterator[CheckMessage]:
     parts = (settings.WS_PREFIX, settings.WS_PATH)
-    path = socket_path() if all(isinstance(part, str) for part in parts) else repr(parts)
-    if not _PATH.fullmatch(path.removeprefix("/")):
+    path = socket_route() if all(isinstance(part, str) for part in parts) else repr(parts)
+    if not _PATH.fullmatch(path):
         yield Error(
-            f"No WebSocket can reach {path}: check DJWSBRIDGE_WS_PREFIX and DJWSBRIDGE_WS_PATH.",
+            f"No WebSocket can reach /{path}: check DJWSBRIDGE_WS_PREFIX and DJWSBRIDGE_WS_PATH.",
             hint='Use plain path segments, such as "ws" and "bridge".',
             id="djwsbridge.E008",
         )
+
+
+def _check_prefix() -> Iterator[CheckMessage]:
+    """Warn of a site under a path whose addresses lead out of it."""
+    prefix, log_in = django_settings.FORCE_SCRIPT_NAME, str(django_settings.LOGIN_URL)
+    if not prefix:
+        return
+    if not prefix.startswith("/"):
+        fault = f"FORCE_SCRIPT_NAME is {prefix!r}, and no path begins so"
+        hint = f'Write it as "/{prefix}".'
+    elif _is_outside(log_in, prefix):
+        fault = f"LOGIN_URL is {log_in!r}, a page of this site, but not under FORCE_SCRIPT_NAME"
+        hint = 'Name the route instead, such as LOGIN_URL = "login".'
+    else:
+        return
+    yield Caution(f"Links lead out of the site: {fault}.", hint=hint, id="djwsbridge.W009")
+
+
+def _is_outside(path: str, prefix: str) -> bool:
+    """Say whether a path is one that the site serves, as if it were not under the prefix."""
+    if not path.startswith("/") or path.startswith(f"{prefix.rstrip('/')}/"):
+        return False
+    return bool(is_valid_path(path))
 
 
 def _check_engine() -> Iterator[CheckMessage]:

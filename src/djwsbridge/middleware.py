@@ -17,7 +17,7 @@ from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.protocol.plain import PlainDialect
 from djwsbridge.publish import will_serve
 from djwsbridge.thread_pool import ThreadPool
-from djwsbridge.transport.asgi import Receive, Scope, Send
+from djwsbridge.transport.asgi import Receive, Scope, Send, settled_scope
 from djwsbridge.transport.auth.handshake import HandshakeRefused
 from djwsbridge.transport.auth.identity import Identity
 from djwsbridge.transport.endpoint import OUTCOME, deny, find_outcome, refuse
@@ -33,6 +33,8 @@ _NO_ROUTE = "No route found"  # how the ValueError of Channels' URLRouter begins
 
 class TokenAuthMiddleware:
     """Find out who opens a WebSocket: by JWT, session cookie or ticket.
+
+    Where the site is under a path, the routes inside see the rest of it, whatever the proxy and the server do.
 
     Inside, `scope["user"]` is that user. Without a credential, or with one that is no good, it is what an outer
     middleware has put there, else an anonymous user. Our own routes refuse such a connection, unless its client may
@@ -54,6 +56,7 @@ class TokenAuthMiddleware:
         if scope["type"] != "websocket":
             await self.inner(scope, receive, send)
             return
+        scope = settled_scope(scope)
         try:
             _check_route(self.inner, scope)
             outcome = await find_outcome(scope)
@@ -88,6 +91,9 @@ def _check_route(application: object, scope: Scope) -> None:
 def finish_requests(application: Callable[..., Awaitable[None]]) -> ASGIApplication:
     """Wrap Django's own ASGI application, so that every request gives its database connection back.
 
+    Where the site is under a path, `request.path` begins with it, whatever the proxy and the server do. Django alone
+    would send a visitor back from the log-in to an address outside of the site.
+
     Django closes the connection of a request at `request_finished`, in the request's thread. Django does not send this
     signal when the content of a streamed response raises. And Daphne cancels the closing when a view still runs ten
     seconds after its client has left. The thread then ends with its connection open, and psycopg's pool never gets this
@@ -98,7 +104,9 @@ def finish_requests(application: Callable[..., Awaitable[None]]) -> ASGIApplicat
     """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        request = asyncio.ensure_future(_serve_to_the_end(application, scope, receive, send))
+        request = asyncio.ensure_future(
+            _serve_to_the_end(application, settled_scope(scope), receive, send)
+        )
         _requests.add(request)
         request.add_done_callback(_requests.discard)
         await asyncio.shield(request)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
-from django.urls import URLPattern, re_path
+from django.conf import settings as django_settings
+from django.urls import URLPattern, get_script_prefix, re_path
 
 from djwsbridge.conf import settings
 from djwsbridge.consumers import UserConsumer
@@ -16,9 +18,18 @@ __all__ = ["get_websocket_urlpatterns", "is_draining", "serve_lifespan", "socket
 
 
 def socket_path() -> str:
-    """Return the path of the user's socket, such as `/ws/bridge/`."""
+    """Return the address of the user's socket, such as `/ws/bridge/`, for a page.
+
+    Where the site is under a path, it begins with that: FORCE_SCRIPT_NAME, or the prefix of the current request.
+    """
+    prefix = (django_settings.FORCE_SCRIPT_NAME or get_script_prefix()).rstrip("/")
+    return f"{quote(prefix)}/{socket_route()}"
+
+
+def socket_route() -> str:
+    """Return the path of the user's socket within the site, such as `ws/bridge/`."""
     parts = [settings.WS_PREFIX.strip("/"), settings.WS_PATH.strip("/")]
-    return "/" + "".join(f"{part}/" for part in parts if part)
+    return "".join(f"{part}/" for part in parts if part)
 
 
 def get_websocket_urlpatterns(consumer: type[UserConsumer] = UserConsumer) -> list[URLPattern]:
@@ -31,5 +42,5 @@ def get_websocket_urlpatterns(consumer: type[UserConsumer] = UserConsumer) -> li
         ImproperlyConfigured: "djwsbridge" is not in INSTALLED_APPS.
     """
     will_serve()
-    path = re.escape(socket_path().strip("/"))
+    path = re.escape(socket_route().strip("/"))
     return [re_path(rf"^{path}/?$", consumer.as_asgi()), *registry.routes()]  # type: ignore[arg-type]

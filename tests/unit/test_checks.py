@@ -392,6 +392,40 @@ def test_a_setting_that_is_gone_is_named(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prefix", "log_in", "text", "hint"),
+    [
+        ("app", "login", "FORCE_SCRIPT_NAME is 'app'", '"/app"'),
+        ("/app", "/accounts/login/", "LOGIN_URL is '/accounts/login/'", 'LOGIN_URL = "login"'),
+        ("/acc", "/accounts/login/", "LOGIN_URL is '/accounts/login/'", 'LOGIN_URL = "login"'),
+    ],
+)
+def test_links_that_lead_out_of_a_site_under_a_path_are_named(
+    settings: Any, prefix: str, log_in: str, text: str, hint: str
+) -> None:
+    settings.ROOT_URLCONF = "config.urls"
+    settings.FORCE_SCRIPT_NAME, settings.LOGIN_URL = prefix, log_in
+    assert_complains("W009", text, hint)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "log_in"),
+    [
+        (None, "/accounts/login/"),
+        ("/app", "login"),
+        ("/app/", "/app/accounts/login/"),
+        ("/app", "/single-sign-on/"),  # of another site
+        ("/app", "https://accounts.example.com/"),
+    ],
+)
+def test_links_that_stay_in_a_site_are_no_fault(
+    settings: Any, prefix: str | None, log_in: str
+) -> None:
+    settings.ROOT_URLCONF = "config.urls"
+    settings.FORCE_SCRIPT_NAME, settings.LOGIN_URL = prefix, log_in
+    assert complaints() == {}
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import request_finished
 from django.db import OperationalError
 from django.urls import re_path
@@ -158,6 +160,70 @@ async def test_a_mount_point_is_not_part_of_the_path(answer: list[Any]) -> None:
     router = URLRouter([re_path("^a/$", Inner())])  # type: ignore[arg-type]
     client = await open_client(router, path="/mount/a/", root_path="/mount")
     await client.assert_closed(4999)
+
+
+# What a site under /app is called with, for the path /a/ within it: the setting, `root_path`, and `path`.
+UNDER_A_PATH = {
+    "uvicorn --root-path, stripped": (None, "/app", "/app/a/"),
+    "uvicorn --root-path with a slash, stripped": (None, "/app/", "/app//a/"),
+    "Daphne --root-path, stripped": (None, "/app", "/a/"),
+    "Daphne --root-path, passed on": (None, "/app", "/app/a/"),
+    "the setting, stripped": ("/app", "", "/a/"),
+    "the setting, passed on": ("/app", "", "/app/a/"),
+    "the setting with a slash, stripped": ("/app/", "", "/a/"),
+    "the setting with a slash, passed on": ("/app/", "", "/app/a/"),
+    "both, stripped by uvicorn's proxy": ("/app", "/app", "/app/a/"),
+    "both, stripped by Daphne's proxy": ("/app", "/app", "/a/"),
+}
+
+
+@pytest.mark.parametrize(
+    ("setting", "root_path", "path"), UNDER_A_PATH.values(), ids=UNDER_A_PATH.keys()
+)
+async def test_a_route_is_found_under_a_path(
+    answer: list[Any], settings: Any, setting: str | None, root_path: str, path: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = setting
+    answer[0] = identity_of(make_user(7))
+    router = URLRouter([re_path("^a/$", Inner())])  # type: ignore[arg-type]
+    client = await open_client(router, path=path, root_path=root_path)
+    await client.assert_closed(4999)
+
+
+@pytest.mark.parametrize("path", ["/apple/a/", "/app/app/a/", "/other/a/"])
+async def test_a_prefix_is_whole_segments_and_counts_once(
+    answer: list[Any], settings: Any, path: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = "/app"
+    router = URLRouter([re_path("^a/$", Inner())])  # type: ignore[arg-type]
+    client = await open_client(router, path=path, subprotocols=[])
+    await client.assert_denied(404)
+    await client.leave()
+
+
+@pytest.mark.parametrize(
+    ("setting", "root_path", "path"), UNDER_A_PATH.values(), ids=UNDER_A_PATH.keys()
+)
+async def test_a_page_is_found_under_a_path(
+    settings: Any, setting: str | None, root_path: str, path: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = setting
+    inner = Inner()
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path}
+    await finish_requests(inner)(scope, None, None)  # type: ignore[arg-type]
+    request = ASGIRequest(inner.scopes[0], io.BytesIO())
+    assert request.path_info == "/a/"
+    assert request.path.replace("//", "/") == "/app/a/"
+
+
+async def test_several_cookie_headers_are_one() -> None:
+    inner = Inner()
+    cookies = [(b"cookie", b"a=1; b=2"), (b"host", b"x"), (b"cookie", b"c=3")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": cookies}
+    await finish_requests(inner)(scope, None, None)  # type: ignore[arg-type]
+    request = ASGIRequest(inner.scopes[0], io.BytesIO())
+    assert request.COOKIES == {"a": "1", "b": "2", "c": "3"}
+    assert request.headers["Host"] == "x"
 
 
 async def test_a_mistake_of_the_application_is_not_hidden(answer: list[Any]) -> None:

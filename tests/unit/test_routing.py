@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import set_script_prefix
 
 from djwsbridge import routing
 from djwsbridge.consumers import UserConsumer
@@ -31,6 +33,32 @@ def test_slashes_do_not_matter(settings: Any, prefix: str, path: str, expected: 
         assert pattern.match(tried.lstrip("/"))
     assert pattern.match("other" + expected) is None
     assert pattern.match(expected.lstrip("/") + "more") is None
+
+
+@pytest.fixture
+def _prefix_of_the_request() -> Iterator[None]:
+    set_script_prefix("/of-the-request")
+    yield
+    set_script_prefix("/")
+
+
+@pytest.mark.usefixtures("_prefix_of_the_request")
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (None, "/of-the-request/ws/bridge/"),
+        ("/app", "/app/ws/bridge/"),
+        ("/app/", "/app/ws/bridge/"),
+        ("/", "/ws/bridge/"),
+        ("/büro", "/b%C3%BCro/ws/bridge/"),
+    ],
+)
+def test_the_address_for_a_page_has_the_prefix_of_the_site_and_the_route_has_not(
+    settings: Any, setting: str | None, expected: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = setting
+    assert routing.socket_path() == expected
+    assert routing.get_websocket_urlpatterns()[0].pattern.match("ws/bridge/")
 
 
 def test_a_dot_in_the_path_is_a_dot(settings: Any) -> None:

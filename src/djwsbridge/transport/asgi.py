@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings as django_settings
 
 __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "cookies_of",
     "cut",
     "has_http_response",
     "is_servers_own",
+    "settled_scope",
     "waits_for_readers",
 ]
 
@@ -21,6 +26,37 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # Whose `send` neither asks for the task it runs in nor for anything else of its caller's.
 _SERVERS = frozenset({"daphne", "uvicorn"})
+
+
+def settled_scope(scope: Scope) -> Scope:
+    """Return the scope of a request as ASGI describes it, whatever the proxy and the server have made of it.
+
+    * `path` begins with `root_path`. A proxy passes the prefix of a site on, or takes it away. uvicorn puts its
+      `--root-path` before what has come in, and Daphne does not. FORCE_SCRIPT_NAME is known to Django alone.
+    * There is one `cookie` header. HTTP/2 may divide it (RFC 9113, section 8.2.3).
+    """
+    prefix = str(django_settings.FORCE_SCRIPT_NAME or scope.get("root_path", ""))
+    path, headers = _under(prefix, scope.get("path", "")), scope.get("headers", ())
+    if sum(name == b"cookie" for name, _ in headers) > 1:
+        rest = [header for header in headers if header[0] != b"cookie"]
+        headers = [*rest, (b"cookie", cookies_of(scope))]
+    settled = {**scope, "root_path": prefix, "path": path, "headers": headers}
+    if path != scope.get("path", ""):
+        settled["raw_path"] = quote(path).encode("ascii")
+    return settled
+
+
+def _under(prefix: str, path: str) -> str:
+    """Return a path with a prefix before it, once. Django takes off exactly this prefix, also where it ends in `/`."""
+    for known in (prefix, prefix.rstrip("/")):
+        if f"{path}/".startswith(f"{known}/"):
+            return prefix + path.removeprefix(known)
+    return prefix + path
+
+
+def cookies_of(scope: Mapping[str, Any]) -> bytes:
+    """Return the cookies of a request, of several headers as of one; empty when there are none."""
+    return b"; ".join(value for name, value in scope.get("headers", ()) if name == b"cookie")
 
 
 def has_http_response(scope: Mapping[str, Any]) -> bool:

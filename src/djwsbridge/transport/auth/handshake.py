@@ -13,6 +13,7 @@ from rest_framework_simplejwt import settings as token_settings
 from djwsbridge.conf import settings
 from djwsbridge.protocol.errors import DjwsbridgeError
 from djwsbridge.threads import run_service
+from djwsbridge.transport.asgi import cookies_of
 from djwsbridge.transport.auth.identity import Identity
 from djwsbridge.transport.auth.origin import check_origin
 from djwsbridge.transport.auth.session import authenticate_session, session_identity
@@ -124,7 +125,7 @@ async def _authenticate_cookie(scope: Scope) -> Identity | None:
     """Return whose session opens the connection, whoever has read the cookie: we, or Channels' middleware."""
     user = scope.get("user")
     known = user is not None and user.is_authenticated
-    cookies = parse_cookie(header(scope, b"cookie") or "")
+    cookies = parse_cookie(cookies_of(scope).decode("latin-1"))
     session_key = cookies.get(django_settings.SESSION_COOKIE_NAME, "")
     if not known and not session_key:
         return None
