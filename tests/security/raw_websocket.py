@@ -30,7 +30,9 @@ class Listener(Protocol):
 HeaderValue = str | bytes | None
 
 
-def handshake(server: Listener, headers: Mapping[str, HeaderValue]) -> bytes:
+def handshake(
+    server: Listener, headers: Mapping[str, HeaderValue], *, target: str = "/ws/bridge/"
+) -> bytes:
     """Return a handshake; a header of None is left out."""
     sent: dict[str, HeaderValue] = {
         "Host": f"127.0.0.1:{server.port}",
@@ -40,7 +42,7 @@ def handshake(server: Listener, headers: Mapping[str, HeaderValue]) -> bytes:
         "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
         **headers,
     }
-    lines = [b"GET /ws/bridge/ HTTP/1.1"]
+    lines = [f"GET {target} HTTP/1.1".encode()]
     for name, value in sent.items():
         if value is not None:
             raw = value if isinstance(value, bytes) else value.encode("latin-1")
@@ -49,12 +51,16 @@ def handshake(server: Listener, headers: Mapping[str, HeaderValue]) -> bytes:
 
 
 def exchange(
-    server: Listener, headers: Mapping[str, HeaderValue], *, patience: float = TIMEOUT
+    server: Listener,
+    headers: Mapping[str, HeaderValue],
+    *,
+    patience: float = TIMEOUT,
+    target: str = "/ws/bridge/",
 ) -> int | str:
     """Send a handshake and return the status of the answer, CLOSED without one, UNANSWERED after `patience` seconds."""
     with socket.create_connection(("127.0.0.1", server.port), patience) as link:
         try:
-            link.sendall(handshake(server, headers))
+            link.sendall(handshake(server, headers, target=target))
             answer = _read_head(link)
         except ConnectionError:
             return CLOSED

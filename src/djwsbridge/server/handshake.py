@@ -11,9 +11,18 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
+from httptools import HttpParserError, parse_url
+
 from djwsbridge.protocol.errors import DjwsbridgeError
 
-__all__ = ["HandshakeFailed", "key_of", "refusal", "subprotocols_of", "switching_protocols"]
+__all__ = [
+    "HandshakeFailed",
+    "key_of",
+    "path_and_query",
+    "refusal",
+    "subprotocols_of",
+    "switching_protocols",
+]
 
 MAX_HEADERS = 128
 MAX_HEADER = 8_192  # bytes of a header's name and value, and of the request's target
@@ -87,6 +96,22 @@ def _check_size(target: bytes, headers: Headers) -> None:
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             f"it has more than {MAX_HEADERS} headers, or one (such as Cookie) of more than {MAX_HEADER} bytes",
         )
+
+
+def path_and_query(target: bytes) -> tuple[bytes, bytes]:
+    """Return both parts of a request's target. A proxy may use the absolute form (RFC 9112, section 3.2.2).
+
+    Raises:
+        HandshakeFailed: it is no address.
+    """
+    if not target.startswith(b"/"):
+        try:
+            url = parse_url(target)
+        except HttpParserError:
+            raise HandshakeFailed(HTTPStatus.BAD_REQUEST, "its target is no address") from None
+        return url.path or b"/", url.query or b""
+    path, _, query = target.partition(b"?")
+    return path, query
 
 
 def subprotocols_of(headers: Headers) -> list[str]:

@@ -25,6 +25,7 @@ from djwsbridge.server.garbage import note_connection
 from djwsbridge.server.handshake import (
     HandshakeFailed,
     key_of,
+    path_and_query,
     refusal,
     subprotocols_of,
     switching_protocols,
@@ -91,6 +92,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.handshake_initiated = True
         try:
             self._key = key_of(method, version, http.url, http.headers)
+            self.scope = self._scope_of(*path_and_query(http.url), http.headers)
         except HandshakeFailed as failure:
             self.handshake_complete = self.close_sent = True
             notices.tell(
@@ -100,7 +102,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write(refusal(failure))
             self.transport.close()
             return
-        self.scope = self._scope_of(http.url, http.headers)
         self.queue.put_nowait({"type": "websocket.connect"})
         task = self.loop.create_task(self.run_asgi())
         task.add_done_callback(self.on_task_complete)
@@ -109,8 +110,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if early:
             self.data_received(early)
 
-    def _scope_of(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> WebSocketScope:
-        path, _, query_string = target.partition(b"?")
+    def _scope_of(
+        self, path: bytes, query_string: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> WebSocketScope:
         return {
             "type": "websocket",
             "asgi": {"version": self.asgi_version, "spec_version": "2.4"},

@@ -10,6 +10,7 @@ from websockets.headers import validate_subprotocols
 from djwsbridge.server.handshake import (
     HandshakeFailed,
     key_of,
+    path_and_query,
     refusal,
     subprotocols_of,
     switching_protocols,
@@ -110,3 +111,23 @@ def test_subprotocols_may_stand_in_several_lines() -> None:
     assert offered == ["djwsbridge.v1", "chat", "last"]
     validate_subprotocols(offered)  # type: ignore[arg-type]
     assert subprotocols_of(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/ws/bridge/", b"/ws/bridge/", b""),
+        (b"//ws/?a=b?c", b"//ws/", b"a=b?c"),
+        (b"http://example.com:8000/ws/bridge/?a=b", b"/ws/bridge/", b"a=b"),
+        (b"https://example.com", b"/", b""),
+        (b"https://example.com?a=b", b"/", b"a=b"),
+    ],
+)
+def test_an_address_has_a_path_and_a_query(target: bytes, path: bytes, query: bytes) -> None:
+    assert path_and_query(target) == (path, query)
+
+
+@pytest.mark.parametrize("target", [b"http://[::1/", b"", b"http:/ws/"])
+def test_what_is_no_address_is_refused(target: bytes) -> None:
+    with pytest.raises(HandshakeFailed, match="400"):
+        path_and_query(target)
