@@ -21,5 +21,3 @@ with patch.dict(os.environ, ENVIRONMENT):
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DJWSBRIDGE_ENGINE = None  # whichever a test's CHANNEL_LAYERS ask for
-# Threads of services outlive a test; their connections must not.
-DATABASES["default"]["CONN_MAX_AGE"] = 0  # noqa: F405

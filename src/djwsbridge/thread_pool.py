@@ -5,7 +5,10 @@ from __future__ import annotations
 import _thread
 import functools
 import itertools
+import os
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -14,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-__all__ = ["NoThread", "ThreadPool"]
+__all__ = ["NoThread", "ThreadPool", "end_threads"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +54,12 @@ class ThreadPool(Executor):
         self._is_shut_down = False
         # The threads that have begun and not ended, who count themselves; and those of them that have nothing to do.
         self._alive = self._idle = 0
+        # All threads until they have closed their connections.
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        # How often the threads were told to end: one that began before ends when it has nothing to do.
+        self._dismissals = 0
+        with _lock:
+            _pools.add(self)
 
     @property
     def is_alive(self) -> bool:
@@ -92,6 +101,24 @@ class ThreadPool(Executor):
             self._is_shut_down = True
             self._changed.notify_all()
 
+    def forget_threads(self) -> None:
+        """Begin anew in a forked process: there are no threads, and a copy of a job is none of its own."""
+        self._changed = threading.Condition()
+        self._waiting.clear()
+        self._alive = self._idle = 0
+        self._threads.clear()
+
+    def dismiss(self) -> list[threading.Thread]:
+        """Let the threads of now end when they have nothing to do. Others begin for later jobs.
+
+        Returns:
+            The threads, to wait until they have closed their connections.
+        """
+        with self._changed:
+            self._dismissals += 1
+            self._changed.notify_all()
+            return list(self._threads)
+
     def _begin_thread(self) -> None:
         """Begin a thread by way of one that may wait for it."""
         name = f"{self._name} {next(self._numbers)}"
@@ -105,8 +132,10 @@ class ThreadPool(Executor):
             if self._alive == self._size:
                 return  # two were begun for one place
             self._alive += 1
+            self._threads.add(threading.current_thread())
+            dismissals = self._dismissals
         try:
-            while self._work():
+            while self._work(dismissals):
                 pass
         except BaseException:
             with self._changed:
@@ -115,12 +144,14 @@ class ThreadPool(Executor):
         finally:
             connections.close_all()
 
-    def _work(self) -> bool:
+    def _work(self, dismissals: int) -> bool:
         """Do the next job; False when none has come for a while, and then this thread counts no more."""
         with self._changed:
             self._idle += 1
             try:
-                self._changed.wait_for(lambda: self._waiting or self._is_shut_down, self._linger)
+                self._changed.wait_for(
+                    lambda: self._waiting or self._must_end(dismissals), self._linger
+                )
             finally:
                 self._idle -= 1
             if not self._waiting:
@@ -134,3 +165,37 @@ class ThreadPool(Executor):
             future.set_exception(error)
             del future  # or its error's traceback would keep it, and it the error
         return True
+
+    def _must_end(self, dismissals: int) -> bool:
+        return self._is_shut_down or self._dismissals != dismissals
+
+
+# Guards the pools of this process.
+_lock = threading.Lock()
+_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
+
+
+def end_threads(timeout: float) -> None:
+    """End the threads of all pools that have nothing to do, and return when their connections are closed.
+
+    Args:
+        timeout: seconds after which this returns although a thread still has something to do.
+    """
+    deadline = time.monotonic() + timeout
+    with _lock:
+        pools = list(_pools)
+    for thread in [thread for pool in pools for thread in pool.dismiss()]:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _forget_after_fork() -> None:
+    """Begin anew in a child process, which has none of its parent's threads."""
+    global _lock  # noqa: PLW0603  a thread of the parent may have held it
+    _lock = threading.Lock()
+    for pool in list(_pools):
+        pool.forget_threads()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_after_fork)

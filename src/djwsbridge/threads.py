@@ -7,6 +7,7 @@ waits for ever; and while it is down, nobody is let in but for one probe a secon
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import functools
@@ -25,11 +26,12 @@ from django.db import (
     close_old_connections,
     connections,
 )
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from djwsbridge.breaker import Breaker
 from djwsbridge.conf import settings
-from djwsbridge.thread_pool import NoThread, ThreadPool
+from djwsbridge.thread_pool import NoThread, ThreadPool, end_threads
 
 __all__ = [
     "OutcomeUnknown",
@@ -141,7 +143,7 @@ async def run_service(function: Callable[P, T], /, *args: P.args, **kwargs: P.kw
         OperationalError: also without asking, while the database is down; and when it does not answer.
     """
     service = functools.partial(function, *args, **kwargs)
-    if getattr(AsyncToSync.executors, "current", None) is not None:
+    if _sync_code_waits():
         return await sync_to_async(service, thread_sensitive=True)()
     _breaker.enter()
     job = _Job()
@@ -155,6 +157,16 @@ async def run_service(function: Callable[P, T], /, *args: P.args, **kwargs: P.kw
             if job.given_up is not None:
                 raise job.given_up from None
             raise
+
+
+def _sync_code_waits() -> bool:
+    """Say whether `async_to_sync` waits for the caller, or for a task that began in a context of its own.
+
+    The second is how the testing tools of asgiref and Channels run an application.
+    """
+    if getattr(AsyncToSync.executors, "current", None) is not None:
+        return True
+    return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
 
 
 def _call(
@@ -244,7 +256,7 @@ class ServiceThread:
             function: see `run_service`.
             then: called in the event loop, once, with the value or the exception.
         """
-        if getattr(AsyncToSync.executors, "current", None) is not None:
+        if _sync_code_waits():
             task = asyncio.ensure_future(run_service(function))
             task.add_done_callback(lambda done: then(_try(done.result)))
             return
@@ -329,6 +341,24 @@ def drop_broken_connections() -> None:
     executor = SyncToAsync.single_thread_executor
     if executor._threads:  # noqa: SLF001  beginning the thread could stop the event loop, see `ThreadPool`
         executor.submit(close_old_connections)
+
+
+def let_go_of_database(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Close the connections of idle threads before Django drops a test database: PostgreSQL drops none that is in use.
+
+    A receiver of `connection_created`. Django creates, copies and drops databases over a connection to no database,
+    and makes such a connection for nothing else.
+    """
+    if connection.alias != NO_DB_ALIAS:
+        return
+    end_threads(STUCK_AFTER)
+    executor = SyncToAsync.single_thread_executor
+    if executor._threads and threading.current_thread() not in executor._threads:  # noqa: SLF001  as above
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            executor.submit(connections.close_all).result(STUCK_AFTER)
+
+
+connection_created.connect(let_go_of_database, dispatch_uid="djwsbridge.threads")
 
 
 def _drop_idle_connections(database: BaseDatabaseWrapper) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from djwsbridge.thread_pool import NoThread, ThreadPool
+from djwsbridge.thread_pool import NoThread, ThreadPool, end_threads
 from tests.servers import TIMEOUT, wait_until
 
 SUBMITTERS = 4
@@ -152,3 +153,50 @@ def test_busy_threads_do_what_a_system_without_more_of_them_cannot(
     second = pool.submit(lambda: 2)
     gate.set()
     assert second.result(TIMEOUT) == 2
+
+
+def test_threads_that_are_told_to_end_are_waited_for_and_others_begin() -> None:
+    pool = ThreadPool(1, "pool", linger=threading.TIMEOUT_MAX)
+    first = pool.submit(threading.current_thread).result(TIMEOUT)
+    end_threads(TIMEOUT)
+    assert not first.is_alive()
+    second = pool.submit(threading.current_thread).result(TIMEOUT)
+    assert second is not first
+    assert pool.submit(threading.current_thread).result(TIMEOUT) is second
+
+
+def test_a_busy_thread_that_is_told_to_end_first_does_its_jobs(gate: threading.Event) -> None:
+    pool = ThreadPool(1, "pool", linger=threading.TIMEOUT_MAX)
+    thread = pool.submit(threading.current_thread).result(TIMEOUT)
+    futures = [pool.submit(gate.wait, TIMEOUT), pool.submit(int)]
+    end_threads(0.0)
+    assert thread.is_alive()
+    gate.set()
+    assert results_of(futures) == [True, 0]
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_ends_all_threads_does_not_wait_for_itself() -> None:
+    pool = ThreadPool(1, "pool", linger=LINGER)
+    pool.submit(end_threads, threading.TIMEOUT_MAX).result(TIMEOUT)
+
+
+FORK = """
+import os, time
+from djwsbridge.thread_pool import ThreadPool
+
+pool = ThreadPool(1, "pool", linger=60)
+pool.submit(int).result()
+while pool._idle == 0:
+    time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    pool.submit(os._exit, 7).result(10)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """As Celery's children have, and the live server of Channels' tests. The parent's threads are not in the child."""
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=TIMEOUT)

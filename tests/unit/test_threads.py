@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextvars
+import functools
 import threading
 import time
 from types import SimpleNamespace
@@ -339,7 +341,10 @@ async def test_a_service_thread_keeps_its_connection_while_calls_come_and_closes
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_service_thread_does_not_keep_a_connection_that_has_failed() -> None:
+async def test_a_service_thread_does_not_keep_a_connection_that_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
     service_thread = ServiceThread()
 
     def fail() -> Any:
@@ -421,3 +426,12 @@ class ServicesInATestCase(TestCase):
         await get_user_model().objects.acreate_user("alice")
         assert await run_service(get_user_model().objects.count) == 1
         assert await through(ServiceThread(), get_user_model().objects.count) == 1
+
+    async def test_in_a_task_with_a_context_of_its_own(self) -> None:
+        """Channels' `WebsocketCommunicator` runs the application in such a task."""
+        await get_user_model().objects.acreate_user("alice")
+        for ask in (run_service, functools.partial(through, ServiceThread())):
+            task = contextvars.Context().run(
+                asyncio.create_task, ask(get_user_model().objects.count)
+            )
+            assert await task == 1
