@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from channels.exceptions import InvalidChannelLayerError
@@ -26,6 +24,8 @@ from djwsbridge.engine import factory
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.publish import is_local_to_a_process
 from djwsbridge.routing import socket_route
+from djwsbridge.sources import source_of
+from djwsbridge.tenant_checks import check_tenants
 from djwsbridge.transport.auth.origin import ANY, OWN_SETTING, find_fault, listed_origins
 from djwsbridge.utils import get_chat_model, get_message_model
 
@@ -65,6 +65,7 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         _check_application,
         _check_removed,
         _check_sizes,
+        check_tenants,
     )
     return [message for part in parts for message in part()]
 
@@ -311,7 +312,7 @@ def _check_application() -> Iterator[CheckMessage]:
     """
     path = getattr(django_settings, "ASGI_APPLICATION", None) or ""
     module, _, name = path.rpartition(".")
-    if _is_of_django(_source_of(module), name):
+    if _is_of_django(source_of(module), name):
         yield Caution(
             f"{path} is Django's own application: it speaks HTTP and no WebSocket.",
             hint="Write the ProtocolTypeRouter of docs/tutorial/index.md into its file.",
@@ -340,15 +341,6 @@ def _check_sizes() -> Iterator[CheckMessage]:
             f"{PREFIX}SEND_QUEUE_BYTES, if that is less. Push where larger data can be loaded from.",
             id="djwsbridge.E018",
         )
-
-
-def _source_of(module: str) -> str:
-    """Return the text of a module, empty when there is none to read."""
-    try:
-        spec = find_spec(module) if module else None
-        return Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
-    except (ImportError, ValueError, OSError):
-        return ""  # whoever serves it is told
 
 
 def _is_of_django(source: str, name: str) -> bool:

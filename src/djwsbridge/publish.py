@@ -38,6 +38,7 @@ from djwsbridge.durable import Appended, NewEvent, check_size, installed_log
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import PayloadError
 from djwsbridge.protocol.frames import TOPIC_PATTERN
+from djwsbridge.tenancy import check_tenant
 from djwsbridge.threads import run_service
 
 __all__ = [
@@ -105,7 +106,7 @@ def publish(
         PayloadError: the payload cannot be written as JSON, or is larger than DJWSBRIDGE_PAYLOAD_BYTES; raised here,
             not later.
         EngineUnavailable: outside of a server process, the engine did not take it.
-        ImproperlyConfigured: it is to be durable, and there is no log.
+        ImproperlyConfigured: it is to be durable, and there is no log; or this is code of another tenant.
         ValueError: `durable` and `now` together.
     """
     topics = (topic,) if isinstance(topic, str) else topic
@@ -129,8 +130,9 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
 
     Raises:
         PayloadError: the data of one is larger than DJWSBRIDGE_PAYLOAD_BYTES; nothing is stored.
-        ImproperlyConfigured: `djwsbridge.log` is not in INSTALLED_APPS.
+        ImproperlyConfigured: `djwsbridge.log` is not in INSTALLED_APPS; or this is code of another tenant.
     """
+    check_tenant()
     log = installed_log()
     if log is None:
         raise ImproperlyConfigured('Durable events need "djwsbridge.log" in INSTALLED_APPS.')
@@ -161,7 +163,7 @@ async def apublish(
     Raises:
         PayloadError: the payload cannot be written as JSON, or is larger than DJWSBRIDGE_PAYLOAD_BYTES.
         EngineUnavailable: the engine did not take it.
-        ImproperlyConfigured: it is to be durable, and there is no log.
+        ImproperlyConfigured: it is to be durable, and there is no log; or this is code of another tenant.
     """
     if durable:
         await run_service(publish, topic, type, payload, durable=True)
@@ -175,6 +177,7 @@ def _data(
     topics: Sequence[str], payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw
 ) -> msgspec.Raw:
     """Check what is to be published while its publisher can still be told."""
+    check_tenant()
     for topic in topics:
         _check_topic(topic)
     data = _written(payload)

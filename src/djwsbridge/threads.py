@@ -31,6 +31,7 @@ from django.db.backends.signals import connection_created
 
 from djwsbridge.breaker import Breaker
 from djwsbridge.conf import settings
+from djwsbridge.tenancy import check_tenant
 from djwsbridge.thread_pool import NoThread, ThreadPool, end_threads
 
 __all__ = [
@@ -299,9 +300,14 @@ class ServiceThread:
 
 def _carry_out(job: _Job, function: Callable[[], Any], tell: Callable[[Any], None]) -> None:
     if job.given_up is None:
-        call = functools.partial(_call, job, function, tidy=_keep_connections)
         # In a new context: Django keeps the time zone and the language of the current request in it.
-        tell(_try(functools.partial(contextvars.Context().run, call)))
+        tell(_try(functools.partial(contextvars.Context().run, _call_of_own_tenant, job, function)))
+
+
+def _call_of_own_tenant(job: _Job, function: Callable[[], T]) -> T:
+    """Make a call, unless DATABASE_ROUTERS want a context that this thread does not have."""
+    check_tenant()
+    return _call(job, function, tidy=_keep_connections)
 
 
 def _try(function: Callable[[], T]) -> T | Exception:

@@ -20,6 +20,7 @@ from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 from djwsbridge.protocol.server import Dialect
 from djwsbridge.protocol.wire import take_attach
+from djwsbridge.tenancy import OtherTenant, check_tenant
 from djwsbridge.transport import registry
 from djwsbridge.transport.admission import address_of, admission_of, count_guess
 from djwsbridge.transport.asgi import Receive, Scope, Send, has_http_response
@@ -131,7 +132,10 @@ async def find_outcome(scope: Scope) -> Outcome:
     if not admission_of(node).admit_handshake(now=node.loop.time()):
         raise try_later(ErrorCode.BUSY, within=STORM_SPREAD, why=storm())
     try:
+        check_tenant()
         return await authenticate_handshake(scope)
+    except OtherTenant:
+        return refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
     except (CloseConnection, HandshakeRefused) as reason:
         return reason
     except CommandError as error:

@@ -8,8 +8,10 @@ measured by the database's clock, because the clocks of two nodes may differ by 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -21,9 +23,12 @@ from django.utils.crypto import constant_time_compare
 
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
+from djwsbridge.tenancy import current_tenant
 from djwsbridge.transport.auth.identity import Identity, Method, fingerprint_of, refusal
 
 __all__ = ["issue_ticket", "issuing_time", "redeem_ticket"]
+
+logger = logging.getLogger("djwsbridge.ticket")
 
 _SALT = "djwsbridge.ticket"
 _NOT_SIGNED = "The ticket is not signed with this process's SECRET_KEY"
@@ -56,6 +61,7 @@ def issue_ticket(
         "expires_at": expires_at,
         "issued_at": issued_at,
         "fingerprint": fingerprint,
+        "tenant": current_tenant(),
     }
     return signing.dumps(claims, salt=_SALT)
 
@@ -73,6 +79,7 @@ def redeem_ticket(ticket: str) -> Identity:
         CloseConnection: 4401 (`ticket_expired`, `ticket_used`, `revoked`, `token_invalid`) or 4403.
     """
     claims = _read(ticket)
+    _check_tenant(claims)
     user = _rows(claims["user"]).first()
     if user is None:
         raise refusal(ErrorCode.TOKEN_INVALID, why="The user of the ticket does not exist")
@@ -112,6 +119,19 @@ def _read(ticket: str) -> dict[str, Any]:
     except (signing.BadSignature, ValueError):
         raise refusal(ErrorCode.TOKEN_INVALID, why=_NOT_SIGNED) from None
     return claims
+
+
+def _check_tenant(claims: Mapping[str, Any]) -> None:
+    """Refuse a ticket whose user is one of another tenant: here the key stands for another person.
+
+    Raises:
+        CloseConnection: it is.
+    """
+    here = current_tenant()
+    issued_by = claims.get("tenant", here)  # a ticket of an earlier release does not say it
+    if issued_by != here:
+        logger.warning("A ticket that `%s` has issued was refused: this is `%s`.", issued_by, here)
+        raise refusal(ErrorCode.TOKEN_INVALID)
 
 
 def _rows(key: Any) -> Any:
