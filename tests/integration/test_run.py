@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.servers import ROOT, TIMEOUT, Process, child_environment, free_port
+from tests.servers import ROOT, TIMEOUT, Process, child_environment, free_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,3 +173,36 @@ def test_serve_with_several_processes_says_it_once(
     assert server.log.count("Serving config.asgi:application at ") == 1
     assert "(2 processes)" in server.log
     assert server.log.count("The server has ended.") == 1
+
+
+def test_a_worker_that_dies_leaves_a_line_in_the_log(
+    tmp_path: Path, sqlite_url: str, redis_url: str
+) -> None:
+    port = free_port()
+    server = Process(
+        [sys.executable, "manage.py", "djwsbridge_serve", "--port", str(port), "--workers", "2"],
+        log=tmp_path / "server.log",
+        env={"DATABASE_URL": sqlite_url, "REDIS_URL": redis_url},
+    )
+    try:
+        server.start()
+        wait_for_login_page(server, port)
+        worker = max(workers_of(server.pid))
+        os.kill(worker, signal.SIGKILL)
+        line = (
+            f"ERROR djwsbridge.server The worker process {worker} has died (SIGKILL). Another one"
+        )
+        wait_until(lambda: line in server.log, "the line about the worker")
+        wait_for_login_page(server, port)
+    finally:
+        server.stop()
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the processes of uvicorn that a process has started; the resource tracker is none."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()
+    ]
