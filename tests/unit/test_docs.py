@@ -230,6 +230,13 @@ def test_the_architecture_page_names_every_module() -> None:
     assert set(named) == modules
 
 
+def test_every_page_names_the_same_number_of_refusals_as_the_outbox() -> None:
+    outbox = (SOURCE / "static" / "djwsbridge" / "outbox.js").read_text()
+    assert "const MAX_ATTEMPTS = 60;" in outbox
+    assert "else after sixty refusals" in (REFERENCE / "javascript-client.md").read_text()
+    assert "after sixty of them" in (DOCS / "explanation" / "delivery.md").read_text()
+
+
 def test_every_export_of_the_javascript_client_is_in_the_reference() -> None:
     page = (REFERENCE / "javascript-client.md").read_text()
     index = (SOURCE / "static" / "djwsbridge" / "index.js").read_text()
