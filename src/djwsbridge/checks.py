@@ -20,11 +20,12 @@ from django.utils.module_loading import import_string
 from rest_framework_simplejwt import settings as token_settings
 
 from djwsbridge.conf import PREFIX, settings
+from djwsbridge.documentation import see
 from djwsbridge.engine import factory
 from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.publish import is_local_to_a_process
 from djwsbridge.routing import socket_route
-from djwsbridge.sources import source_of
+from djwsbridge.sources import is_missing, source_of
 from djwsbridge.tenant_checks import check_tenants
 from djwsbridge.transport.auth.origin import ANY, OWN_SETTING, find_fault, listed_origins
 from djwsbridge.utils import get_chat_model, get_message_model
@@ -115,7 +116,7 @@ def _check_fields(model: type[Model], names: Iterable[str]) -> Iterator[CheckMes
             kind = "many-to-many field" if name == "participants" else "field"
             yield Error(
                 f"{model.__name__} has no {kind} `{name}`.",
-                hint=f"Private messages are stored in it: add `{name}` as the README shows.",
+                hint=f"Private messages are stored in it: add `{name}`. {see('How to store private messages')}",
                 obj=model,
                 id="djwsbridge.E004",
             )
@@ -306,16 +307,25 @@ def _check_runserver() -> Iterator[CheckMessage]:
 
 
 def _check_application() -> Iterator[CheckMessage]:
-    """Warn of the ASGI application that `startproject` has written.
+    """Warn of an ASGI application that does not exist, and of the one that `startproject` has written.
 
     It is read and not imported: that would set Django up a second time, logging included, in every command.
     """
-    path = getattr(django_settings, "ASGI_APPLICATION", None) or ""
+    path = getattr(django_settings, "ASGI_APPLICATION", None)
+    if not path:
+        return
     module, _, name = path.rpartition(".")
-    if _is_of_django(source_of(module), name):
+    source = source_of(module)
+    if not module or is_missing(module) or _lacks(source, name):
+        yield Caution(
+            f"ASGI_APPLICATION is {path!r}, and there is no such thing.",
+            hint='Write it as "mysite.asgi.application": a module, a dot, and a name in that module.',
+            id="djwsbridge.W023",
+        )
+    elif _is_of_django(source, name):
         yield Caution(
             f"{path} is Django's own application: it speaks HTTP and no WebSocket.",
-            hint="Write the ProtocolTypeRouter of docs/tutorial/index.md into its file.",
+            hint=f"Write its ProtocolTypeRouter into this file. {see('Tutorial: a message on another screen')}",
             id="djwsbridge.W006",
         )
 
@@ -341,6 +351,21 @@ def _check_sizes() -> Iterator[CheckMessage]:
             f"{PREFIX}SEND_QUEUE_BYTES, if that is less. Push where larger data can be loaded from.",
             id="djwsbridge.E018",
         )
+
+
+def _lacks(source: str, name: str) -> bool:
+    """Say whether a module surely does not bind a name."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    if not source or _binds(tree, "__getattr__"):
+        return False
+    return not _binds(tree, name)
+
+
+def _binds(tree: ast.AST, name: str) -> bool:
+    return any(_mentions(node, name) for node in ast.walk(tree))
 
 
 def _is_of_django(source: str, name: str) -> bool:

@@ -34,6 +34,7 @@ from djwsbridge.control import (
     write_control,
 )
 from djwsbridge.crash import CrashPoint, crash
+from djwsbridge.documentation import see
 from djwsbridge.durable import Appended, NewEvent, check_size, installed_log
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import PayloadError
@@ -347,5 +348,6 @@ def _warn_if_lost() -> None:
     if not _serves and is_local_to_a_process() and not hasattr(mail, "outbox"):
         logger.warning(
             "This push reaches nobody outside of this process: it serves no WebSocket itself, and its engine is for "
-            'itself alone; see docs/howto/push.md, "From another process".'
+            "itself alone. %s",
+            see("How to push"),
         )

@@ -5,7 +5,19 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["source_of"]
+__all__ = ["is_missing", "source_of"]
+
+
+def is_missing(module: str) -> bool:
+    """Say whether there is no such module."""
+    try:
+        return find_spec(module) is None
+    except ModuleNotFoundError as error:
+        return f"{module}.".startswith(
+            f"{error.name}."
+        )  # a package of its path; else one that a package imports
+    except (ImportError, ValueError):
+        return False
 
 
 def source_of(module: str) -> str:

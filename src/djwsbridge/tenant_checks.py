@@ -25,8 +25,7 @@ _PACKAGES = frozenset(
         "tenant_users",
     }
 )
-_PAGE = "How to serve several tenants"
-_HINT = f"Start one server process per tenant. {see(_PAGE)}"
+_HINT = f"Start one server process per tenant. {see('How to serve several tenants')}"
 # Where code keeps what belongs to the current request, and nowhere else.
 _HOLDER = re.compile(r"\bContextVar\b|\bthreading\.local\b|\bimport local\b|\bLocal\(")
 _HOST = re.compile(r"\bget_host\b|\bHTTP_HOST\b|subdomain|[\"']host[\"']", re.IGNORECASE)

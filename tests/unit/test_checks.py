@@ -168,7 +168,7 @@ def test_the_models_of_the_seed(use_models: Any) -> None:
 )
 def test_a_field_that_is_missing(use_models: Any, chat: Any, message: Any, text: str) -> None:
     use_models(chat, message)
-    assert_complains("E004", text, "as the README shows")
+    assert_complains("E004", text, 'See "How to store private messages" in the documentation')
 
 
 @pytest.mark.parametrize(
@@ -428,14 +428,13 @@ def test_links_that_stay_in_a_site_are_no_fault(
 @pytest.mark.parametrize(
     "source",
     [
-        "",
         "application = (",
         f"{OF_DJANGO}\napplication = Router(application)",
         f"{OF_DJANGO}\nfrom mysite.routing import router as application",
         f"{OF_DJANGO}\nfrom mysite.routing import *",
         f"{OF_DJANGO}\ndef application(scope, receive, send): ...",
         OF_DJANGO.replace("get_asgi_application()", "wrap(get_asgi_application())"),
-        OF_DJANGO.replace("application = ", "http = "),
+        "def __getattr__(name): ...",
         "\0",
     ],
 )
@@ -444,7 +443,21 @@ def test_an_application_that_may_be_another_is_not_judged(write_asgi: Any, sourc
     assert complaints() == {}
 
 
-@pytest.mark.parametrize("path", ["nowhere.asgi.application", "application", "", None, "sys.path"])
+@pytest.mark.parametrize(
+    "path", ["nowhere.asgi.application", "tests.nowhere.application", "application"]
+)
+def test_an_application_in_no_module_does_not_exist(settings: Any, path: str) -> None:
+    settings.ASGI_APPLICATION = path
+    assert_complains("W023", f"{path!r}, and there is no such thing", "a module, a dot, and a name")
+
+
+@pytest.mark.parametrize("source", ["", OF_DJANGO.replace("application = ", "http = ")])
+def test_a_module_without_the_application(write_asgi: Any, source: str) -> None:
+    write_asgi(source)
+    assert_complains("W023", "their_asgi.application", "a name in that module")
+
+
+@pytest.mark.parametrize("path", ["", None, "sys.path"])
 def test_an_application_that_cannot_be_read_is_not_judged(settings: Any, path: str | None) -> None:
     settings.ASGI_APPLICATION = path
     assert complaints() == {}
@@ -467,6 +480,7 @@ CHANNEL_LAYERS = {layers!r}
 
 def run_admin(directory: Path, *arguments: str, layers: object = IN_MEMORY) -> tuple[int, str]:
     (directory / "push_settings.py").write_text(PROJECT.format(layers=layers))
+    (directory / "push_asgi.py").write_text("from mysite.elsewhere import application")
     done = subprocess.run(
         [sys.executable, "-m", "django", *arguments, "--settings=push_settings"],
         cwd=directory,

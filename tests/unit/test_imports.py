@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import email
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import djwsbridge
+from djwsbridge.documentation import DOCUMENTATION
 from tests.servers import ROOT
 
 PACKAGE = ROOT / "src" / "djwsbridge"
@@ -33,7 +35,7 @@ PUBLIC_MODULES = (
 
 # Where somebody happened to work, and where packages happened to come from.
 FORBIDDEN = re.compile(
-    r"/w[o]rk/|/tmp/\w/|/r[o]ot/|/home/(?!\w*\$)|pyenv|pypi\.org|pythonh[o]sted|registry\.npmjs|"
+    r"/w[o]rk/|/tmp/\w/|/r[o]ot/|/home/(?!\w*\$)|pyenv|pypi\.org(?!/project/djwsbridge/)|pythonh[o]sted|registry\.npmjs|"
     r"--(extra-)?index-url|find-links"
 )
 
@@ -100,6 +102,54 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel: zipfile.ZipFile) ->
 def test_the_wheel_has_the_packages_version(wheel: zipfile.ZipFile) -> None:
     assert f"djwsbridge-{djwsbridge.__version__}-py3-none-any.whl" in str(wheel.filename)
     assert re.fullmatch(r"\d+\.\d+\.\d+", djwsbridge.__version__)
+
+
+def test_the_readme_of_the_package_leads_nowhere_that_an_index_has_not(
+    wheel: zipfile.ZipFile,
+) -> None:
+    (name,) = [one for one in wheel.namelist() if one.endswith(".dist-info/METADATA")]
+    metadata = email.message_from_bytes(wheel.read(name))
+    readme = str(metadata.get_payload())
+    assert "# djwsbridge" in readme
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
+def test_the_package_names_the_documentation_that_hints_name(wheel: zipfile.ZipFile) -> None:
+    (name,) = [one for one in wheel.namelist() if one.endswith(".dist-info/METADATA")]
+    metadata = email.message_from_bytes(wheel.read(name))
+    assert metadata.get_all("Project-URL") == [f"Documentation, {DOCUMENTATION}"]
+
+
+def test_no_text_for_people_names_a_file_of_the_repository() -> None:
+    """Who has installed the wheel has no `docs/`. A docstring is for those who read the source."""
+    found = []
+    for path in modules():
+        tree = ast.parse(path.read_text())
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        found += [
+            f"{path.name}:{node.lineno}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+            and re.search(r"\bdocs/|README", node.value)
+        ]
+    assert found == []
+
+
+def test_every_page_that_a_text_sends_to_exists() -> None:
+    source = "".join(path.read_text() for path in modules())
+    titles = {page.read_text().partition("\n")[0] for page in (ROOT / "docs").rglob("*.md")}
+    named = re.findall(r"""\bsee\(["']([^"']+)["']\)""", source)
+    assert named
+    assert {f"# {title}" for title in named} <= titles
 
 
 def test_the_changelog_knows_what_comes_next() -> None:

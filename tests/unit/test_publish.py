@@ -345,7 +345,7 @@ async def test_a_push_that_reaches_nobody_is_said_once(
         await asend_ws_message(7, {"n": 1})
     [text] = warnings(caplog)
     assert text.startswith("This push reaches nobody outside of this process: ")
-    assert "docs/howto/push.md" in text
+    assert 'See "How to push" in the documentation, https://' in text
 
 
 async def test_an_awaited_push_that_reaches_nobody_is_said_too(

@@ -10,7 +10,6 @@ from django.core.checks import run_checks
 
 from djwsbridge.documentation import DOCUMENTATION
 from djwsbridge.tenant_checks import check_tenants
-from tests.servers import ROOT
 
 TENANTS_SITE = """
 from contextvars import ContextVar
@@ -120,8 +119,3 @@ def test_replicas_and_request_ids_are_no_tenants(project: Path, settings: Any) -
         "servestatic.middleware.ServeStaticMiddleware",
     ]
     assert ids() == []
-
-
-def test_the_page_that_the_hint_names_exists() -> None:
-    page = ROOT / "docs" / "howto" / "tenants.md"
-    assert page.read_text().startswith("# How to serve several tenants\n")

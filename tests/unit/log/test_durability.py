@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connections
 
+from djwsbridge.documentation import DOCUMENTATION
 from djwsbridge.log import durability
 
 PRAGMAS = '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"'
@@ -17,6 +19,9 @@ class Connection:
 
     def __init__(self, mode: str | None) -> None:
         self.settings_dict = {"OPTIONS": {"transaction_mode": mode}}
+
+    def is_in_memory_db(self) -> bool:
+        return False
 
 
 @pytest.fixture
@@ -52,4 +57,20 @@ def test_a_weakness_comes_with_its_remedy(
 ) -> None:
     [sentence] = sentences(**changed)
     assert what in sentence
-    assert f"Put {remedy} into its OPTIONS; see docs/howto/operate.md." in sentence
+    assert f"Put {remedy} into its OPTIONS. " in sentence
+    assert DOCUMENTATION in sentence
+
+
+@pytest.mark.django_db
+def test_of_a_database_in_memory_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test databases of most projects are in memory: there is no journal to set, and nothing to keep."""
+    in_memory = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(
+        connections.settings, "memory", {**connections.settings["default"], **in_memory}
+    )
+    monkeypatch.setattr(durability.store, "using", lambda: "memory")
+    try:
+        assert durability.weaknesses() == []
+    finally:
+        connections["memory"].close()
+        del connections["memory"]
