@@ -416,6 +416,43 @@ def test_the_settings_of_a_how_to_pass_the_checks(page: Path, tmp_path: Path) ->
     assert "no issues" in run_manage("check", env=env, cwd=tmp_path)
 
 
+def settings_of(page: Path) -> list[Example]:
+    """Return what a page adds to the end of the settings."""
+    start = "# mysite/settings.py, at the end\n"
+    return [one for one in examples(page, language="python") if one.text.startswith(start)]
+
+
+@pytest.mark.parametrize(
+    "page", [one for one in PAGES if settings_of(one)], ids=lambda page: page.name
+)
+def test_added_settings_keep_what_a_project_has(page: Path) -> None:
+    theirs: dict[str, Any] = {
+        "INSTALLED_APPS": ["theirs"],
+        "MIDDLEWARE": ["theirs"],
+        "TEMPLATES": [{"DIRS": ["theirs"], "OPTIONS": {"context_processors": ["theirs"]}}],
+        "DATABASES": {"default": {"NAME": "theirs", "OPTIONS": {"timeout_of": "theirs"}}},
+        "BASE_DIR": Path("theirs"),
+        "SECRET_KEY": "theirs",
+    }
+    whole = {"DATABASES", "LOGGING"}  # what an example defines anew, for all to see
+    for example in settings_of(page):
+        names = {
+            target.id
+            for node in ast.parse(example.text).body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        if names & whole:
+            continue
+        exec(example.text, theirs)
+    assert "theirs" in theirs["INSTALLED_APPS"]
+    assert "theirs" in theirs["MIDDLEWARE"]
+    assert "theirs" in theirs["TEMPLATES"][0]["DIRS"]
+    assert theirs["TEMPLATES"][0]["OPTIONS"]["context_processors"][0] == "theirs"
+    assert theirs["DATABASES"]["default"]["OPTIONS"]["timeout_of"] == "theirs"
+
+
 MYSITE = {"application": "mysite.asgi:application", "ready_path": "/admin/login/"}
 PEOPLE = """
 from django.contrib.auth import get_user_model
