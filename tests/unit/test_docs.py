@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 import pytest
+from django.conf import settings as django_settings
 from websockets.sync.client import connect
 
 from djwsbridge.conf import PREFIX, Setting, Settings
@@ -451,6 +452,29 @@ def test_added_settings_keep_what_a_project_has(page: Path) -> None:
     assert "theirs" in theirs["TEMPLATES"][0]["DIRS"]
     assert theirs["TEMPLATES"][0]["OPTIONS"]["context_processors"][0] == "theirs"
     assert theirs["DATABASES"]["default"]["OPTIONS"]["timeout_of"] == "theirs"
+
+
+LINES = """
+import json, logging, logging.config, sys
+logging.config.dictConfig(json.loads(sys.argv[1]))
+for name in ("djwsbridge.runtime", "django.request", "uvicorn.error", "theirs"):
+    logging.getLogger(name).warning("It is late.")
+"""
+
+
+def test_the_log_has_a_time_a_level_and_a_logger_in_each_line() -> None:
+    (example,) = [
+        one for one in settings_of(DOCS / "howto" / "operate.md") if "LOGGING" in one.text
+    ]
+    shown: dict[str, Any] = {}
+    exec(example.text, shown)
+    assert shown["LOGGING"] == django_settings.LOGGING  # the reference project's
+    command = [sys.executable, "-c", LINES, json.dumps(shown["LOGGING"])]
+    done = run(command, check=True, capture_output=True, text=True)
+    names = ("djwsbridge.runtime", "django.request", "uvicorn.error", "theirs")
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    for name, line in zip(names, done.stderr.splitlines(), strict=True):
+        assert re.fullmatch(rf"{moment} WARNING {re.escape(name)} It is late\.", line)
 
 
 MYSITE = {"application": "mysite.asgi:application", "ready_path": "/admin/login/"}
