@@ -159,26 +159,23 @@ class Connection:
             if node.draining:
                 self.move_away(after=0.0, come_back=random.uniform(*COME_BACK))  # noqa: S311
             elif self.dialect.name is None:
-                await self._open_plain()
+                await self.open(self.handshake_identity)
         except Exception as error:  # noqa: BLE001  also of the developer's class; what is unexpected is logged
             self.close(reason_to_close(error))
         self.inbox.go_on()
 
-    async def _open_plain(self) -> None:
-        if self.handshake_identity is None:
-            raise refusal(ErrorCode.AUTH_REQUIRED)
-        await self.open(self.handshake_identity)
-
-    async def open(self, identity: Identity, *, shown: Collection[str] = ()) -> None:
+    async def open(self, identity: Identity | None, *, shown: Collection[str] = ()) -> None:
         """Let the actor in: count, subscribe, show.
 
         Args:
-            identity: the actor.
+            identity: the actor; None when there was no credential.
             shown: topics that the client has shown lately.
 
         Raises:
-            CloseConnection: too many connections or topics, the engine cannot be reached, or the consumer refuses.
+            CloseConnection: no actor, too many connections or topics, no engine, or the consumer refuses.
         """
+        if identity is None:
+            raise refusal(ErrorCode.AUTH_REQUIRED)
         self.user_key = str(identity.user.pk)
         self.user_topic = runtimes.user_topic(self.user_key)
         if not await self.admission.admit_user(self.user_key, self):
@@ -258,9 +255,8 @@ class Connection:
         self.runtime.loop.call_later(after, self._restart)
 
     def _restart(self) -> None:
-        self.inbox.call_when_idle(
-            lambda: self.close(CloseConnection(CloseCode.RESTART, CommandError(ErrorCode.BUSY)))
-        )
+        reason = CloseConnection(CloseCode.RESTART, CommandError(ErrorCode.BUSY))
+        self.inbox.call_when_idle(lambda: self.close(reason))
 
     async def leave(self) -> None:
         """End what the connection has here."""
@@ -313,10 +309,7 @@ class Connection:
         """Leave when everything is carried out that came before the end: a page that is closed has said it."""
         self.note_end(code)
         self.queue.drop()
-        self.inbox.call_when_empty(self._leave_soon)
-
-    def _leave_soon(self) -> None:
-        self.runtime.loop.create_task(self.leave())
+        self.inbox.call_when_empty(lambda: self.runtime.loop.create_task(self.leave()))
 
     def _update_reading(self) -> None:
         """Read while a command and its answer find room."""
@@ -379,11 +372,8 @@ class Connection:
         if self.queue.is_slow:
             self.runtime.deadlines.plan(self, within=SLOW_LOOK)
             return
-        missed = self._topics.take_missed()
-        if missed.tips:
-            self.tell("tips", missed.tips)
-        if missed.moved:
-            self.tell_moved(missed.moved)
+        for push, data in self._topics.take_missed():
+            self.tell(push, data)
         self.inbox.go_on_if_idle()
 
     def _close_slow(self) -> None:

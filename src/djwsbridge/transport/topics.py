@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CLOSE_POLICIES, CloseCode, ErrorCode, Reaction
@@ -37,18 +37,6 @@ _FINAL_CODES = frozenset(
     {CloseCode.NORMAL, CloseCode.GOING_AWAY}
     | {code for code, policy in CLOSE_POLICIES.items() if policy.reaction is Reaction.STOP}
 )
-
-
-class Missed(NamedTuple):
-    """What was withheld from a slow reader: the newest seq by topic.
-
-    Attributes:
-        tips: of the topics that the connection listens to.
-        moved: of those that are announced to it.
-    """
-
-    tips: dict[str, int]
-    moved: dict[str, int]
 
 
 class Topics:
@@ -233,13 +221,13 @@ class Topics:
             self._missed = {}
         self._missed.update(seqs)
 
-    def take_missed(self) -> Missed:
-        """Return what was withheld, without the topics that the connection has left, and begin anew."""
+    def take_missed(self) -> Iterator[tuple[str, object]]:
+        """Yield the pushes (type, data) that tell of what was withheld, and begin anew."""
         missed, self._missed = self._missed or {}, None
-        return Missed(
-            {topic: seq for topic, seq in missed.items() if topic in self.names},
-            {topic: seq for topic, seq in missed.items() if topic in self.announced},
-        )
+        if tips := {topic: seq for topic, seq in missed.items() if topic in self.names}:
+            yield "tips", tips
+        if moved := {topic: seq for topic, seq in missed.items() if topic in self.announced}:
+            yield "topics.moved", {"topics": moved}
 
     async def give_up(self, *, close_code: int) -> None:
         """Stop listening to everything.
