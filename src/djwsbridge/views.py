@@ -1,10 +1,12 @@
-"""The HTTP views of the core: where a client asks for a ticket, and what the path of a socket says to plain HTTP."""
+"""The HTTP views of the core: tickets, why a socket does not open, and what its path says to plain HTTP."""
 
 from __future__ import annotations
 
+from django.conf import settings as django_settings
 from django.contrib.auth.models import AbstractBaseUser
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -14,10 +16,22 @@ from rest_framework_simplejwt.tokens import Token
 
 from djwsbridge.conf import settings
 from djwsbridge.transport.auth.identity import fingerprint_of, session_digest
+from djwsbridge.transport.auth.origin import check_origin
 from djwsbridge.transport.auth.ticket import issue_ticket, issuing_time
 from djwsbridge.transport.auth.token import TokenAuthentication
 
-__all__ = ["TicketView", "upgrade_required"]
+__all__ = ["TicketView", "explain_refusal", "upgrade_required"]
+
+# What people read who cannot mend it, and what developers read, where DEBUG is on.
+_NOT_LET_IN = "The site does not let this page connect. Please tell the people who run it."
+_UNREACHED = (
+    "The site answers, but no live connection to it comes about. Please tell the people who run it."
+)
+_UNREACHED_DEBUG = (
+    "The site answers by HTTP and would let this page in, but no WebSocket opens. Is it served by an ASGI server that "
+    "speaks WebSocket, and does the proxy in front pass `Upgrade` and `Connection` on? If a handshake was refused, the "
+    "logger djwsbridge.handshake says why."
+)
 
 
 class TicketView(APIView):
@@ -43,6 +57,28 @@ class TicketView(APIView):
         )
         body = {"ticket": ticket, "expires_in": int(settings.TICKET_TTL)}
         return Response(body, headers={"Cache-Control": "no-store"})
+
+
+@never_cache
+@require_safe
+def explain_refusal(request: HttpRequest) -> JsonResponse:
+    """Tell a page of a user who is logged in why its socket does not open, which the browser hides.
+
+    The page names its origin in `?origin=`. What is wrong is told in full where DEBUG is on; else only that it is.
+    """
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return JsonResponse({"reason": "auth_required"}, status=401)
+    raw = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+    denied = check_origin(request.GET.get("origin"), {"scheme": request.scheme, "headers": raw})
+    reason = "unreached" if denied is None else denied.reason
+    if not django_settings.DEBUG:
+        message = _UNREACHED if denied is None else _NOT_LET_IN
+    elif denied is None:
+        message = _UNREACHED_DEBUG
+    else:
+        message = f"The WebSocket is refused with HTTP 403: {denied.text}. (DEBUG is on: only you read this.)"
+    return JsonResponse({"reason": reason, "message": message})
 
 
 @never_cache

@@ -70,7 +70,7 @@ export class FakePage {
     this.document.querySelector("#chat-data").textContent = JSON.stringify(data);
     setGlobals({
       document: this.document,
-      location: { protocol: "https:", host: "example.test", reload: () => (this.reloads += 1) },
+      location: { protocol: "https:", host: "example.test", origin: "https://example.test", reload: () => (this.reloads += 1) },
       navigator: { onLine: true },
       crypto: webcrypto,
       WebSocket: server.WebSocket,

@@ -208,6 +208,12 @@ test("status: every state has its words, and a final one says what to do", () =>
   const crowded = describeStatus({ state: "waiting", reason: "too_many_connections" }, { wasOnline: false, networkDown: false });
   assert.equal(crowded.text, "Waiting…");
   assert.match(crowded.help, /Close another tab/);
+  const refused = { wasOnline: false, networkDown: false, refusal: "The site does not let this page connect." };
+  for (const state of ["connecting", "waiting"]) {
+    assert.deepEqual(describeStatus({ state }, refused), { tone: "offline", text: "Not let in", help: refused.refusal, action: "" });
+  }
+  assert.equal(describeStatus({ state: "online" }, refused).text, "Connected");
+  assert.equal(describeStatus({ state: "waiting" }, { ...refused, networkDown: true }).text, "Offline");
   for (const advice of ["login", "reload", "close_tabs", "contact", undefined]) {
     assert.match(describeStatus({ state: "stopped", advice }, { wasOnline: true, networkDown: false }).help, /\w+\.$/);
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -106,3 +107,50 @@ def test_plain_http_is_told_what_the_path_is_for(method: str) -> None:
     answer = upgrade_required(getattr(RequestFactory(), method)("/ws/bridge/"))
     assert answer.status_code == 426
     assert (answer["Upgrade"], answer["Connection"]) == ("websocket", "Upgrade")
+
+
+# -- why a socket does not open ---------------------------------------------------------------------------------------
+
+SOCKET = "/djwsbridge/socket/"
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize(
+    ("origin", "host", "reason", "words"),
+    [
+        ("https://testserver", "testserver", "origin", "SECURE_PROXY_SSL_HEADER"),
+        ("http://evil.com", "testserver", "origin", "CSRF_TRUSTED_ORIGINS"),
+        ("null", "testserver", "origin", "'null'"),
+        ("", "testserver", "origin_missing", "Origin header"),
+        ("http://testserver", "testserver", "unreached", "Upgrade"),
+    ],
+)
+def test_a_page_is_told_why_its_socket_does_not_open(
+    alice: User,
+    client: Client,
+    settings: Any,
+    debug: bool,  # noqa: FBT001
+    origin: str,
+    host: str,
+    reason: str,
+    words: str,
+) -> None:
+    settings.DEBUG = debug
+    client.force_login(alice)
+    answer = client.get(SOCKET, {"origin": origin}, headers={"host": host})
+    assert answer.json()["reason"] == reason
+    assert (words in answer.json()["message"]) is debug
+    assert "no-store" in answer["Cache-Control"]
+
+
+def test_the_api_of_the_chat_tells_it_too(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    host = {"host": "testserver"}
+    answer = client.get("/chat/api/socket/", {"origin": "http://testserver"}, headers=host)
+    assert answer.json()["reason"] == "unreached"
+
+
+def test_strangers_are_told_nothing(db: None, client: Client) -> None:
+    answer = client.get(SOCKET, {"origin": "http://evil.com"})
+    assert (answer.status_code, answer.json()) == (401, {"reason": "auth_required"})
+    assert client.post(SOCKET).status_code == 405

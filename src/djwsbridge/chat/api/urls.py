@@ -3,6 +3,7 @@
 from django.urls import path
 
 from djwsbridge.chat.api import views
+from djwsbridge.views import explain_refusal
 
 urlpatterns = [
     path("rooms/", views.RoomsView.as_view(), name="api-rooms"),
@@ -11,5 +12,6 @@ urlpatterns = [
     path("rooms/<int:room_id>/messages/", views.MessagesView.as_view(), name="api-messages"),
     path("rooms/<int:room_id>/members/", views.MembersView.as_view(), name="api-members"),
     path("me/", views.MeView.as_view(), name="api-me"),
+    path("socket/", explain_refusal, name="api-socket"),
     path("direct/", views.DirectView.as_view(), name="api-direct"),
 ]

@@ -9,5 +9,6 @@ export { LastingStore, MemoryStore } from "djwsbridge/outbox_store.js";
 export {
   BadFrameError, BridgeError, CommandError, CommandTimeoutError, ConnectionLostError, SUBPROTOCOL, uuid4,
 } from "djwsbridge/protocol.js";
+export { watchRefusals } from "djwsbridge/refusals.js";
 export { Tabs } from "djwsbridge/tabs.js";
 export { TopicLog } from "djwsbridge/topic.js";

@@ -89,6 +89,12 @@
  */
 
 /**
+ * @typedef {object} Refusal  Why no socket opens, as the site says by HTTP.
+ * @property {"origin" | "host" | "origin_missing" | "unreached"} reason  `unreached`: the site would let the page in.
+ * @property {string} message  A sentence for the person, or with Django's DEBUG for the developer.
+ */
+
+/**
  * @typedef {object} ConnectionOptions
  * @property {string} url  `wss://…` of the endpoint.
  * @property {(options: {fresh: boolean}) => Credential | Promise<Credential>} [credential]  Asked before each

@@ -1,5 +1,5 @@
 // @ts-check
-/** @import { StateDetail, UserId } from "djwsbridge/types.js" */
+/** @import { Refusal, StateDetail, UserId } from "djwsbridge/types.js" */
 /** @import { ChatComposerElement } from "djwsbridge/chat/elements/chat_composer.js" */
 /** @import { ChatLobbyElement } from "djwsbridge/chat/elements/chat_lobby.js" */
 /** @import { ChatOnlineElement } from "djwsbridge/chat/elements/chat_online.js" */
@@ -12,7 +12,9 @@
 import { Connection } from "djwsbridge/connection.js";
 import { LastingStore } from "djwsbridge/outbox_store.js";
 import { BridgeError, uuid4 } from "djwsbridge/protocol.js";
+import { watchRefusals } from "djwsbridge/refusals.js";
 import { Tabs } from "djwsbridge/tabs.js";
+import { Banner } from "djwsbridge/chat/elements/banner.js";
 import { Drawers } from "djwsbridge/chat/elements/drawers.js";
 import { find, perFrame, setText } from "djwsbridge/chat/elements/dom.js";
 import { clearOnLogout } from "djwsbridge/chat/elements/logout.js";
@@ -22,7 +24,6 @@ import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
 import { ChatPage } from "djwsbridge/chat/state/page.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
 
-const BANNER_AFTER = 1500; // ms; most reconnects are shorter, and need no words
 const MINUTE = 60_000; // ms; what the page says of time is as exact
 
 /** The whole page: makes the state from the server's data, hands state down to the elements, and hears them. */
@@ -39,8 +40,10 @@ export class ChatAppElement extends HTMLElement {
   #connectionState = { state: "connecting" };
   /** Whether the browser says that the network is gone, and the server has not answered since. */
   #inDoubt = false;
-  /** The timer of the banner; null while it is shown or not needed. @type {number | null} */
-  #bannerTimer = null;
+  /** Why the site opens no socket; empty when it does, or does not say. */
+  #refusal = "";
+  /** @type {Banner | null} */
+  #banner = null;
   /** The title without the unread count. */
   #title = "";
   /** What follows the state, once per frame: a recovery changes it hundreds of times in one task. */
@@ -59,7 +62,7 @@ export class ChatAppElement extends HTMLElement {
     this.#page = this.#makePage(data);
     new Drawers(this, this.#listening.signal);
     clearOnLogout(this.querySelector(".logout"), this.#page.outbox, this.#listening.signal);
-    this.#listenToState(this.#page, this.#listening.signal);
+    this.#listenToState(this.#page, data, this.#listening.signal);
     this.#listenToElements(this.#page, this.#listening.signal);
     this.#listenToBrowser(this.#page, this.#listening.signal);
     this.#renderAll();
@@ -86,8 +89,8 @@ export class ChatAppElement extends HTMLElement {
     });
   }
 
-  /** @param {ChatPage} page @param {AbortSignal} signal */
-  #listenToState(page, signal) {
+  /** @param {ChatPage} page @param {PageData} data @param {AbortSignal} signal */
+  #listenToState(page, data, signal) {
     const { timeline, typing, rooms, people } = this.#rendering;
     for (const each of [page.timeline, page.outbox, page.receipts]) each.addEventListener("change", timeline.ask, { signal });
     page.typing.addEventListener("change", typing.ask, { signal });
@@ -95,10 +98,16 @@ export class ChatAppElement extends HTMLElement {
     page.presence.addEventListener("change", people.ask, { signal });
     page.addEventListener("replaced", () => location.reload(), { signal });
     page.addEventListener("room", () => this.#roomChanged(), { signal });
+    page.connection.addEventListener("refused", (event) => {
+      this.#refusal = /** @type {CustomEvent<Refusal>} */ (event).detail.message;
+      this.#renderStatus();
+    }, { signal });
+    watchRefusals(page.connection, { url: `${data.api}socket/`, origin: location.origin });
     page.addEventListener("status", (event) => {
       this.#connectionState = /** @type {CustomEvent} */ (event).detail;
       this.#inDoubt = false;
       this.#wasOnline ||= this.#connectionState.state === "online";
+      if (this.#connectionState.state === "online") this.#refusal = "";
       this.#renderStatus();
       people.ask();
     }, { signal });
@@ -242,7 +251,7 @@ export class ChatAppElement extends HTMLElement {
 
   #renderStatus() {
     const status = describeStatus(this.#connectionState, {
-      wasOnline: this.#wasOnline, networkDown: !navigator.onLine, inDoubt: this.#inDoubt,
+      wasOnline: this.#wasOnline, networkDown: !navigator.onLine, inDoubt: this.#inDoubt, refusal: this.#refusal,
     });
     /** @type {ChatStatusElement} */ (find(this, "chat-status")).status = status;
     this.dataset.connection = status.tone;
@@ -251,22 +260,8 @@ export class ChatAppElement extends HTMLElement {
     notice.hidden = !stopped;
     setText(find(notice, ".notice-text"), stopped ? status.help : "");
     setText(find(notice, "a"), status.action);
-    this.#renderBanner(stopped ? "" : status.help);
-  }
-
-  /** Say below the header what it means that there is no connection. @param {string} text */
-  #renderBanner(text) {
-    const banner = find(this, ".banner");
-    if (text && (!banner.hidden || this.#bannerTimer !== null)) return;
-    clearTimeout(this.#bannerTimer ?? undefined);
-    this.#bannerTimer = null;
-    banner.hidden = true;
-    if (!text) return;
-    this.#bannerTimer = setTimeout(() => {
-      this.#bannerTimer = null;
-      setText(banner, text);
-      banner.hidden = false;
-    }, BANNER_AFTER);
+    this.#banner ??= new Banner(find(this, ".banner"));
+    this.#banner.say(stopped ? "" : status.help);
   }
 
   /** The open room came to be, or the person joined or left it, perhaps in another tab. */

@@ -24,11 +24,11 @@ const TOO_MANY = Object.freeze({
 /**
  * Put the state of the connection into words.
  * @param {StateDetail} detail
- * @param {{wasOnline: boolean, networkDown: boolean, inDoubt?: boolean}} options  `inDoubt`: the browser says that the network
- *   is gone, and the server has not shown yet that it is not.
+ * @param {{wasOnline: boolean, networkDown: boolean, inDoubt?: boolean, refusal?: string}} options  `inDoubt`: the browser says that
+ *   the network is gone, and the server has not shown yet that it is not. `refusal`: why the site opens no socket.
  * @returns {Status}
  */
-export function describeStatus(detail, { wasOnline, networkDown, inDoubt = false }) {
+export function describeStatus(detail, { wasOnline, networkDown, inDoubt = false, refusal = "" }) {
   if (detail.state === "online" && inDoubt) return { tone: "busy", text: "Checking…", help: "", action: "" };
   if (detail.state === "online") return { tone: "online", text: "Connected", help: "", action: "" };
   if (detail.state === "stopped") {
@@ -38,6 +38,7 @@ export function describeStatus(detail, { wasOnline, networkDown, inDoubt = false
   const help = "No connection. What you write is kept and sent later.";
   if (networkDown) return { tone: "offline", text: "Offline", help, action: "" };
   if (detail.state === "waiting" && detail.reason === "too_many_connections") return { tone: "busy", ...TOO_MANY };
+  if (refusal) return { tone: "offline", text: "Not let in", help: refusal, action: "" };
   if (!wasOnline && detail.state === "connecting") return { tone: "busy", text: "Connecting…", help: "", action: "" };
   return { tone: "busy", text: "Reconnecting…", help, action: "" };
 }
