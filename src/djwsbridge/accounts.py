@@ -14,7 +14,16 @@ from django.db import router
 from django.db.models import QuerySet
 from django.db.models.query_utils import DeferredAttribute
 
-__all__ = ["as_written", "name_in_column", "name_of", "token_rows", "user_rows", "users_database"]
+__all__ = [
+    "as_written",
+    "has_one_manager",
+    "is_read_elsewhere",
+    "name_in_column",
+    "name_of",
+    "token_rows",
+    "user_rows",
+    "users_database",
+]
 
 
 def users_database() -> str:
@@ -35,13 +44,25 @@ def token_rows() -> QuerySet[AbstractBaseUser]:
     return cast("QuerySet[AbstractBaseUser]", rows)
 
 
+def has_one_manager() -> bool:
+    """Say whether `user_rows` and `token_rows` are the same, as nearly everywhere."""
+    model = get_user_model()
+    return getattr(model, "objects", None) in (None, model._default_manager)
+
+
+def is_read_elsewhere(user: AbstractBaseUser) -> bool:
+    """Say whether a user was read from another database than the one in which users are written."""
+    # `_state.db` is Django's documented mark of where a row is from.
+    return user._state.db not in (None, users_database())  # noqa: SLF001
+
+
 def as_written(user: AbstractBaseUser) -> AbstractBaseUser | None:
-    """Return a user, read again if another database than the one of writes was asked; None when the row is gone."""
-    database = users_database()
-    if user._state.db in (None, database):  # noqa: SLF001  Django's documented mark of where a row is from
-        return user
-    rows = type(user)._base_manager.using(database)  # noqa: SLF001  documented as `Model._base_manager`
-    return rows.filter(pk=user.pk).first()
+    """Return a user as the database of writes has them; None when it has no such row. Talks to the database.
+
+    Other code has found the user, such as an authentication backend: what it hides is not for this function to decide.
+    """
+    rows = get_user_model()._base_manager.using(users_database())  # noqa: SLF001
+    return cast("AbstractBaseUser | None", rows.filter(pk=user.pk).first())
 
 
 def name_of(user: AbstractBaseUser) -> str:

@@ -17,7 +17,7 @@ class DjwsbridgeConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks, commands and signals, and prepare the channel layer of this process for sending."""
-        from djwsbridge import checks  # noqa: F401, PLC0415  registers itself
+        from djwsbridge import checks  # noqa: F401, PLC0415  registers itself, and the checks of the Store way
         from djwsbridge.consumers import send_to_user  # noqa: PLC0415
         from djwsbridge.protocol.frames import SendToUser  # noqa: PLC0415
         from djwsbridge.transport.auth.revocation import connect_signals  # noqa: PLC0415

@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.core.management import get_commands
-from django.db.models import NOT_PROVIDED, Field, ManyToManyField, Model
+from django.db.models import ManyToManyField, Model
 from django.urls import is_valid_path
 from django.utils.module_loading import import_string
 from rest_framework_simplejwt import settings as token_settings
@@ -26,6 +26,7 @@ from djwsbridge.protocol.codec import MAX_TYPE_LENGTH
 from djwsbridge.publish import is_local_to_a_process
 from djwsbridge.routing import socket_route
 from djwsbridge.sources import is_missing, source_of
+from djwsbridge.store_checks import must_be_filled
 from djwsbridge.tenant_checks import check_tenants
 from djwsbridge.transport.auth.origin import ANY, OWN_SETTING, find_fault, listed_origins
 from djwsbridge.utils import get_chat_model, get_message_model
@@ -137,23 +138,13 @@ def _check_defaults(message: type[Model]) -> Iterator[CheckMessage]:
             )
         return
     for field in message._meta.fields:
-        if _must_be_filled(field) and field.name not in _MESSAGE_FIELDS:
+        if must_be_filled(field) and field.name not in (*_MESSAGE_FIELDS, "type"):
             yield Error(
                 f"{message.__name__}.{field.name} is required, and nobody fills it.",
                 hint="Give it a default, or name a function in DJWSBRIDGE_MESSAGE_DEFAULTS.",
                 obj=message,
                 id="djwsbridge.E006",
             )
-
-
-def _must_be_filled(field: Field[Any, Any]) -> bool:
-    if field.primary_key or field.null or field.has_default():
-        return False
-    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
-        return False
-    if getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
-        return False
-    return field.name != "type" and not (field.blank and field.empty_strings_allowed)
 
 
 def _check_types() -> Iterator[CheckMessage]:

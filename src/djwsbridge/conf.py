@@ -52,6 +52,10 @@ class Settings:
     MESSAGE_MODEL = Setting[str | None](None)
     # Dotted path of a function(sender, recipient, frame) → dict of further fields of the message model.
     MESSAGE_DEFAULTS = Setting[str | None](None)
+    # Likewise, of the chat model, for a chat that is made.
+    CHAT_DEFAULTS = Setting[str | None](None)
+    # Dotted path of a function(sender, recipient, frame) → the chat of a message; None for the one of these two.
+    GET_CHAT = Setting[str | None](None)
 
     # "redis", "channel_layer", "memory", or None: the channel layer if CHANNEL_LAYERS names one, else memory.
     ENGINE = Setting[str | None](None)

@@ -41,6 +41,7 @@ from djwsbridge.protocol.errors import PayloadError
 from djwsbridge.protocol.frames import TOPIC_PATTERN
 from djwsbridge.tenancy import check_tenant
 from djwsbridge.threads import run_service
+from djwsbridge.transactions import transaction_in
 
 __all__ = [
     "apublish",
@@ -139,7 +140,7 @@ def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
         raise ImproperlyConfigured('Durable events need "djwsbridge.log" in INSTALLED_APPS.')
     watch_neighbours()
     alias = log.using()
-    with transaction.atomic(using=alias, savepoint=False):
+    with transaction_in(alias, savepoint=False):
         appended = log.append(events)
         crash(CrashPoint.BEFORE_COMMIT)
         transaction.on_commit(partial(crash, CrashPoint.AFTER_COMMIT), using=alias)

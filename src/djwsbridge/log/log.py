@@ -29,6 +29,7 @@ from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.frames import Push
 from djwsbridge.protocol.pages import PAGE_BYTES
 from djwsbridge.sequencer import Tip
+from djwsbridge.transactions import transaction_in
 
 __all__ = ["Log", "Scrubbed"]
 
@@ -167,7 +168,7 @@ class Log:
 
     def scrub(self, topic: str, seqs: Sequence[int]) -> Scrubbed:
         """Erase the payloads of events, here and where apps keep copies, and keep their numbers."""
-        with transaction.atomic(using=store.using()):
+        with transaction_in(store.using()):
             frames = {
                 seq: encode_push(type_, topic=topic, seq=seq, data={"scrubbed": True})
                 for seq, type_ in store.types_of(topic, seqs).items()

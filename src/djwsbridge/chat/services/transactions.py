@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import transaction
-
 from djwsbridge.chat import store
+from djwsbridge.transactions import transaction_in
 
 __all__ = ["one_transaction"]
 
@@ -19,5 +18,5 @@ def one_transaction() -> Iterator[None]:
     Not `transaction.atomic` without an alias: that is about `default`. Where the chat's tables are elsewhere, an event
     would be committed and pushed before what it tells of has failed.
     """
-    with transaction.atomic(using=store.using()):
+    with transaction_in(store.using()):
         yield

@@ -7,12 +7,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from djwsbridge.accounts import user_rows
 from djwsbridge.chat.models import Profile
 from djwsbridge.chat.store.database import rows_of, using
 from djwsbridge.protocol.topics import wire_id
+from djwsbridge.transactions import transaction_in
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -49,7 +50,7 @@ def _save_last_seen(moments: Mapping[Any, datetime]) -> None:
     # In one order everywhere, or two nodes lock each other out.
     keys = sorted(left.values_list("pk", flat=True), key=wire_id)
     profiles = [Profile(user_id=key, last_seen=moments[key]) for key in keys]
-    with transaction.atomic(using=using()):
+    with transaction_in(using()):
         rows = rows_of(Profile)
         rows.bulk_create(profiles, ignore_conflicts=True)
         locked = rows.select_for_update().filter(user_id__in=keys).order_by("user_id")
