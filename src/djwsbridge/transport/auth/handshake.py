@@ -10,11 +10,13 @@ from django.conf import settings as django_settings
 from django.http import parse_cookie
 from rest_framework_simplejwt import settings as token_settings
 
+from djwsbridge.accounts import as_written, is_read_elsewhere
 from djwsbridge.conf import settings
+from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import DjwsbridgeError
 from djwsbridge.threads import run_service
 from djwsbridge.transport.asgi import cookies_of
-from djwsbridge.transport.auth.identity import Identity
+from djwsbridge.transport.auth.identity import Identity, refusal
 from djwsbridge.transport.auth.origin import check_origin
 from djwsbridge.transport.auth.session import authenticate_session, session_identity
 from djwsbridge.transport.auth.ticket import redeem_ticket
@@ -133,5 +135,9 @@ async def _authenticate_cookie(scope: Scope) -> Identity | None:
     if denied is not None:
         raise HandshakeRefused(403, denied.reason, denied.text)
     if user is not None and known:
+        if is_read_elsewhere(user):
+            user = await run_service(as_written, user)
+        if user is None or not user.is_active:
+            raise refusal(ErrorCode.REVOKED)
         return session_identity(user, session_key or None)
     return await run_service(authenticate_session, session_key)

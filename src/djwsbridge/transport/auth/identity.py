@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, field
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.utils.crypto import constant_time_compare
 
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError
 
-__all__ = ["Identity", "Method", "fingerprint_of", "refusal", "session_digest"]
+__all__ = ["Identity", "Method", "fingerprint_of", "has_fingerprint", "refusal", "session_digest"]
 
 
 class Method(enum.Enum):
@@ -58,6 +59,13 @@ def session_digest(session_key: str) -> str:
 def fingerprint_of(user: AbstractBaseUser) -> str:
     """Return a text that changes with the password of a user, and may be shown to the user."""
     return hashlib.sha256(user.get_session_auth_hash().encode()).hexdigest()
+
+
+def has_fingerprint(user: AbstractBaseUser, fingerprint: str) -> bool:
+    """Say whether `fingerprint_of` says this of a user here, or on a server with one of SECRET_KEY_FALLBACKS."""
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    known = [hashlib.sha256(one.encode()).hexdigest() for one in hashes]
+    return any(constant_time_compare(fingerprint, one) for one in known)
 
 
 def refusal(

@@ -19,13 +19,12 @@ from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 
 from djwsbridge import publish
-from djwsbridge.transport.auth.identity import Identity, session_digest
+from djwsbridge.accounts import has_one_manager, token_rows, user_rows
+from djwsbridge.transport.auth.identity import Identity, Method, session_digest
 from djwsbridge.transport.auth.session import authenticate_session
+from djwsbridge.transport.auth.token import BLACKLIST, find_blacklisted
 
 __all__ = ["connect_signals", "find_valid_users", "kinds_of_user", "tables_of_user"]
-
-
-_BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
 
 def find_valid_users(identities: Sequence[Identity]) -> list[AbstractBaseUser | None]:
@@ -33,13 +32,18 @@ def find_valid_users(identities: Sequence[Identity]) -> list[AbstractBaseUser | 
 
     Talks to the database.
     """
-    keys = {identity.user.pk for identity in identities}
-    users = get_user_model()._default_manager.in_bulk(keys)
-    blacklisted = _blacklisted(identities)
-    return [
-        None if identity.token_id in blacklisted else _fit(identity, users.get(identity.user.pk))
-        for identity in identities
-    ]
+    users = user_rows().in_bulk({identity.user.pk for identity in identities})
+    by_token = [identity for identity in identities if identity.method is Method.TOKEN]
+    of_tokens = users
+    if by_token and not has_one_manager():
+        of_tokens = token_rows().in_bulk({identity.user.pk for identity in by_token})
+    blacklisted = find_blacklisted(identity.token_id for identity in by_token)
+    found: list[AbstractBaseUser | None] = []
+    for identity in identities:
+        known = of_tokens if identity.method is Method.TOKEN else users
+        is_refused = identity.token_id in blacklisted
+        found.append(None if is_refused else _fit(identity, known.get(identity.user.pk)))
+    return found
 
 
 def _fit(identity: Identity, user: AbstractBaseUser | None) -> AbstractBaseUser | None:
@@ -58,7 +62,7 @@ def connect_signals() -> None:
     for model in tables_of_user():
         post_delete.connect(_on_user_deleted, sender=model, dispatch_uid="djwsbridge.user_deleted")
     user_logged_out.connect(_on_logged_out, dispatch_uid="djwsbridge.logged_out")
-    if apps.is_installed(_BLACKLIST):
+    if apps.is_installed(BLACKLIST):
         post_save.connect(
             _on_blacklisted, sender=BlacklistedToken, dispatch_uid="djwsbridge.blacklisted"
         )
@@ -74,15 +78,6 @@ def tables_of_user() -> list[type[AbstractBaseUser]]:
     """Return the user model and its proxies, the senders of deletions: with a derived row its user is deleted, too."""
     table = get_user_model()._meta.concrete_model
     return [model for model in kinds_of_user() if model._meta.concrete_model is table]
-
-
-def _blacklisted(identities: Sequence[Identity]) -> set[str]:
-    """Return the `jti` of those tokens that are on simplejwt's blacklist."""
-    wanted = {identity.token_id for identity in identities if identity.token_id is not None}
-    if not wanted or not apps.is_installed(_BLACKLIST):
-        return set()
-    rows = BlacklistedToken._default_manager.filter(token__jti__in=wanted)
-    return set(rows.values_list("token__jti", flat=True))
 
 
 def _on_user_saved(

@@ -14,17 +14,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
 from django.core.cache import cache
 from django.db.models.functions import Now
-from django.utils.crypto import constant_time_compare
 
+from djwsbridge.accounts import user_rows
 from djwsbridge.conf import settings
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.tenancy import current_tenant
-from djwsbridge.transport.auth.identity import Identity, Method, fingerprint_of, refusal
+from djwsbridge.transport.auth.identity import Identity, Method, has_fingerprint, refusal
 
 __all__ = ["issue_ticket", "issuing_time", "redeem_ticket"]
 
@@ -92,7 +91,7 @@ def redeem_ticket(ticket: str) -> Identity:
     if not user.is_active:
         raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
     fingerprint = claims.get("fingerprint")
-    if fingerprint and not constant_time_compare(fingerprint, fingerprint_of(user)):
+    if fingerprint and not has_fingerprint(user, fingerprint):
         raise refusal(ErrorCode.REVOKED)
     expires_at = claims["expires_at"]
     return Identity(
@@ -136,5 +135,4 @@ def _check_tenant(claims: Mapping[str, Any]) -> None:
 
 def _rows(key: Any) -> Any:
     """Return the row of a user, with the time of the database in `djwsbridge_now`."""
-    users = get_user_model()._default_manager.filter(pk=key)
-    return users.annotate(djwsbridge_now=Now())
+    return user_rows().filter(pk=key).annotate(djwsbridge_now=Now())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
+from django.db import router
 from jwt import ImmatureSignatureError
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
@@ -21,9 +24,11 @@ from rest_framework_simplejwt.exceptions import (
     TokenError,
 )
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.tokens import AccessToken, Token
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, Token
 
 from djwsbridge import runtime
+from djwsbridge.accounts import token_rows
 from djwsbridge.notices import show
 from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
@@ -34,7 +39,15 @@ from djwsbridge.transport.together import Together
 if TYPE_CHECKING:
     from django.db.models import Field
 
-__all__ = ["TokenAuthentication", "authenticate_token", "authenticate_token_here"]
+__all__ = [
+    "BLACKLIST",
+    "TokenAuthentication",
+    "authenticate_token",
+    "authenticate_token_here",
+    "find_blacklisted",
+]
+
+BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
 # By how much the clock of a token's issuer may be ahead of this machine's (RFC 7519, section 4.1.5: "no more than a few
 # minutes"). It lengthens no token's life: `exp` is left to simplejwt and its LEEWAY.
@@ -43,7 +56,16 @@ _NO_USER = "It names no user who exists: look at USER_ID_CLAIM and USER_ID_FIELD
 
 
 class TokenAuthentication(JWTAuthentication):
-    """simplejwt's authentication of HTTP requests, with the leeway that sockets have."""
+    """simplejwt's authentication of HTTP requests, with the leeway that sockets have.
+
+    It reads users where they are written.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # All that simplejwt asks of its user model.
+        model = SimpleNamespace(objects=token_rows(), DoesNotExist=get_user_model().DoesNotExist)
+        self.user_model = cast("Any", model)
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         """Return the token.
@@ -64,7 +86,17 @@ def authenticate_token(raw: str) -> Identity:
         CloseConnection: 4401 for a token that is no good, 4403 for a user who is not active.
     """
     token = _validate(raw)
+    _refuse_blacklisted(token)
     return _identify(token, _find_user(token))
+
+
+def find_blacklisted(token_ids: Iterable[str | None]) -> set[str]:
+    """Return which of these tokens, by `jti`, are on simplejwt's blacklist, where that is written."""
+    wanted = {token_id for token_id in token_ids if token_id is not None}
+    if not wanted or not apps.is_installed(BLACKLIST):
+        return set()
+    rows = BlacklistedToken._default_manager.using(router.db_for_write(BlacklistedToken))
+    return set(rows.filter(token__jti__in=wanted).values_list("token__jti", flat=True))
 
 
 async def authenticate_token_here(raw: str) -> Identity:
@@ -88,6 +120,19 @@ async def authenticate_token_here(raw: str) -> Identity:
         user = await _look_up.ask(node, token)
         node.people.put(str(user.pk), user, asked_at=now)
     return _identify(token, user)
+
+
+def _refuse_blacklisted(token: Token) -> None:
+    """Look at the blacklist again, if simplejwt has read it from a replica.
+
+    Raises:
+        CloseConnection: 4401, the token is on it.
+    """
+    if not apps.is_installed(BLACKLIST) or not isinstance(token, BlacklistMixin):
+        return
+    is_behind = router.db_for_read(BlacklistedToken) != router.db_for_write(BlacklistedToken)
+    if is_behind and find_blacklisted([token.get(api_settings.JTI_CLAIM)]):
+        raise refusal(ErrorCode.TOKEN_INVALID)
 
 
 def _needs_no_io() -> bool:
@@ -174,7 +219,7 @@ def _read_early(token_class: type[Token], raw: Any) -> Token:
 
 def _find_user(token: Token) -> AbstractBaseUser:
     try:
-        user: AbstractBaseUser = JWTAuthentication().get_user(token)
+        user: AbstractBaseUser = TokenAuthentication().get_user(token)
     except InvalidToken as error:
         raise refusal(ErrorCode.TOKEN_INVALID, why=_root_of(error)) from None
     except AuthenticationFailed as error:
@@ -196,8 +241,7 @@ def _find_users(tokens: Sequence[Token]) -> list[AbstractBaseUser | Exception]:
         )
         keys = [column.to_python(token[api_settings.USER_ID_CLAIM]) for token in tokens]
         found = {
-            getattr(user, field): user
-            for user in model._default_manager.filter(**{f"{field}__in": keys})
+            getattr(user, field): user for user in token_rows().filter(**{f"{field}__in": keys})
         }
     except (KeyError, ValueError, TypeError, OverflowError, ValidationError):
         return [_find_or_refuse(token) for token in tokens]
