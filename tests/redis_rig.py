@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,15 @@ from redis import Redis, RedisError
 
 from tests.servers import Process, RedisServer, find_binary, free_port, wait_until
 
-__all__ = ["SentinelSite", "bring_back", "redis_cluster", "redis_with_sentinel"]
+__all__ = [
+    "SERVICE",
+    "SentinelSite",
+    "bring_back",
+    "guarded_sentinel",
+    "make_certificate",
+    "redis_cluster",
+    "redis_with_sentinel",
+]
 
 SERVICE = "mymaster"
 SLOTS = 16_384  # of a cluster
@@ -26,15 +35,34 @@ sentinel failover-timeout {service} 4000
 """
 
 
+TLS = """\
+port 0
+tls-port {port}
+tls-cert-file {certificate}
+tls-key-file {key}
+tls-ca-cert-file {certificate}
+tls-auth-clients no
+tls-replication yes
+"""
+
+
 class _Sentinel(Process):
     """A sentinel that decides alone."""
 
-    def __init__(self, directory: Path, primary: int) -> None:
+    def __init__(
+        self, directory: Path, primary: int, *, password: str = "", certificate: Path | None = None
+    ) -> None:
         self.port = free_port()
         config = directory / "sentinel.conf"
-        config.write_text(
-            SENTINEL.format(port=self.port, directory=directory, service=SERVICE, primary=primary)
+        text = SENTINEL.format(
+            port=self.port, directory=directory, service=SERVICE, primary=primary
         )
+        if password:
+            text += f"requirepass {password}\n"
+        if certificate is not None:
+            key = certificate.with_suffix(".key")
+            text += TLS.format(port=self.port, certificate=certificate, key=key)
+        config.write_text(text)
         binary = find_binary("redis-server", package="redis-server")
         super().__init__([str(binary), str(config), "--sentinel"], log=directory / "sentinel.log")
 
@@ -107,6 +135,59 @@ def redis_with_sentinel(directory: Path) -> Iterator[SentinelSite]:
         site = SentinelSite((primary, replica), sentinel, sentinel.port)
         sentinel.wait_ready(lambda: _answers(sentinel.port) and site.has_replica())
         yield site
+
+
+def make_certificate(directory: Path) -> Path:
+    """Make a certificate of 127.0.0.1 that vouches for itself, and return its file; its key lies beside it."""
+    openssl = find_binary("openssl", package="openssl")
+    certificate = directory / "redis.pem"
+    subprocess.run(
+        [
+            *(str(openssl), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate)),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate
+
+
+@contextmanager
+def guarded_sentinel(
+    directory: Path, *, password: str = "", certificate: Path | None = None
+) -> Iterator[int]:
+    """Run a primary and a sentinel that wants a password, or TLS as its primary does; give the sentinel's port."""
+    with ExitStack() as stack:
+        options: tuple[str, ...] = ()
+        port = free_port()
+        if certificate is not None:
+            options = (
+                *("--tls-port", str(port), "--tls-auth-clients", "no"),
+                *("--tls-cert-file", str(certificate), "--tls-ca-cert-file", str(certificate)),
+                *("--tls-key-file", str(certificate.with_suffix(".key"))),
+            )
+        primary = RedisServer(directory, options=options)
+        sentinel = _Sentinel(
+            directory,
+            port if certificate else primary.port,
+            password=password,
+            certificate=certificate,
+        )
+        for server in (primary, sentinel):
+            stack.callback(server.stop)
+            server.start()
+        secure = {"ssl": True, "ssl_ca_certs": str(certificate)} if certificate else {}
+        client = Redis(port=sentinel.port, host="127.0.0.1", password=password or None, **secure)
+        sentinel.wait_ready(lambda: _knows_primary(client))
+        client.close()
+        yield sentinel.port
+
+
+def _knows_primary(client: Redis) -> bool:
+    with contextlib.suppress(RedisError):
+        return bool(client.execute_command("SENTINEL", "MASTERS"))
+    return False
 
 
 @contextmanager

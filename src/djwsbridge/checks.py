@@ -206,10 +206,11 @@ def _check_engine() -> Iterator[CheckMessage]:
     elif name == "redis":
         try:
             factory.build_engine()
-        except (ImproperlyConfigured, ValueError) as error:
+        except (ImproperlyConfigured, TypeError, ValueError) as error:
             yield Error(
                 str(error),
-                hint='Write it like DJWSBRIDGE_REDIS_URL = "redis://localhost:6379/0".',
+                hint='Write it like DJWSBRIDGE_REDIS_URL = "redis://localhost:6379/0". What is in '
+                "DJWSBRIDGE_REDIS_SENTINEL_KWARGS are options of redis-py's `Redis`.",
                 id="djwsbridge.E011",
             )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -61,6 +61,8 @@ class Settings:
     ENGINE = Setting[str | None](None)
     # For the engine "redis": redis://, rediss://, redis+sentinel://, redis+cluster://.
     REDIS_URL = Setting[str | None](None)
+    # What redis-py's `Sentinel` takes as `sentinel_kwargs`: how to reach the sentinels themselves.
+    REDIS_SENTINEL_KWARGS = Setting[Mapping[str, Any]]({})
     # Of the names of its channels and keys: two sites on one Redis have two.
     REDIS_PREFIX = Setting[str]("djwsbridge:")
     # Topic prefix → dotted path of a function(user, topic) → bool: who may subscribe to the developer's own topics.

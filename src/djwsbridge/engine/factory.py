@@ -50,7 +50,10 @@ def _build_redis() -> Engine:
         raise ImproperlyConfigured(
             "DJWSBRIDGE_ENGINE is 'redis', but DJWSBRIDGE_REDIS_URL is not set."
         )
-    return _seal(RedisEngine(settings.REDIS_URL, prefix=settings.REDIS_PREFIX))
+    sentinel = settings.REDIS_SENTINEL_KWARGS
+    return _seal(
+        RedisEngine(settings.REDIS_URL, prefix=settings.REDIS_PREFIX, sentinel_kwargs=sentinel)
+    )
 
 
 def _channel_layer() -> ChannelLayer | None:

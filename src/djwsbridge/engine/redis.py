@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 
 from djwsbridge.engine.base import Deliver, Engine, OnBack, attempt
+from djwsbridge.engine.redis_errors import NoPrimaryError, explain, place_of
 from djwsbridge.engine.redis_link import FAILURES, Link, let_go
 from djwsbridge.protocol.errors import EngineUnavailable
 
@@ -26,6 +28,10 @@ __all__ = ["RedisEngine"]
 
 PUBLISH_TIMEOUT = 0.25  # seconds
 CONNECT_TIMEOUT = 1.0  # seconds
+SENTINEL_TIMEOUT = (
+    0.5  # seconds for each sentinel: three that are silent must not use up the time for a link
+)
+REFUSED = "did not take a push"
 COUNT_TIMEOUT = 0.05  # seconds; a sender waits for this
 COUNT_PAUSE = 1.0  # seconds after which Redis is asked again
 MOVE_INTERVAL = 2.0  # seconds between two looks at where a cluster keeps its slots
@@ -38,15 +44,24 @@ class RedisEngine(Engine):
         url: `redis://` or `rediss://` (TLS), with user, password and database as redis-py takes them;
             `redis+sentinel://host:port,host:port/<service>`; `redis+cluster://host:port`. `rediss+…` for TLS.
         prefix: of the names of all channels and keys; two sites on one Redis have two, or they hear each other.
+        sentinel_kwargs: options of redis-py for the connections to the sentinels, such as `password` and `ssl`. Those
+            to the servers have user and password from the URL, and further options from its query.
     """
 
     counts = True
 
-    def __init__(self, url: str, *, prefix: str = "djwsbridge:") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "djwsbridge:",
+        sentinel_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
         self._url = url
+        self._sentinel_kwargs = sentinel_kwargs or {}
         self._prefix = prefix
         # Publishes only; every link has a client of its own.
-        self._publisher = _connect(url)
+        self._publisher = _connect(url, self._sentinel_kwargs)
         # Both are None until `start`.
         self._deliver: Deliver | None = None
         self._on_back: OnBack | None = None
@@ -84,7 +99,7 @@ class RedisEngine(Engine):
         try:
             await self._link(server).subscribe(topic)
         except FAILURES as error:
-            raise EngineUnavailable(f"Redis did not subscribe: {error!r}") from error
+            raise self._failure("did not subscribe", error) from error
 
     async def unsubscribe(self, topic: str) -> None:
         server = self._placed.pop(topic, None)
@@ -93,7 +108,7 @@ class RedisEngine(Engine):
         try:
             await self._link(server).unsubscribe(topic)
         except FAILURES as error:
-            raise EngineUnavailable(f"Redis did not unsubscribe: {error!r}") from error
+            raise self._failure("did not unsubscribe", error) from error
 
     async def publish(self, topic: str, text: str) -> None:
         publisher = self._publisher
@@ -102,7 +117,7 @@ class RedisEngine(Engine):
             await self._meet(CONNECT_TIMEOUT)
             await asyncio.wait_for(send(self._prefix + topic, text), PUBLISH_TIMEOUT)
         except FAILURES as error:
-            raise _refusal(error) from error
+            raise self._failure(REFUSED, error) from error
 
     async def publish_all(
         self, pushes: Sequence[tuple[str, str]]
@@ -118,7 +133,10 @@ class RedisEngine(Engine):
             )
         except FAILURES as error:
             answers = [error] * len(pushes)
-        return [_refusal(answer) if isinstance(answer, Exception) else None for answer in answers]
+        return [
+            self._failure(REFUSED, answer) if isinstance(answer, Exception) else None
+            for answer in answers
+        ]
 
     async def count(self, key: str, *, seconds: float) -> int | None:
         now = asyncio.get_running_loop().time()
@@ -158,17 +176,28 @@ class RedisEngine(Engine):
             await self._meet(CONNECT_TIMEOUT)
             node = self._publisher.get_node_from_key(self._prefix + topic)
         except FAILURES as error:
-            raise EngineUnavailable(f"The cluster does not answer: {error!r}") from error
+            raise self._failure("does not say where topics are", error) from error
         if node is None:
             raise EngineUnavailable("No server of the cluster has this topic.")
         return f"{node.host}:{node.port}"
+
+    def _failure(self, what: str, error: Exception) -> EngineUnavailable:
+        """Return what callers are told; where an error has no reason of its own, why the link is down."""
+        reasons = [link.reason for link in self._links.values() if link.reason is not None]
+        if isinstance(error, asyncio.TimeoutError | ConnectionError) and reasons:
+            return EngineUnavailable(f"Redis {what}: {reasons[0]}")
+        return EngineUnavailable(f"Redis {what}: {explain(error, place_of(self._url))}")
 
     def _link(self, server: str) -> Link:
         """Return the link to a server, made when it is first needed."""
         if self._deliver is None or self._on_back is None:
             raise EngineUnavailable("The engine was not started.")
         if server not in self._links:
-            client = _connect_to(self._url, server) if server else _connect(self._url)
+            client = (
+                _connect_to(self._url, server)
+                if server
+                else _connect(self._url, self._sentinel_kwargs)
+            )
             if not isinstance(client, Redis):
                 raise TypeError("A link is to one server.")
             self._links[server] = Link(
@@ -177,6 +206,7 @@ class RedisEngine(Engine):
                 sharded=bool(server),
                 deliver=self._deliver,
                 on_back=self._on_back,
+                place=server or place_of(self._url),
             )
         return self._links[server]
 
@@ -196,11 +226,7 @@ class RedisEngine(Engine):
                 attempt(self._on_back)
 
 
-def _refusal(error: Exception) -> EngineUnavailable:
-    return EngineUnavailable(f"Redis did not take a push: {error!r}")
-
-
-def _connect(url: str) -> Redis | RedisCluster:
+def _connect(url: str, sentinel_kwargs: Mapping[str, Any]) -> Redis | RedisCluster:
     """Return a client for a URL; nothing is sent yet.
 
     Raises:
@@ -218,14 +244,38 @@ def _connect(url: str) -> Redis | RedisCluster:
     if kind == "cluster":
         return RedisCluster.from_url(plain, socket_connect_timeout=CONNECT_TIMEOUT)
     if kind == "sentinel":
-        return _connect_by_sentinel(url, options)
+        return _connect_by_sentinel(url, options, sentinel_kwargs)
     if kind:
         raise ValueError(f"{parts.scheme}:// is no kind of Redis that is known here.")
     client: Redis = Redis.from_url(plain, **options)
     return client
 
 
-def _connect_by_sentinel(url: str, options: dict[str, Any]) -> Redis:
+class _Sentinels(Sentinel):
+    """redis-py's sentinels; where none of them names a primary, the error says why."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        try:
+            return await super().discover_master(service_name)
+        except MasterNotFoundError:
+            reasons = [await self._ask(sentinel, service_name) for sentinel in self.sentinels]
+            raise NoPrimaryError("; ".join(reasons)) from None
+
+    @staticmethod
+    async def _ask(sentinel: Redis, service: str) -> str:
+        """Return why a sentinel names no primary of a service."""
+        options = sentinel.connection_pool.connection_kwargs
+        place = f"sentinel {options['host']}:{options['port']}"
+        try:
+            await sentinel.ping()
+        except FAILURES as error:
+            return explain(error, place)
+        return f"{place}: it knows no such service as {service}, or no primary of it that runs"
+
+
+def _connect_by_sentinel(
+    url: str, options: dict[str, Any], sentinel_kwargs: Mapping[str, Any]
+) -> Redis:
     """Return a client for whichever server the sentinels call the primary of a service."""
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
@@ -234,17 +284,20 @@ def _connect_by_sentinel(url: str, options: dict[str, Any]) -> Redis:
         raise ValueError("A Redis URL with sentinels ends with the name of the service: …/mymaster")
     user, _, password = credentials.partition(":")
     sentinels = [host.rpartition(":") for host in hosts.split(",")]
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = _Sentinels(  # type: ignore[no-untyped-call]
         [(host or port, int(port) if host else 26379) for host, _, port in sentinels],
+        # Without retries: what the sentinels answer would come too late to be told.
         sentinel_kwargs={
-            "socket_connect_timeout": CONNECT_TIMEOUT,
-            "socket_timeout": CONNECT_TIMEOUT,
+            "socket_connect_timeout": SENTINEL_TIMEOUT,
+            "socket_timeout": SENTINEL_TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+            **sentinel_kwargs,
         },
         db=int(database or 0),
         username=unquote(user) or None,
         password=unquote(password) or None,
         ssl=parts.scheme.startswith("rediss"),
-        **options,
+        **{**parse_url(f"redis://?{parts.query}"), **options},
     )
     client: Redis = sentinel.master_for(service)
     return client
@@ -255,4 +308,4 @@ def _connect_to(url: str, server: str) -> Redis | RedisCluster:
     parts = urlsplit(url)
     credentials, at, _ = parts.netloc.rpartition("@")
     scheme = parts.scheme.partition("+")[0]
-    return _connect(urlunsplit((scheme, f"{credentials}{at}{server}", "", parts.query, "")))
+    return _connect(urlunsplit((scheme, f"{credentials}{at}{server}", "", parts.query, "")), {})

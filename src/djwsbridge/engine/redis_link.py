@@ -14,6 +14,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisClusterException, RedisError
 
 from djwsbridge.engine.base import Deliver, OnBack, attempt
+from djwsbridge.engine.redis_errors import explain
 
 __all__ = ["FAILURES", "Link", "let_go"]
 
@@ -36,23 +37,34 @@ class Link:
         sharded: whether to use the sharded commands of Redis Cluster.
         deliver: called for every push.
         on_back: called when the link has come back.
+        place: where the server is, in words without a password.
     """
 
     def __init__(
-        self, client: Redis, *, prefix: str, sharded: bool, deliver: Deliver, on_back: OnBack
+        self,
+        client: Redis,
+        *,
+        prefix: str,
+        sharded: bool,
+        deliver: Deliver,
+        on_back: OnBack,
+        place: str,
     ) -> None:
         self._client = client
         self._prefix = prefix
         self._verb = "s" if sharded else ""
         self._deliver = deliver
         self._on_back = on_back
+        self._place = place
+        # Why there is no link, in words; None while there is one, and before the first try has failed.
+        self.reason: str | None = None
         # What is wanted; subscribed again whenever the link is made.
         self._topics: set[str] = set()
         # redis-py's PubSub; None while there is no link.
         self._pubsub: Any = None
         self._closed = False
-        # Set while there is a link.
-        self._up = asyncio.Event()
+        # Set once the first try to make the link has ended, whatever came of it.
+        self._tried = asyncio.Event()
         # Whether the last try to make the link failed, or the link broke: who asks is told at once then.
         self._failed = False
         # Whether anything has come in since the last look.
@@ -76,7 +88,7 @@ class Link:
         """
         self._topics.add(topic)
         if not self._failed:
-            await asyncio.wait_for(self._up.wait(), SUBSCRIBE_TIMEOUT)
+            await asyncio.wait_for(self._tried.wait(), SUBSCRIBE_TIMEOUT)
         if self._pubsub is None:
             raise ConnectionError("There is no link to Redis.")
         confirmed = self._confirmed.setdefault(topic, asyncio.Event())
@@ -109,21 +121,22 @@ class Link:
                 self._pubsub = pubsub
                 if self._topics:
                     await self._send("subscribe", *self._topics)
-                self._up.set()
+                self._tried.set()
                 if self._failed:
                     logger.warning("The link to Redis is back.")
                     attempt(self._on_back)
-                delay, self._failed = RETRY_DELAYS[0], False
+                delay, self._failed, self.reason = RETRY_DELAYS[0], False, None
                 await self._read(pubsub)
             except Exception as error:
+                reason = explain(error, self._place)
                 if not isinstance(error, FAILURES):
                     logger.exception("The link to Redis broke in a way that was not foreseen.")
-                elif not self._failed:
-                    logger.warning("The link to Redis is down: %r", error)
-                self._failed = True
+                elif reason != self.reason:
+                    logger.warning("The link to Redis is down: %s", reason)
+                self._failed, self.reason = True, reason
             finally:
                 self._pubsub = None
-                self._up.clear()
+                self._tried.set()
                 self._confirmed.clear()
                 with contextlib.suppress(Exception):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
