@@ -188,7 +188,9 @@ def test_first_messages_that_race_make_one_chat_of_an_advert(run: Callable[[str]
 
 
 def test_without_the_functions_the_check_says_what_is_missing(tmp_path: Path) -> None:
-    project = SmallProject(tmp_path, models=MODELS, settings=ADVERTS.split("DJWSBRIDGE_GET", maxsplit=1)[0])
+    project = SmallProject(
+        tmp_path, models=MODELS, settings=ADVERTS.split("DJWSBRIDGE_GET", maxsplit=1)[0]
+    )
     with pytest.raises(RuntimeError) as caught:
         project.manage("check")
     said = str(caught.value)
