@@ -5,7 +5,6 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from config.health import healthz, readyz
 from config.views import LogInView, SignUpView
 from djwsbridge.views import upgrade_required
 
@@ -19,6 +18,5 @@ urlpatterns = [
     re_path(r"^ws/", upgrade_required),
     path("admin/login/", LogInView.as_view()),  # the admin's own counts nothing
     path("admin/", admin.site.urls),
-    path("healthz", healthz),
-    path("readyz", readyz),
+    path("", include("djwsbridge.health")),
 ]
