@@ -126,7 +126,8 @@ class Presence:
         self.news = News()
 
     def online(self, topic: str) -> list[Person]:
-        """Return who is online on a topic, each once, by name."""
+        """Return who is online on a topic, each once, by name, for a client that follows the changes from here on."""
+        self.news.note_seen(topic)
         people: dict[UserKey, Person] = {}
         for peer in reversed(self._peers.values()):
             people.update(peer.table.get(topic, {}))
@@ -331,6 +332,8 @@ class News:
     def __init__(self) -> None:
         # Topic → user → what waits to be told. With another name it is another user.
         self._waiting: dict[str, dict[Person, Change]] = {}
+        # Topics whose list a client has read while changes waited: it has seen these changes.
+        self._seen: set[str] = set()
         # Topic → until when nothing more is told on it.
         self._rests: dict[str, float] = {}
 
@@ -338,13 +341,19 @@ class News:
         return bool(self._waiting)
 
     def add(self, change: Change) -> None:
-        """Take a change; the opposite of one that waits undoes it, for nobody has seen that."""
+        """Take a change; the opposite of one that waits undoes it, unless a client has seen that one in a list."""
         waiting = self._waiting.setdefault(change.topic, {})
         before = waiting.pop(change.person, None)
-        if before is None or before.online == change.online:
+        is_seen = change.topic in self._seen
+        if before is None or before.online == change.online or is_seen:
             waiting[change.person] = change
         elif not waiting:
             del self._waiting[change.topic]
+
+    def note_seen(self, topic: str) -> None:
+        """Note that a client reads who is online on a topic, with the changes that wait."""
+        if topic in self._waiting:
+            self._seen.add(topic)
 
     def take(self, *, now: float, count: Callable[[str], int]) -> list[Change]:
         """Return what is to be told now.
@@ -357,4 +366,5 @@ class News:
         ready = [topic for topic in self._waiting if topic not in self._rests]
         for topic in ready:
             self._rests[topic] = now + min(LONGEST_REST, count(topic) / TOLD_A_SECOND)
+        self._seen.difference_update(ready)
         return [change for topic in ready for change in self._waiting.pop(topic).values()]

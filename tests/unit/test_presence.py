@@ -483,6 +483,18 @@ def test_who_came_and_went_or_the_reverse_is_no_news() -> None:
     assert not news
 
 
+def test_a_client_that_has_read_the_list_is_told_when_a_listed_change_is_undone() -> None:
+    gone, back = Change("room.1", ALICE, online=False), Change("room.1", ALICE, online=True)
+    presence = Presence("a")
+    presence.news.add(gone)
+    assert presence.online("room.1") == []
+    presence.news.add(back)
+    assert presence.take_news(now=0.0) == [back]
+    presence.news.add(gone)
+    presence.news.add(back)
+    assert presence.take_news(now=100.0) == []
+
+
 def test_in_a_large_room_news_is_gathered_for_longer() -> None:
     news = News()
     news.add(came(1))
