@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django.conf import settings as django_settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from rest_framework.authentication import SessionAuthentication
+from rest_framework.metadata import SimpleMetadata
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import JSONParser
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
+from rest_framework.views import APIView, exception_handler
 from rest_framework_simplejwt.tokens import Token
 
 from djwsbridge.conf import settings
@@ -34,11 +41,26 @@ _UNREACHED_DEBUG = (
 )
 
 
-class TicketView(APIView):
-    """Give whoever is logged in (session and CSRF token, or JWT) a one-time ticket for a socket."""
+class LibraryAPIView(APIView):
+    """A view that the library's clients ask: what REST_FRAMEWORK says of the project's own API does not apply to it."""
 
+    # The first one names the challenge of a 401.
     authentication_classes = (TokenAuthentication, SessionAuthentication)
     permission_classes = (IsAuthenticated,)
+    parser_classes = (JSONParser,)
+    renderer_classes = (JSONRenderer,)
+    content_negotiation_class = DefaultContentNegotiation
+    metadata_class = SimpleMetadata
+    throttle_classes = ()
+    versioning_class = None
+
+    def get_exception_handler(self) -> Callable[..., Any]:
+        """Answer an error as Django REST framework does by itself."""
+        return exception_handler
+
+
+class TicketView(LibraryAPIView):
+    """Give whoever is logged in (session and CSRF token, or JWT) a one-time ticket for a socket."""
 
     def post(self, request: Request) -> Response:
         """Return `ticket` and the seconds in which it must be used."""

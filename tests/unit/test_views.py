@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
+from rest_framework.views import APIView
 from rest_framework_simplejwt.tokens import AccessToken
 
+from djwsbridge.chat.api import views as chat_views
 from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.transport.auth.identity import session_digest
 from djwsbridge.transport.auth.ticket import issue_ticket, issuing_time, redeem_ticket
-from djwsbridge.views import upgrade_required
+from djwsbridge.views import TicketView, upgrade_required
 
 URL = "/djwsbridge/ticket/"
 
@@ -154,3 +156,17 @@ def test_strangers_are_told_nothing(db: None, client: Client) -> None:
     answer = client.get(SOCKET, {"origin": "http://evil.com"})
     assert (answer.status_code, answer.json()) == (401, {"reason": "auth_required"})
     assert client.post(SOCKET).status_code == 405
+
+
+RULES = [name for name in vars(APIView) if name.endswith(("_classes", "_class"))]
+
+
+@pytest.mark.parametrize("name", [*RULES, "get_exception_handler"])
+@pytest.mark.parametrize(
+    "view", [TicketView, *(getattr(chat_views, name) for name in chat_views.__all__)]
+)
+def test_what_a_project_rules_for_its_own_api_does_not_apply_here(
+    view: type[APIView], name: str
+) -> None:
+    own = view.__mro__[: view.__mro__.index(APIView)]
+    assert any(name in vars(kind) for kind in own)

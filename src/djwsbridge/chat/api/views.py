@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from rest_framework import exceptions, status
-from rest_framework.authentication import SessionAuthentication
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from djwsbridge.chat import services
 from djwsbridge.chat.api import inputs
@@ -19,7 +16,7 @@ from djwsbridge.chat.api.errors import describe, status_of, to_command_error
 from djwsbridge.chat.api.formats import StrictJSONParser, StructRenderer
 from djwsbridge.chat.limits import count_room, count_search, count_send
 from djwsbridge.chat.values import RoomLeft
-from djwsbridge.transport.auth.token import TokenAuthentication
+from djwsbridge.views import LibraryAPIView
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -38,12 +35,9 @@ Fields = TypeVar("Fields", bound=inputs.Input)
 
 
 @method_decorator(never_cache, name="dispatch")
-class ChatAPIView(APIView):
-    """What all addresses have in common: who may come in, and in which words they are refused."""
+class ChatAPIView(LibraryAPIView):
+    """What all addresses have in common: how they are read and answered, and in which words they refuse."""
 
-    # The first one names the challenge of a 401.
-    authentication_classes = (TokenAuthentication, SessionAuthentication)
-    permission_classes = (IsAuthenticated,)
     parser_classes = (StrictJSONParser,)
     renderer_classes = (StructRenderer,)
 
