@@ -55,7 +55,7 @@ POLL_INTERVAL = 0.02  # seconds between two looks at a condition
 # A test process that is killed stops no server; then the kernel does.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
 
-ServerName = Literal["daphne", "uvicorn", "fast"]
+ServerName = Literal["daphne", "uvicorn", "fast", "gunicorn"]
 
 # How each server is started, with the limits of the shipped deployment. Daphne has none for frames: its option binds
 # what the server sends as well, and a long history is longer than a frame may be.
@@ -78,6 +78,17 @@ SERVERS: dict[ServerName, tuple[str, ...]] = {
         *("--ws", "djwsbridge.server:WebSocketProtocol"),
         *("--http", "djwsbridge.server:HTTPProtocol"),
         *("--timeout-graceful-shutdown", "20"),
+        "{application}",
+    ),
+}
+
+# What also serves, and needs no test of each module on it.
+COMMANDS: dict[ServerName, tuple[str, ...]] = {
+    **SERVERS,
+    "gunicorn": (
+        *("gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2"),
+        *("--worker-class", "uvicorn_worker.UvicornWorker"),
+        *("--graceful-timeout", "30", "--log-level", "warning"),
         "{application}",
     ),
 }
@@ -242,7 +253,7 @@ class Process:
 
 
 class Site(Process):
-    """A site under one of `SERVERS`; `start`, `stop`, `kill` and `start` again keep its port."""
+    """A site under one of `COMMANDS`; `start`, `stop`, `kill` and `start` again keep its port."""
 
     def __init__(
         self,
@@ -254,10 +265,11 @@ class Site(Process):
         env: Mapping[str, str],
         cwd: Path,
         ready_path: str,
+        python: str = sys.executable,
         options: Sequence[str] = (),
     ) -> None:
-        arguments = [part.format(port=port, application=application) for part in SERVERS[server]]
-        super().__init__([sys.executable, "-m", *arguments, *options], log=log, env=env, cwd=cwd)
+        arguments = [part.format(port=port, application=application) for part in COMMANDS[server]]
+        super().__init__([python, "-m", *arguments, *options], log=log, env=env, cwd=cwd)
         self.server = server
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -414,6 +426,7 @@ def serve(
     cwd: Path = ROOT,
     port: int | None = None,
     ready_path: str = "/healthz",
+    python: str = sys.executable,
     options: Sequence[str] = (),
 ) -> Iterator[Site]:
     """Serve a site until the block ends.
@@ -426,6 +439,7 @@ def serve(
         cwd: Where the project lies.
         port: A free one unless told.
         ready_path: A page that answers with a status under 500 when the site is up.
+        python: The interpreter of the site.
         options: More of the server's command line.
     """
     port = port or free_port()
@@ -437,6 +451,7 @@ def serve(
         env={"PYTHONUNBUFFERED": "1", **env},
         cwd=cwd,
         ready_path=ready_path,
+        python=python,
         options=options,
     )
     try:

@@ -1,0 +1,3 @@
+"""The README's site as it stands: Daphne, SQLite, one process, no Redis."""
+
+from mysite.base import *

@@ -1,0 +1,14 @@
+"""The README's site as it stands, under Daphne."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.projects.conftest import RunProject
+from tests.projects.rig import Project
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def test_every_step(run_project: RunProject) -> None:
+    await run_project(Project("daphne_alone", server="daphne"))
