@@ -1,0 +1,15 @@
+"""Django 6 with its own Content-Security-Policy, under the fast path."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.projects.conftest import RunProject
+from tests.projects.interpreters import find_django_6
+from tests.projects.rig import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+async def test_every_step(run_project: RunProject) -> None:
+    await run_project(Project("django_csp", server="fast", python=find_django_6()))
