@@ -51,7 +51,16 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
+# Those that run before every merge; the others differ less from these than these from each other.
+QUICK = {"setting-passed_on", "root_path-taken_away", "daphne-root_path-taken_away"}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(way, id=name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name, way in WAYS.items()
+    ]
+)
 def address(
     request: pytest.FixtureRequest, tmp_path: Path, site_env: Mapping[str, str], sqlite_url: str
 ) -> Iterator[str]:

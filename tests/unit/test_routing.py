@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 from django.urls import set_script_prefix
 
 from djwsbridge import routing
 from djwsbridge.consumers import UserConsumer
+from djwsbridge.testing import soak
 from djwsbridge.transport import registry
 
 
@@ -59,6 +61,32 @@ def test_the_address_for_a_page_has_the_prefix_of_the_site_and_the_route_has_not
     settings.FORCE_SCRIPT_NAME = setting
     assert routing.socket_path() == expected
     assert routing.get_websocket_urlpatterns()[0].pattern.match("ws/bridge/")
+
+
+@pytest.mark.parametrize(
+    ("setting", "url", "expected"),
+    [
+        (None, "https://example.com", "wss://example.com/ws/bridge/"),
+        (None, "http://example.com/other/", "ws://example.com/other/"),
+        ("/app", "https://example.com", "wss://example.com/app/ws/bridge/"),
+        ("/app", "https://example.com/app/", "wss://example.com/app/ws/bridge/"),
+        ("/app", "wss://example.com/app/ws/bridge/", "wss://example.com/app/ws/bridge/"),
+    ],
+)
+def test_a_soak_finds_the_socket_of_a_site(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, setting: str | None, url: str, expected: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = setting
+    asked: list[str] = []
+
+    def load(url: str, *_: object) -> None:
+        asked.append(url)
+        raise CommandError
+
+    monkeypatch.setattr(soak, "Load", load)
+    with pytest.raises(CommandError):
+        call_command("djwsbridge_soak", url=url)
+    assert asked == [expected]
 
 
 def test_a_dot_in_the_path_is_a_dot(settings: Any) -> None:

@@ -138,5 +138,6 @@ def _socket_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ManagementError(f"--url {url} is no address such as https://example.com.")
-    path = parts.path if parts.path.strip("/") else socket_path()
+    is_site = parts.path.strip("/") == (django_settings.FORCE_SCRIPT_NAME or "").strip("/")
+    path = socket_path() if is_site or not parts.path.strip("/") else parts.path
     return urlunsplit((SCHEMES[parts.scheme], parts.netloc, path, "", ""))
