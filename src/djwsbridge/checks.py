@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -63,6 +64,7 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         _check_engine,
         _check_channel_layer,
         _check_origins,
+        _check_proxies,
         _check_runserver,
         _check_application,
         _check_removed,
@@ -276,6 +278,26 @@ def _faults_of_origins(setting: str, given: object) -> list[str]:
         return [f'{given!r} is no list: write {setting} = ["https://app.example.com"]']
     entries = [entry for entry in given if not (entry == ANY and setting == OWN_SETTING)]
     return [fault for fault in map(find_fault, entries) if fault is not None]
+
+
+def _check_proxies() -> Iterator[CheckMessage]:
+    given: object = settings.TRUSTED_PROXIES
+    entries = list(given) if isinstance(given, (list, tuple, set, frozenset)) else None
+    faults = [given] if entries is None else [each for each in entries if not _is_network(each)]
+    if faults:
+        yield Error(
+            f"DJWSBRIDGE_TRUSTED_PROXIES is no list of addresses: {faults[0]!r} is none.",
+            hint='Write addresses or networks, such as ["127.0.0.1", "::1", "10.0.0.0/8"].',
+            id="djwsbridge.E019",
+        )
+
+
+def _is_network(entry: object) -> bool:
+    try:
+        ipaddress.ip_network(entry if isinstance(entry, str) else "", strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_runserver() -> Iterator[CheckMessage]:

@@ -37,7 +37,7 @@ class Notices:
         # ours, so there are few.
         self._told: dict[str, tuple[float, int]] = {}
 
-    def tell(self, reason: str, text: str, *, level: int = logging.WARNING) -> None:
+    def write(self, reason: str, text: str, *, level: int = logging.WARNING) -> None:
         """Write a line, unless there was one for this reason within the last minute.
 
         Args:

@@ -26,6 +26,7 @@ from djwsbridge.transport.auth.identity import fingerprint_of, session_digest
 from djwsbridge.transport.auth.origin import check_origin
 from djwsbridge.transport.auth.ticket import issue_ticket, issuing_time
 from djwsbridge.transport.auth.token import TokenAuthentication
+from djwsbridge.transport.refusals import tell_no_upgrade
 
 __all__ = ["TicketView", "explain_refusal", "upgrade_required"]
 
@@ -106,6 +107,8 @@ def explain_refusal(request: HttpRequest) -> JsonResponse:
 @never_cache
 def upgrade_required(request: HttpRequest) -> HttpResponse:
     """Tell who asks for a socket's path by plain HTTP what it is for (RFC 9110, section 15.5.22)."""
+    if "Sec-WebSocket-Key" in request.headers:
+        tell_no_upgrade(request.path)
     return HttpResponse(
         "This address is a WebSocket.\n",
         status=426,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.security.raw_websocket import exchange
@@ -152,6 +153,15 @@ def test_a_ticket_that_was_used(attacker: Attacker) -> None:
 
     assert_tells(attacker, refuse, "ticket_used", "before each connection")
     assert ticket not in attacker.target.site.log
+
+
+def test_a_proxy_that_leaves_the_upgrade_out(attacker: Attacker) -> None:
+    def refuse() -> None:
+        headers = {"Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"}
+        answer = httpx.get(f"{attacker.target.site.url}{PATH}", headers=headers)
+        assert answer.status_code == 426
+
+    assert_tells(attacker, refuse, "'/ws/bridge/'", "header Upgrade is missing")
 
 
 def test_a_version_of_the_websocket_protocol(target: Target) -> None:

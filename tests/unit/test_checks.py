@@ -326,6 +326,24 @@ def test_a_star_is_an_origin_of_ours_alone(settings: Any) -> None:
     assert complaints() == {}
 
 
+@pytest.mark.parametrize(
+    ("proxies", "named"),
+    [
+        (["127.0.0.1", "localhost"], "'localhost'"),
+        (["10.0.0.0/99"], "'10.0.0.0/99'"),
+        (["127.0.0.1:8000"], "'127.0.0.1:8000'"),
+        ("127.0.0.1", "'127.0.0.1'"),  # a text is no list of its characters
+        ([None], "None"),
+    ],
+)
+def test_a_proxy_that_is_no_address(settings: Any, proxies: object, named: str) -> None:
+    """Without the check, each handshake fails with a ValueError."""
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = proxies
+    assert_complains("E019", f"{named} is none", '"10.0.0.0/8"')
+    settings.DJWSBRIDGE_TRUSTED_PROXIES = ["127.0.0.1", "::1", "10.0.0.1/8"]
+    assert complaints() == {}
+
+
 @pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
 def test_a_cache_of_one_process(settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}

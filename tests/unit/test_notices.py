@@ -25,13 +25,13 @@ def test_each_reason_is_told_once_a_minute(
     notices: Notices, now: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        notices.tell("origin", "Refused.")
-    notices.tell("host", "Refused, too.")
+        notices.write("origin", "Refused.")
+    notices.write("host", "Refused, too.")
     assert caplog.messages == ["Refused.", "Refused, too."]
     caplog.clear()
     now[0] += INTERVAL
     for _ in range(2):
-        notices.tell("origin", "Refused again.")
+        notices.write("origin", "Refused again.")
     assert caplog.messages == ["Refused again. (2 more like this since the last line.)"]
 
 
@@ -39,8 +39,8 @@ def test_what_nobody_reads_costs_nothing_and_is_not_counted(
     notices: Notices, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger.name):
-        notices.tell("origin", "Refused.", level=logging.INFO)
-        notices.tell("origin", "Refused.")
+        notices.write("origin", "Refused.", level=logging.INFO)
+        notices.write("origin", "Refused.")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -48,7 +48,7 @@ def test_what_nobody_reads_costs_nothing_and_is_not_counted(
 def test_what_a_client_has_sent_stays_on_one_line(
     notices: Notices, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    notices.tell("origin", f"Refused: {show(text)}.")
+    notices.write("origin", f"Refused: {show(text)}.")
     (message,) = caplog.messages
     assert message.isascii()
     assert message.isprintable()

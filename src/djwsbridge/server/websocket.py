@@ -95,7 +95,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.scope = self._scope_of(*path_and_query(http.url), http.headers)
         except HandshakeFailed as failure:
             self.handshake_complete = self.close_sent = True
-            notices.tell(
+            notices.write(
                 failure.why,
                 f"A WebSocket was refused with HTTP {failure.status.value}: {failure.why}.",
             )

@@ -13,7 +13,15 @@ from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.transport.admission import GUESSES, address_of
 from djwsbridge.transport.auth.handshake import HandshakeRefused, header
 
-__all__ = ["address_is_full", "guessed", "storm", "tell_closed", "tell_denied", "unknown_path"]
+__all__ = [
+    "address_is_full",
+    "guessed",
+    "storm",
+    "tell_closed",
+    "tell_denied",
+    "tell_no_upgrade",
+    "unknown_path",
+]
 
 notices = Notices(logging.getLogger("djwsbridge.handshake"))
 
@@ -54,7 +62,16 @@ def _tell(
     scope: Mapping[str, Any], reason: str, what: str, text: str, *, level: int = logging.WARNING
 ) -> None:
     place = f"{show(scope.get('path', ''))} from {show(address_of(scope))}"
-    notices.tell(reason, f"A WebSocket of {place} {what}: {text}.", level=level)
+    notices.write(reason, f"A WebSocket of {place} {what}: {text}.", level=level)
+
+
+def tell_no_upgrade(path: str) -> None:
+    """Log that a handshake has come as a plain request: a proxy has left out what makes it one."""
+    notices.write(
+        "no_upgrade",
+        f"A WebSocket of {show(path)} came as a plain HTTP request: its header Upgrade is missing. Let the proxy in "
+        "front pass Upgrade and Connection on, by HTTP/1.1 (nginx: proxy_http_version 1.1).",
+    )
 
 
 def unknown_path() -> HandshakeRefused:
