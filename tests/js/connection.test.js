@@ -271,6 +271,63 @@ test("auth.expiring renews the token in-band", async () => {
   assert.equal(server.received("auth.refresh")[0].token, "new");
 });
 
+test("a callback that gives the token that is about to end is asked less and less often", async () => {
+  server.script["auth.refresh"] = { ok: { expires_at: "2026-01-01T00:00:00Z" } };
+  const asked = [];
+  let token = "cached";
+  await connect({ credential: ({ fresh }) => { asked.push([clock.now(), fresh]); return { token }; } });
+  for (let second = 0; second < 60; second += 1) {
+    await server.push("auth.expiring", { topic: null, data: { expires_in_ms: 60_000 } });
+    await clock.advance(1000);
+  }
+  assert.deepEqual(asked.map(([at]) => at - asked[0][0]), [0, 0, 5_000, 15_000, 35_000]);
+  assert.equal(server.received("auth.refresh").length, 0);
+  token = "new";
+  await clock.advance(15_000);
+  assert.deepEqual(server.received("auth.refresh").map((frame) => frame.token), ["new"]);
+  await clock.advance(3_600_000);
+  assert.equal(server.received("auth.refresh").length, 1);
+});
+
+test("what the callback throws reaches the application and the console", async (t) => {
+  const printed = t.mock.method(console, "error", () => {});
+  const error = new TypeError("no token in the store");
+  const told = [];
+  const credential = () => { throw error; };
+  connection = new Connection({ url: "wss://example.test/ws/bridge/", WebSocket: server.WebSocket, clock, random: () => 0.5, credential });
+  connection.addEventListener("state", ({ detail }) => states.push(detail));
+  connection.addEventListener("credentialerror", ({ detail }) => told.push(detail));
+  connection.start();
+  await settle();
+  assert.deepEqual(told, [error]);
+  assert.deepEqual([last().state, last().reason, last().message], ["waiting", "not_opened", "TypeError: no token in the store"]);
+  assert.ok(printed.mock.calls[0].arguments.includes(error));
+});
+
+test("what the callback throws when the token ends is told, and it is asked again", async (t) => {
+  const printed = t.mock.method(console, "error", () => {});
+  server.script["auth.refresh"] = { ok: {} };
+  const answers = [{ token: "old" }, new Error("offline"), { token: "new" }];
+  const told = [];
+  await connect({ credential: () => { const next = answers.shift(); if (next instanceof Error) throw next; return next; } });
+  connection.addEventListener("credentialerror", ({ detail }) => told.push(detail.message));
+  await server.push("auth.expiring", { topic: null, data: { expires_in_ms: 60_000 } });
+  assert.deepEqual([told, printed.mock.callCount()], [["offline"], 1]);
+  await clock.advance(5_000);
+  assert.equal(server.received("auth.refresh")[0].token, "new");
+});
+
+test("a lost connection asks for no token any more", async () => {
+  let asked = 0;
+  server.script["auth.refresh"] = { ok: {} };
+  await connect({ credential: ({ fresh }) => { asked += fresh ? 1 : 0; return { token: "cached" }; } });
+  await server.push("auth.expiring", { topic: null, data: { expires_in_ms: 60_000 } });
+  assert.equal(asked, 1);
+  connection.stop();
+  await clock.advance(600_000);
+  assert.equal(asked, 1);
+});
+
 test("a `reconnect` push moves after its delay and stays online until then", async () => {
   await connect();
   await server.push("reconnect", { topic: null, data: { after_ms: 3000 } });

@@ -41,8 +41,9 @@ class StateChange:
     Attributes:
         state: the new one.
         close_code: when waiting or stopped: why; None when the connection just broke or was never made.
-        reason: the name of the close code.
-        message: the server's own sentence, or what a refused handshake means; None when there is none.
+        reason: the name of the close code; `not_opened` when the function that gets the credential has failed.
+        message: the server's own sentence, what a refused handshake means, or what that function has raised; None when
+            there is none of these.
         delay: when waiting: seconds until the next attempt.
         refused: the HTTP answer, when the server has opened no socket; else None.
     """

@@ -35,7 +35,7 @@ from djwsbridge.client.errors import (
     StoppedError,
 )
 from djwsbridge.client.frames import Message, Person, Push, ReceiptEntry
-from djwsbridge.client.link import CredentialRefused, Link
+from djwsbridge.client.link import CredentialFailed, CredentialRefused, Link
 from djwsbridge.client.outbox import Draft
 from djwsbridge.client.outbox_file import OutboxFile
 from djwsbridge.client.protocol import ClientProtocol
@@ -45,6 +45,11 @@ from djwsbridge.protocol.errors import CommandError
 __all__ = ["Client"]
 
 logger = logging.getLogger(__name__)
+
+RENEWAL_PAUSES = (
+    5.0,
+    60.0,
+)  # seconds until a token is asked for again: the first time, and at most
 
 
 class Client:
@@ -360,7 +365,9 @@ class Client:
 
     @_do.register
     def _(self, action: RenewToken) -> None:
-        self._spawn(self._renew_token())
+        link = self._link
+        if link is not None and (link.renewal is None or link.renewal.done()):
+            link.renewal = self._spawn(self._renew_token(link))
 
     @_do.register
     def _(self, action: Answered) -> None:
@@ -434,8 +441,13 @@ class Client:
         except HandshakeRefusedError as error:
             logger.warning("%s: %s", self._url, error)
             self._core.closed(error.close_code, now=self._loop.time(), refused=error)
+        except CredentialFailed as error:
+            self._core.not_opened(str(error), now=self._loop.time())
         else:
             self._core.closed(close_code, now=self._loop.time())
+        finally:
+            if link.renewal is not None:
+                link.renewal.cancel()
         self._perform()
 
     def _opened(self, fields: Mapping[str, str]) -> None:
@@ -448,14 +460,25 @@ class Client:
             self._core.receive(frame, now=self._loop.time())
             self._perform()
 
-    async def _renew_token(self) -> None:
-        """Go on with a newer token on the same connection; where that fails, the next connection brings one."""
-        try:
-            token = await self._credential.renew_token()
-            if token is not None:
-                await self.request("auth.refresh", token=token)
-        except Exception:
-            logger.exception("The token could not be renewed")
+    async def _renew_token(self, link: Link) -> None:
+        """Go on with a newer token on the same connection; where that fails, the next connection brings one.
+
+        A function that gives the token which is about to end, or fails, is asked again, less and less often.
+        """
+        pause = RENEWAL_PAUSES[0]
+        while True:
+            try:
+                token = await self._credential.renew_token()
+                if token is None:
+                    return
+                if token != link.token:
+                    await self.request("auth.refresh", token=token)
+                    link.token = token
+                    return
+            except Exception:
+                logger.exception("The token could not be renewed")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RENEWAL_PAUSES[1])
 
 
 def _settle(future: asyncio.Future[Any], result: object) -> None:

@@ -62,6 +62,7 @@ LEAST_DELAYS: Mapping[int | None, float] = {
 }
 #: After these, and after any error that came with the end, a client is more patient.
 REFUSALS = {CloseCode.TRY_LATER, CloseCode.RATE_LIMITED, CloseCode.INTERNAL}
+NOT_OPENED = "not_opened"  # the reason when the application's own function brought no credential
 FINAL_CODES = range(4500, 5000)  # of those that CLOSE_POLICIES does not name
 
 _TRANSITIONS = {
@@ -225,6 +226,8 @@ class Connection:
         error = self._last_error or {}
         code = _meant_code(close_code, error)
         name, reaction = _reaction_to(code)
+        if error.get("code") == NOT_OPENED:
+            name = NOT_OPENED
         move_at = self._move_at
         self._let_go(code, now)
         message = error.get("message") if refused is None else str(refused)
@@ -247,6 +250,11 @@ class Connection:
         """Note that there is no credential to be had: asking for one again is no use."""
         self._needs_fresh = True
         self.closed(CloseCode.UNAUTHORIZED, now=now)
+
+    def not_opened(self, message: str, *, now: float) -> None:
+        """Note that there was no credential this time: the next attempt asks again."""
+        self._last_error = {"code": NOT_OPENED, "message": message}
+        self.closed(None, now=now)
 
     # -- time ------------------------------------------------------------------------------------------------------
 

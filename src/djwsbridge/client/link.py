@@ -14,7 +14,7 @@ from djwsbridge.client.credential import Credential
 from djwsbridge.client.errors import HandshakeRefusedError
 from djwsbridge.protocol.errors import CommandError
 
-__all__ = ["CredentialRefused", "Link"]
+__all__ = ["CredentialFailed", "CredentialRefused", "Link"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,10 @@ MAX_FRAME = 64 * 2**20  # bytes; the answer to `connect` may hold 500 events of 
 
 class CredentialRefused(Exception):
     """The application's own function has said that there is no credential to be had."""
+
+
+class CredentialFailed(Exception):
+    """The application's own function has failed; asking again may help."""
 
 
 class Link:
@@ -49,6 +53,10 @@ class Link:
         self._credential = credential
         self._opened = opened
         self._received = received
+        # The token that the server has; None when it has none.
+        self.token: str | None = None
+        # Brings a newer token, and ends with the socket; None before the first time.
+        self.renewal: asyncio.Task[None] | None = None
         # Frames to write; as many at most as commands wait for a reply.
         self._outgoing: asyncio.Queue[str] = asyncio.Queue()
 
@@ -65,18 +73,20 @@ class Link:
         Raises:
             CredentialRefused: there is no credential to be had.
             HandshakeRefusedError: the server answered with an HTTP status.
+            CredentialFailed: the function that gets one has failed.
         """
         try:
             fields = await self._credential.fields()
             headers = await self._credential.headers()
+            self.token = fields.get("token")
         except CommandError as error:
             if not error.retryable:
                 raise CredentialRefused(str(error)) from error
             logger.warning("No credential: %s", error)
-            return None
-        except Exception:
+            raise CredentialFailed(str(error)) from error
+        except Exception as error:
             logger.exception("No credential")
-            return None
+            raise CredentialFailed(f"{type(error).__name__}: {error}") from error
         try:
             async with self._connect(headers) as socket:
                 return await self._carry(socket, fields)

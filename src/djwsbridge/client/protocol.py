@@ -168,6 +168,10 @@ class ClientProtocol:
         """Note that there is no credential to be had."""
         self._connection.refused(now=now)
 
+    def not_opened(self, message: str, *, now: float) -> None:
+        """Note that the application's function has brought no credential this time, and why."""
+        self._connection.not_opened(message, now=now)
+
     def tick(self, *, now: float) -> None:
         """Do what is due."""
         self._connection.tick(now=now)

@@ -24,6 +24,7 @@ __all__ = ["CredentialWatch"]
 
 logger = logging.getLogger("djwsbridge.connection")
 
+SAME_END = 1.0  # seconds by which two looks at the end of one token may differ
 # Fifty thousand connections are a thousand looks a second.
 _look = Together(find_valid_users)
 
@@ -52,9 +53,11 @@ class CredentialWatch:
 
     def accept(self, identity: Identity, *, now: float) -> None:
         """Go on with this credential."""
-        self.identity = identity
-        self._warned = False
+        before, self.identity = self._ends, identity
         self._ends = None if identity.expires_in is None else now + identity.expires_in
+        # A client that gives the same token again has no newer one: to warn it again would only make it ask again.
+        is_later = before is None or self._ends is None or self._ends > before + SAME_END
+        self._warned = self._warned and not is_later
         self._plan_next_look(now - FRESH)  # the user may have been looked up so long ago
 
     def forget(self) -> None:

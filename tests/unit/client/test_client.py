@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import uuid
 from collections.abc import Iterator
@@ -181,6 +182,24 @@ async def test_a_function_that_fails_is_asked_again(
     assert caplog.text.count("No credential") == 2
 
 
+async def test_what_the_function_raises_reaches_the_application(server: FakeServer) -> None:
+    answers = iter([OSError("the store is down"), CommandError(ErrorCode.BUSY), "t1"])
+    changes: list[StateChange] = []
+
+    def token() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with Client(server.url, token=token, on_state=changes.append):
+        waits = [(one.reason, one.message) for one in changes if one.state is State.WAITING]
+    assert waits == [
+        ("not_opened", "OSError: the store is down"),
+        ("not_opened", "busy: The server is busy. Try again."),
+    ]
+
+
 async def test_a_token_is_renewed_on_the_same_connection(server: FakeServer) -> None:
     tokens = iter(["one", "two"])
     async with Client(server.url, token=lambda: next(tokens)):
@@ -190,11 +209,39 @@ async def test_a_token_is_renewed_on_the_same_connection(server: FakeServer) -> 
         assert len(server.handshakes) == 1
 
 
+async def test_a_function_that_gives_the_token_that_ends_is_asked_less_and_less_often(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("djwsbridge.client.client.RENEWAL_PAUSES", (0.05, 0.2))
+    asked: list[float] = []
+
+    def token() -> str:
+        asked.append(asyncio.get_running_loop().time())
+        return "cached" if len(asked) < 6 else "new"
+
+    async with Client(server.url, token=token):
+        for _ in range(20):
+            await server.push("auth.expiring", data={"expires_in_ms": 60_000})
+        (command,) = await server.wait_for("auth.refresh")
+    assert command["token"] == "new"
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked[1:])]
+    for pause, least in zip(pauses, [0.05, 0.1, 0.2, 0.2], strict=True):
+        assert pause >= least - 0.01
+
+
+async def test_a_client_that_leaves_waits_for_no_token(server: FakeServer) -> None:
+    async with Client(server.url, token=lambda: "cached") as client:
+        await server.push("auth.expiring", data={"expires_in_ms": 60_000})
+        await soon(client.request("heartbeat"))
+    await soon(client.close())
+
+
 async def test_a_token_that_cannot_be_renewed_is_kept(
     server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script["auth.refresh"] = NOT_FOUND
-    async with Client(server.url, token=lambda: "t") as client:
+    tokens = iter(["one", "two"])
+    async with Client(server.url, token=lambda: next(tokens)) as client:
         await server.push("auth.expiring", data={"expires_in_ms": 60_000})
         await server.wait_for("auth.refresh")
         await soon(client.request("heartbeat"))

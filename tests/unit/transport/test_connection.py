@@ -29,7 +29,7 @@ from djwsbridge.transport.connection import Connection
 from djwsbridge.transport.together import Together
 from tests.servers import TIMEOUT
 from tests.unit.transport.conftest import NewClient, QuietConsumer
-from tests.unit.transport.fake_server import make_user
+from tests.unit.transport.fake_server import identity_of, make_user
 
 LONG = 3600.0  # seconds that never pass in a test
 
@@ -879,6 +879,22 @@ async def test_a_credential_that_ends_is_announced_and_then_enforced(
     client.assert_silent()
     member.check(now=now + 131)
     await client.assert_told_and_closed(4411, "token_expired")
+
+
+async def test_a_client_that_gives_the_same_token_again_is_not_warned_again(
+    new_client: NewClient, node: Runtime
+) -> None:
+    client = new_client(identity={"expires_in": 50.0})
+    await client.join()
+    member, now = only_member(node), node.loop.time()
+    member.check(now=now)
+    await client.assert_pushed("auth.expiring")
+    member.replace_identity(identity_of(member.user, expires_in=50.0))
+    assert member.check(now=now + 1) > 10  # no look twice a second
+    client.assert_silent()
+    member.replace_identity(identity_of(member.user, expires_in=100.0))
+    member.check(now=now + 55)
+    await client.assert_pushed("auth.expiring")
 
 
 async def test_only_the_connections_of_an_ended_session_are_closed(

@@ -10,7 +10,7 @@
  * Nothing that is published to a durable topic is missed, doubled or out of order: `recovery.js` sees to it.
  *
  * Events: `state` (StateDetail), `push` (Push), `begin` and `reset` (Beginning: load a snapshot of that topic), `receipts`
- * (TopicReceipts), `badframe` (BadFrameError); each in the event's detail.
+ * (TopicReceipts), `badframe` (BadFrameError), `credentialerror` (what `credential` has thrown); each in the event's detail.
  */
 /** @import { ConnectionOptions, Credential, Push, StateDetail, WebSocketLike, Welcome } from "djwsbridge/types.js" */
 import { Acks } from "djwsbridge/acks.js";
@@ -23,6 +23,7 @@ import {
 } from "djwsbridge/protocol.js";
 import { reactTo } from "djwsbridge/reaction.js";
 import { Recovery } from "djwsbridge/recovery.js";
+import { Renewal, askCredential } from "djwsbridge/renewal.js";
 import { checkTransition } from "djwsbridge/states.js";
 
 const CONNECT_TIMEOUT = 15_000; // ms from opening the socket to the answer to `connect`; covers a slow phone network
@@ -41,6 +42,7 @@ export class Connection extends EventTarget {
   #commands;
   #recovery;
   #acks;
+  #renewal;
   /** @type {StateDetail["state"]} */
   #state = "stopped";
   /** The current socket; null unless connecting or online. @type {WebSocketLike | null} */
@@ -76,6 +78,7 @@ export class Connection extends EventTarget {
     /** @param {string} cmd @param {Record<string, unknown>} fields */
     const request = (cmd, fields) => this.request(cmd, fields);
     this.#acks = new Acks({ request, clock });
+    this.#renewal = new Renewal({ ask: () => this.#askCredential(true), send: (token) => request("auth.refresh", { token }), clock });
     this.#recovery = new Recovery({
       request, clock, random, cursors,
       tell: (type, detail) => this.dispatchEvent(new CustomEvent(type, { detail })),
@@ -164,20 +167,25 @@ export class Connection extends EventTarget {
     const attempt = ++this.#attempt;
     this.#timer = this.#clock.setTimeout(() => this.#closed(null), CONNECT_TIMEOUT);
     try {
-      const credential = this.#credential ? await this.#credential({ fresh: this.#fresh }) : {};
+      const credential = (await this.#askCredential(this.#fresh)) ?? {};
       if (attempt !== this.#attempt) return;
       this.#attach(new this.#WebSocket(this.#url, [SUBPROTOCOL]), credential);
     } catch (error) {
       if (attempt !== this.#attempt) return;
       const refused = error instanceof BridgeError && !error.retryable;
       this.#fresh ||= refused; // asking a second time would not help
+      if (!refused) this.#lastError = { code: "not_opened", message: String(error) };
       this.#closed(refused ? 4401 : null);
     }
   }
 
+  /** @param {boolean} fresh */
+  #askCredential(fresh) { return askCredential(this, this.#credential, fresh); }
+
   /** @param {WebSocketLike} socket @param {Credential} credential */
   #attach(socket, credential) {
     this.#socket = socket;
+    this.#renewal.note(credential);
     socket.onopen = () => this.#greet(credential);
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code);
@@ -226,7 +234,7 @@ export class Connection extends EventTarget {
   #pushed(push) {
     if (push.type === "error" && push.topic === null) this.#lastError = push.data;
     else if (push.type === "reconnect" && push.topic === null) this.#moveAfter(push.data.after_ms ?? 0);
-    else if (push.type === "auth.expiring" && push.topic === null) this.#renew();
+    else if (push.type === "auth.expiring" && push.topic === null) this.#renewal.begin();
     else if (push.type === "proof" && push.topic === null) this.#prove(push.data.proof);
     else this.#recovery.accept(push);
   }
@@ -240,16 +248,6 @@ export class Connection extends EventTarget {
 
   /** Show the server that this client reads; no answer is needed. @param {string} proof */
   #prove(proof) { this.#commands.tell((id) => this.#socket?.send(encodeCommand(id, "heartbeat", { proof }))); }
-
-  /** Bring a new token in-band; where there is none, the server closes with 4411 and the next attempt brings it. */
-  async #renew() {
-    try {
-      const credential = await this.#credential?.({ fresh: true });
-      if (credential?.token) await this.request("auth.refresh", { token: credential.token });
-    } catch {
-      // The connection goes on until the token ends.
-    }
-  }
 
   /** Come back after the end of a socket, unless it is final. @param {number | null} closeCode */
   #closed(closeCode) {
@@ -277,6 +275,7 @@ export class Connection extends EventTarget {
     this.#attempt += 1;
     this.#socket = null;
     this.#heartbeat.stop();
+    this.#renewal.stop();
     this.#acks.close();
     this.#recovery.lose();
     this.#moveAt = null;

@@ -18,7 +18,7 @@ const REFUSALS = [1013, 4429, 4500]; // and any error that came with the end
  * Decide what follows the end of a socket.
  * @param {number | null} closeCode  Null when the socket was simply dropped.
  * @param {object} context
- * @param {Record<string, any> | null} context.error  The server's last `error` push.
+ * @param {Record<string, any> | null} context.error  The server's last `error` push; `not_opened` where no socket was opened.
  * @param {boolean} context.isFresh  Whether the credential was a new one already.
  * @returns {Ending}
  */
@@ -29,7 +29,7 @@ export function reactTo(closeCode, { error, isFresh }) {
   const isRefused = row.reaction === "new_credential";
   const stops = row.reaction === "stop" || (isRefused && isFresh);
   return {
-    detail: { closeCode: meant, reason: row.name, message: error?.message },
+    detail: { closeCode: meant, reason: error?.code === "not_opened" ? "not_opened" : row.name, message: error?.message },
     advice: stops ? row.advice : null,
     stops,
     needsCredential: isRefused,
