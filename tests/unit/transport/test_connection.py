@@ -891,7 +891,7 @@ async def test_a_client_that_gives_the_same_token_again_is_not_warned_again(
     await client.assert_pushed("auth.expiring")
     member.replace_identity(identity_of(member.user, expires_in=50.0))
     assert member.check(now=now + 1) > 10  # no look twice a second
-    client.assert_silent()
+    assert await client.ask("heartbeat", id=2) == {"id": 2, "ok": {}}
     member.replace_identity(identity_of(member.user, expires_in=100.0))
     member.check(now=now + 55)
     await client.assert_pushed("auth.expiring")
