@@ -38,7 +38,8 @@ async def migrate(trial: Trial) -> None:
 
 async def check(trial: Trial) -> None:
     """Hear nothing from `check`."""
-    assert (await trial.manage("check")).strip() == NO_ISSUES
+    said = await trial.manage("check")
+    assert said.strip() == NO_ISSUES, said
 
 
 async def check_deploy(trial: Trial) -> None:

@@ -24,6 +24,8 @@ DATABASES["default"]["OPTIONS"] = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
 }
 MIDDLEWARE.insert(1, "servestatic.middleware.ServeStaticMiddleware")
+# Django 6.1 and newer: `check --deploy` wants one that sends.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}}
 STATIC_ROOT = BASE_DIR / "staticfiles"
 SIMPLE_JWT = {"CHECK_REVOKE_TOKEN": True}
 DJWSBRIDGE_CHAT_MODEL = "people.Chat"
