@@ -5,7 +5,11 @@ PORT ?= 8000
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# For the projects of the tests with Django 6, where $(VENV) has an older one.
+DJANGO6 := .venv-django6
+INSTALL := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python $(INSTALL)
+HAS_DJANGO6 := $(BIN)/python -c 'import django, sys; sys.exit(django.VERSION < (6,))'
 IMAGE ?= djwsbridge
 # Node.js 18 has CustomEvent behind this flag; newer ones ignore it.
 NODE_TEST := node --experimental-global-customevent --test
@@ -17,10 +21,10 @@ TEST_PROGRAMS := chromium-headless-shell,chromium,chromium-browser,google-chrome
 .DEFAULT_GOAL := help
 # `make bench BENCH="fanout --rounds 5"` for one question only.
 BENCH ?= all
-.PHONY: help run test test-slow test-faults test-fuzz bench bench-smoke coverage check format docs image lock clean
+.PHONY: help run test test-slow venv-django6 test-faults test-fuzz bench bench-smoke coverage check format docs image lock clean
 
 help: ## Say what each target does
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 15
 
 run: $(VENV)/site.stamp ## Serve the chat with demo data at http://127.0.0.1:8000 (PORT=8001 for another)
 	@$(BIN)/python scripts/run.py $(PORT)
@@ -36,7 +40,10 @@ test: $(VENV)/dev.stamp ## Run the tests, with real servers and a real browser (
 
 test-slow: $(VENV)/dev.stamp ## Run what else must hold before a release: whole projects, every server, every journey
 	@scripts/need $(TEST_PROGRAMS)
+	@$(HAS_DJANGO6) || $(MAKE) --no-print-directory venv-django6 || true # then its tests say what is missing
 	$(BIN)/python -m pytest $(SHARE) -m "slow and not faults"
+
+venv-django6: $(DJANGO6)/stamp ## Make the environment of the tests that need Django 6, and so Python 3.12 or newer
 
 test-faults: $(VENV)/dev.stamp ## Run every fault, on every system, two at a time (half an hour, as root)
 	@scripts/need $(TEST_PROGRAMS) cc:gcc
@@ -57,6 +64,7 @@ bench-smoke: $(VENV)/dev.stamp ## See that the benchmarks work, in less than a m
 
 coverage: $(VENV)/dev.stamp ## Run the Python tests and report what they did not reach
 	@scripts/need $(TEST_PROGRAMS)
+	@$(HAS_DJANGO6) || $(MAKE) --no-print-directory venv-django6 || true
 	$(BIN)/python -m pytest $(SHARE) -m "not faults" --cov --cov-report=term
 
 check: $(VENV)/dev.stamp node_modules/.package-lock.json ## Lint, types and import contracts
@@ -77,7 +85,7 @@ lock: $(VENV)/dev.stamp ## Choose the pinned versions again
 	scripts/lock $(BIN)/python constraints.txt
 
 clean: ## Remove what the other targets made, but not the demo database
-	rm -rf $(VENV) node_modules site dist build artifacts htmlcov .coverage* .*_cache staticfiles
+	rm -rf $(VENV) $(DJANGO6) node_modules site dist build artifacts htmlcov .coverage* .*_cache staticfiles
 
 $(BIN)/python:
 	@scripts/venv $(PYTHON) $(VENV)
@@ -89,6 +97,12 @@ $(VENV)/site.stamp: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/dev.stamp: $(VENV)/site.stamp
 	@echo "Installing the development tools ..."
 	@$(PIP) --group dev && touch $@
+
+$(DJANGO6)/stamp: pyproject.toml constraints.txt
+	@echo "Installing Django 6 ..."
+	@python=$$(scripts/python-3.12) && scripts/venv $$python $(DJANGO6)
+	@$(DJANGO6)/bin/python $(INSTALL) pip
+	@$(DJANGO6)/bin/python $(INSTALL) --group site --editable '.[redis,postgres,server,chat]' 'Django>=6,<7' && touch $@
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	@scripts/need cc:gcc node:nodejs npm:npm redis-server:redis-server postgres:postgresql
