@@ -7,6 +7,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  Django's name
 from django.db import router
 from django.urls import NoReverseMatch, reverse
@@ -18,7 +19,7 @@ SCRIPT_DIRECTIVES = ("script-src-elem", "script-src", "default-src")
 
 
 def check_log(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """Return what is wrong when the chat has no log to number its messages, or one in another database."""
+    """Return what is wrong when the chat has no log to number its messages, or the log or the users are elsewhere."""
     if apps.is_installed("djwsbridge.log"):
         return list(_check_database())
     return [
@@ -42,6 +43,17 @@ def _check_database() -> Iterator[CheckMessage]:
                 "message and its number are stored together or not at all."
             ),
             id="djwsbridge_chat.E002",
+        )
+    people = router.db_for_write(get_user_model())
+    if people != log:
+        yield Error(
+            f"The chat is written to the database `{log}`, and the users to `{people}`.",
+            hint=(
+                "Let the routers in DATABASE_ROUTERS name one database for the app of AUTH_USER_MODEL, "
+                "`djwsbridge_log` and `djwsbridge_chat`: rooms and messages refer to users, and no database can "
+                "refer to rows of another."
+            ),
+            id="djwsbridge_chat.E903",
         )
 
 

@@ -30,7 +30,7 @@ def test_the_app_has_registered_it(settings: Any) -> None:
 
 def test_the_chat_and_its_log_share_one_transaction(settings: Any) -> None:
     assert check_log(None) == []
-    settings.DATABASE_ROUTERS = [Elsewhere("other", frozenset({"djwsbridge_log"}))]
+    settings.DATABASE_ROUTERS = [Elsewhere("other", frozenset({"djwsbridge_log", "auth"}))]
     [error] = check_log(None)
     assert error.id == "djwsbridge_chat.E002"
     assert "`other`" in error.msg
@@ -38,9 +38,18 @@ def test_the_chat_and_its_log_share_one_transaction(settings: Any) -> None:
     assert "DATABASE_ROUTERS" in str(error.hint)
     assert error in run_checks()
     settings.DATABASE_ROUTERS = [
-        Elsewhere("other", frozenset({"djwsbridge_log", "djwsbridge_chat"}))
+        Elsewhere("other", frozenset({"djwsbridge_log", "djwsbridge_chat", "auth"}))
     ]
     assert check_log(None) == []
+
+
+def test_the_users_are_in_the_database_of_the_chat(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [Elsewhere("other", frozenset({"auth"}))]
+    [error] = check_log(None)
+    assert error.id == "djwsbridge_chat.E903"
+    assert "`other`" in error.msg
+    assert "`default`" in error.msg
+    assert error in run_checks()
 
 
 def test_every_table_of_the_chat_is_where_the_others_are(settings: Any) -> None:
