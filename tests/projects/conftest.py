@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.projects.rig import Project, Trial
 from tests.projects.runner import run_steps
+from tests.projects.steps import STEPS, Step
 
 RunProject = Callable[..., Awaitable[Trial]]
 
@@ -23,14 +24,19 @@ async def run_project(tmp_path: Path) -> AsyncIterator[RunProject]:
     async with AsyncExitStack() as stack:
 
         async def run(
-            project: Project, *, public_port: int = 0, port: int = 0, **env: str
+            project: Project,
+            *,
+            steps: Sequence[Step] = STEPS,
+            public_port: int = 0,
+            port: int = 0,
+            **env: str,
         ) -> Trial:
             directory = tmp_path / project.name
             directory.mkdir()
             trial = Trial(project, directory, env, stack, public_port=public_port)
             if port:
                 trial.port = port
-            await run_steps(trial)
+            await run_steps(trial, steps)
             return trial
 
         yield run

@@ -62,6 +62,8 @@ class Project:
     # What all of its addresses begin with, and what those of its pages begin with then.
     root: str = ""
     pages: str = ""
+    # The page that follows the login form.
+    home: str = "/chat/"
     # Whether a push comes from a process of its own, `manage.py push`, or from a view of the site.
     pushes_by: Literal["view", "command"] = "view"
     # A management command that runs beside the server.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from tests.projects.rig import Trial
-from tests.projects.steps import STEPS, Step, log_in, migrate
+from tests.projects.steps import Step, log_in, migrate
 
 __all__ = ["run_steps"]
 
@@ -14,7 +14,7 @@ __all__ = ["run_steps"]
 NEEDED = frozenset({migrate, log_in})
 
 
-async def run_steps(trial: Trial, steps: Sequence[Step] = STEPS) -> None:
+async def run_steps(trial: Trial, steps: Sequence[Step]) -> None:
     """Take a project through all steps, and write a line about each.
 
     Raises:
