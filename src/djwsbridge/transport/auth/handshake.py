@@ -84,7 +84,7 @@ async def authenticate_handshake(scope: Scope) -> Identity | None:
         CloseConnection: the credential is no good; to be told after `accept`.
         HandshakeRefused: a foreign page uses the visitor's cookie.
     """
-    raw = _bearer_of(header(scope, b"authorization"))
+    raw = _token_in_header(scope)
     if raw is not None:
         return await authenticate_token_here(raw)
     for subprotocol in scope.get("subprotocols", ()):
@@ -108,11 +108,13 @@ def _query_of(scope: Scope) -> dict[str, list[str]]:
     return parse_qs(scope.get("query_string", b"").decode("latin-1"))
 
 
-def _bearer_of(raw: str | None) -> str | None:
-    """Return the token of an Authorization header; None for one of another scheme.
+def _token_in_header(scope: Scope) -> str | None:
+    """Return the token in the header that SIMPLE_JWT["AUTH_HEADER_NAME"] names; None for one of another scheme.
 
     A browser sends `Basic` with every request, also a handshake, to a site that a proxy protects with a password.
     """
+    name = str(token_settings.api_settings.AUTH_HEADER_NAME)
+    raw = header(scope, name.removeprefix("HTTP_").replace("_", "-").lower().encode())
     scheme, _, token = (raw or "").strip().partition(" ")
     return token.strip() if scheme.lower() in _schemes_of_tokens() else None
 
