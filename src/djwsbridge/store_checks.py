@@ -159,7 +159,7 @@ def _check_autocommit() -> Iterator[CheckMessage]:
     log = installed_log()
     used = {router.db_for_write(get_user_model())} | ({log.using()} if log is not None else set())
     for alias in sorted(used):
-        if connections[alias].settings_dict.get("AUTOCOMMIT") is False:
+        if connections.settings.get(alias, {}).get("AUTOCOMMIT") is False:
             yield Error(
                 f"AUTOCOMMIT of the database `{alias}` is off, so no transaction of the library is committed.",
                 hint="Take AUTOCOMMIT out of DATABASES; ATOMIC_REQUESTS makes one transaction of each request.",

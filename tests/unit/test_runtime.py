@@ -647,13 +647,12 @@ async def test_a_thread_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_who_came_and_went_at_once_is_not_told_and_who_stays_is_told_once() -> None:
     node = Runtime(MemoryEngine(MemoryBus()))
-    told: list[tuple[str, str]] = []
-    node.hub.deliver = lambda topic, text: told.append((topic, text))  # type: ignore[method-assign]
+    reader = Reader()
+    node.hub.add("room.1", reader)
     ann, ben = Person(1, "ann"), Person(2, "ben")
     node.announce([Change("room.1", ann, online=True), Change("room.1", ben, online=True)])
     node.announce([Change("room.1", ann, online=False), Change("room.1", ben, online=True)])
     node._tell_news()
     node._tell_news()
-    [(topic, text)] = told
-    assert topic == "room.1"
+    [text] = reader.got
     assert json.loads(text)["data"] == {"user": {"id": 2, "name": "ben"}, "state": "online"}

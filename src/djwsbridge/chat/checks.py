@@ -53,7 +53,7 @@ def _check_database() -> Iterator[CheckMessage]:
                 "`djwsbridge_log` and `djwsbridge_chat`: rooms and messages refer to users, and no database can "
                 "refer to rows of another."
             ),
-            id="djwsbridge_chat.E903",
+            id="djwsbridge_chat.E003",
         )
 
 

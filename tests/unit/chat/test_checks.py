@@ -46,7 +46,7 @@ def test_the_chat_and_its_log_share_one_transaction(settings: Any) -> None:
 def test_the_users_are_in_the_database_of_the_chat(settings: Any) -> None:
     settings.DATABASE_ROUTERS = [Elsewhere("other", frozenset({"auth"}))]
     [error] = check_log(None)
-    assert error.id == "djwsbridge_chat.E903"
+    assert error.id == "djwsbridge_chat.E003"
     assert "`other`" in error.msg
     assert "`default`" in error.msg
     assert error in run_checks()
