@@ -238,7 +238,12 @@ def _begin_at_once(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] |
         waited = coroutine.send(None)
     except StopIteration:
         return None
-    return asyncio.get_running_loop().create_task(_go_on(coroutine, waited))
+    return asyncio.get_running_loop().create_task(_finish(coroutine, waited))
+
+
+async def _finish(coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
+    """Make a coroutine of `_go_on`: from Python 3.12 on a task takes no generator."""
+    await _go_on(coroutine, waited)
 
 
 @types.coroutine
