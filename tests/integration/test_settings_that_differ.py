@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.security.rig import V1, ask, assert_told_and_closed, hear, say
+from tests.security.rig import V1, ask, assert_alive, assert_told_and_closed, hear, say
 from tests.servers import TIMEOUT, serve
 from tests.small_project import SmallProject
 
@@ -281,3 +281,54 @@ def test_a_token_finds_whom_simplejwt_finds(start: Start) -> None:
     )
     assert_told_and_closed(socket, 4410, "revoked")
     assert running.refused(**headers)["code"] == "token_invalid"
+
+
+HASHERS = """
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher", "django.contrib.auth.hashers.MD5PasswordHasher",
+]
+CACHES = {"default": {
+    "BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.environ["REDIS_URL"],
+}}
+"""
+LOG_IN = """
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+print(int(authenticate(username="ann", password="a first one").password.startswith("pbkdf2")))
+"""
+ASSIGN = """
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
+user = User.objects.get(username="{name}")
+user.password = make_password("a second one", hasher="{hasher}")
+user.save(update_fields=["password"])
+print(1)
+"""
+
+
+def test_a_login_that_hashes_anew_ends_no_socket_by_token(start: Start) -> None:
+    make = MAKE.replace(
+        "User.objects.create_user(name, password",
+        "User.objects.create(username=name, password=make_password",
+    ).replace(
+        'password=make_password="a first one")',
+        'password=make_password("a first one", hasher="md5"))',
+    )
+    make = "from django.contrib.auth.hashers import make_password\n" + make
+    running = start(HASHERS, make=make)
+    by_token = {
+        name: running.open(Authorization=f"Bearer {running.people[name][1]}")
+        for name in ("ann", "bob")
+    }
+    by_session = running.open(Cookie=f"sessionid={running.people['ann'][2]}")
+    for socket in (*by_token.values(), by_session):
+        assert "ok" in ask(socket, "connect")
+    assert running.project.shell(LOG_IN) == 1
+    # Django itself ends the other sessions then. Both sockets are looked at in one query.
+    assert_told_and_closed(by_session, 4410, "revoked")
+    assert_alive(by_token["ann"])
+    # A new password is one, also when it is written in the same way.
+    running.project.shell(ASSIGN.format(name="ann", hasher="default"))
+    assert_told_and_closed(by_token["ann"], 4410, "revoked")
+    running.project.shell(ASSIGN.format(name="bob", hasher="default"))
+    assert_told_and_closed(by_token["bob"], 4410, "revoked")

@@ -124,7 +124,10 @@ class CredentialWatch:
             return None
         if user is None:
             return refusal(ErrorCode.REVOKED, CloseCode.REVOKED)
-        if self.identity is not None:  # perhaps a newer one by now, but of the same user
+        if self.identity is identity:
+            fingerprint = user.get_session_auth_hash()  # another one when a login has hashed anew
+            self.identity = dataclasses.replace(identity, user=user, fingerprint=fingerprint)
+        elif self.identity is not None:  # a newer one by now, but of the same user
             self.identity = dataclasses.replace(self.identity, user=user)
         return None
 

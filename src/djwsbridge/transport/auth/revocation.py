@@ -14,13 +14,14 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_out
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete, post_save, pre_save
 from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 
 from djwsbridge import publish
 from djwsbridge.accounts import has_one_manager, token_rows, user_rows
 from djwsbridge.transport.auth.identity import Identity, Method, session_digest
+from djwsbridge.transport.auth.rehash import is_rehashed, note_rehash
 from djwsbridge.transport.auth.session import authenticate_session
 from djwsbridge.transport.auth.token import BLACKLIST, find_blacklisted
 
@@ -52,12 +53,14 @@ def _fit(identity: Identity, user: AbstractBaseUser | None) -> AbstractBaseUser 
         return None
     if identity.session_key is not None:
         return user if authenticate_session(identity.session_key) is not None else None
-    return user if user.get_session_auth_hash() == identity.fingerprint else None
+    is_same = user.get_session_auth_hash() == identity.fingerprint
+    return user if is_same or is_rehashed(identity.fingerprint, user) else None
 
 
 def connect_signals() -> None:
     """Listen to what Django and simplejwt tell about users; called once, when the app is ready."""
     for model in kinds_of_user():
+        pre_save.connect(note_rehash, sender=model, dispatch_uid="djwsbridge.rehashed")
         post_save.connect(_on_user_saved, sender=model, dispatch_uid="djwsbridge.user_saved")
     for model in tables_of_user():
         post_delete.connect(_on_user_deleted, sender=model, dispatch_uid="djwsbridge.user_deleted")
