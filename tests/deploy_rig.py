@@ -116,14 +116,13 @@ def read_compose(variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Nginx(Process):
-    """The shipped nginx configuration, or another, listening on a free port in front of given servers.
+    """The shipped nginx configuration, listening on a free port in front of given servers.
 
     Args:
         command: how the compose file starts nginx.
         directory: for its files.
         upstreams: the ports of the servers.
-        locations: in place of those of the configuration.
-        conf: the configuration.
+        locations: in place of those of the shipped configuration.
     """
 
     def __init__(
@@ -133,21 +132,20 @@ class Nginx(Process):
         directory: Path,
         upstreams: Sequence[int],
         locations: str | None = None,
-        conf: Path = NGINX_CONF,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
-        text = conf.read_text().replace("listen 8080", f"listen 127.0.0.1:{self.port}")
+        text = NGINX_CONF.read_text().replace("listen 8080", f"listen 127.0.0.1:{self.port}")
         text = text.replace(" /tmp/", f" {directory}/")
         if locations is not None:
             text = f"{text.partition('location / {')[0]}{locations}}}\n}}\n"
         for number, upstream in enumerate(upstreams, start=1):
             text = text.replace(f"worker{number}:8000", f"127.0.0.1:{upstream}")
-        filled = directory / "nginx.conf"
-        filled.write_text(text)
+        conf = directory / "nginx.conf"
+        conf.write_text(text)
         binary = find_binary("nginx", package="nginx-light")
-        arguments = [str(filled) if part.endswith("/nginx.conf") else part for part in command[1:]]
+        arguments = [str(conf) if part.endswith("/nginx.conf") else part for part in command[1:]]
         super().__init__([str(binary), *arguments], log=directory / "nginx.log")
 
     def start(self) -> None:

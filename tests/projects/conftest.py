@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects.rig import Project, Trial
+from tests.projects.project import Project
+from tests.projects.rig import Trial
 from tests.projects.runner import run_steps
 from tests.projects.steps import STEPS, Step
 

@@ -11,71 +11,36 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from djwsbridge.client import Client
 from tests.browser_rig import ARTIFACTS
+from tests.projects.project import Project
 from tests.projects.waiting import soon
 from tests.servers import (
     ROOT,
     TIMEOUT,
     Process,
-    ServerName,
     Site,
     child_environment,
     free_port,
     serve,
 )
 
-__all__ = ["DEPLOY", "DEPLOY_OF_ONE_PROCESS", "Person", "Project", "Trial"]
+__all__ = ["DIRECTORY", "Person", "Trial"]
 
 DIRECTORY = Path(__file__).parent
 REPORTS = ARTIFACTS.parent / "projects"
 PASSWORD = "correct horse battery"
 V1 = "djwsbridge.v1"
-
-# What `check --deploy` says of a site that is reached by HTTP; and of one that has nothing between its processes.
-DEPLOY = frozenset({"security.W004", "security.W008", "security.W012", "security.W016"})
-DEPLOY_OF_ONE_PROCESS = DEPLOY | {"djwsbridge.W001", "djwsbridge.W004"}
-
-
-@dataclass(frozen=True)
-class Project:
-    """What the rig must know of a project to start it and to find its pages."""
-
-    # Its directory beside this file.
-    name: str
-    server: ServerName = "uvicorn"
-    # More of the server's command line.
-    options: tuple[str, ...] = ()
-    # The interpreter that the project runs on.
-    python: str = sys.executable
-    # What all of its addresses begin with, and what those of its pages begin with then.
-    root: str = ""
-    pages: str = ""
-    # The page that follows the login form.
-    home: str = "/chat/"
-    # Whether a push comes from a process of its own, `manage.py push`, or from a view of the site.
-    pushes_by: Literal["view", "command"] = "view"
-    # A management command that runs beside the server.
-    beside: str = ""
-    # The ids that `check --deploy` reports.
-    deploy: frozenset[str] = DEPLOY_OF_ONE_PROCESS
-    # The arguments of each `migrate`.
-    migrations: tuple[tuple[str, ...], ...] = ((),)
-    # The fields of three users, besides the password; the first one is what they log in with.
-    people: tuple[Mapping[str, Any], ...] = tuple(
-        {"username": name} for name in ("ann", "ben", "cleo")
-    )
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.projects.conftest import RunProject
 from tests.projects.interpreters import find_django_6
-from tests.projects.rig import Project
+from tests.projects.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.projects.conftest import RunProject
-from tests.projects.rig import Project
+from tests.projects.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def test_every_step(run_project: RunProject) -> None:
-    await run_project(Project("drf"))
+    await run_project(Project("drf", token_type="JWT"))

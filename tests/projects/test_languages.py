@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.projects.conftest import RunProject
-from tests.projects.rig import Project
+from tests.projects.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

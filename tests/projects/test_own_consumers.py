@@ -9,7 +9,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.projects.conftest import RunProject
-from tests.projects.rig import DEPLOY, Project, Trial
+from tests.projects.project import DEPLOY, Project
+from tests.projects.rig import Trial
 from tests.projects.waiting import soon
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

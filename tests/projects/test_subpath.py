@@ -8,7 +8,8 @@ import pytest
 
 from tests.deploy_rig import Nginx
 from tests.projects.conftest import RunProject
-from tests.projects.rig import DIRECTORY, Project
+from tests.projects.project import Project
+from tests.projects.rig import DIRECTORY
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -16,9 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 async def test_every_step(run_project: RunProject, tmp_path: Path) -> None:
     port = free_port()
-    conf = DIRECTORY / "subpath" / "nginx.conf"
+    locations = (DIRECTORY / "subpath" / "locations.conf").read_text()
     command = ["nginx", "-c", "/etc/nginx/nginx.conf"]
-    nginx = Nginx(command, directory=tmp_path, upstreams=[port], conf=conf)
+    nginx = Nginx(command, directory=tmp_path, upstreams=[port, port], locations=locations)
     try:
         nginx.start()
         await run_project(Project("subpath", root="/app"), port=port, public_port=nginx.port)

@@ -3,6 +3,7 @@
 from mysite.base import *
 
 ROOT_URLCONF = "mysite.urls_of_drf"
+SIMPLE_JWT["AUTH_HEADER_TYPES"] = ("JWT",)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["mysite.api.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["mysite.api.StaffOnly"],
