@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["transaction_in"]
+__all__ = ["statement_in", "transaction_in"]
 
 
 @contextmanager
@@ -33,6 +33,20 @@ def transaction_in(alias: str, *, savepoint: bool = True) -> Iterator[None]:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         yield
+
+
+@contextmanager
+def statement_in(alias: str) -> Iterator[None]:
+    """Let a single statement, which needs no transaction, wait for the row that it changes and then see it as it is.
+
+    It costs nothing where the project has chosen no isolation level. At a stricter one it would fail instead.
+    """
+    connection = connections[alias]
+    if connection.in_atomic_block or not _has_level(connection):
+        yield
+    else:
+        with transaction_in(alias):
+            yield
 
 
 def _has_level(connection: BaseDatabaseWrapper) -> bool:

@@ -50,18 +50,21 @@ room = services.create_room(actor=ann, title="General").id
 services.join_room(actor=bob, room_id=room)
 start = threading.Barrier(8)
 
+def read(actor, seq):
+    services.acknowledge(actor=actor, seqs={f"room.{room}": seq})
+    services.mark_read(actor=actor, room_id=room, seq=seq)
+
 def run(number):
     one, other = (ann, bob) if number % 2 else (bob, ann)
     failures = []
     start.wait()
     for _ in range(15):
         for action in (
-            lambda: services.send_message(
+            lambda: read(one, services.send_message(
                 actor=one, room_id=room, body="x", client_message_id=uuid.uuid4()
-            ),
+            ).seq),
             lambda: store_message(sender=one, recipient=other, content="x", type=None, frame={}),
             lambda: publish("user.1", "note", {}, durable=True),
-            lambda: services.mark_read(actor=one, room_id=room, seq=3),
         ):
             try:
                 action()

@@ -13,7 +13,7 @@ from djwsbridge.accounts import user_rows
 from djwsbridge.chat.models import Profile
 from djwsbridge.chat.store.database import rows_of, using
 from djwsbridge.protocol.topics import wire_id
-from djwsbridge.transactions import transaction_in
+from djwsbridge.transactions import statement_in, transaction_in
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -29,7 +29,8 @@ def find_read_receipts(actor: AbstractBaseUser) -> bool:
 
 def save_read_receipts(actor: AbstractBaseUser, *, is_on: bool) -> None:
     """Store whether others see how far an actor has read."""
-    rows_of(Profile).update_or_create(user_id=actor.pk, defaults={"read_receipts": is_on})
+    with statement_in(using()):
+        rows_of(Profile).update_or_create(user_id=actor.pk, defaults={"read_receipts": is_on})
 
 
 def save_last_seen(moments: Mapping[Any, datetime]) -> None:

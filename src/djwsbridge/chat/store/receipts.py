@@ -15,6 +15,7 @@ from djwsbridge.chat.store.database import rows_of
 from djwsbridge.chat.values import Receipt
 from djwsbridge.protocol.frames import MAX_INTEGER
 from djwsbridge.protocol.topics import wire_id
+from djwsbridge.transactions import statement_in
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -64,11 +65,9 @@ def find_pointers(
 def raise_delivered(seqs: Mapping[int, int]) -> int:
     """Move the delivered pointer of each membership forward, never back; return how many memberships there are."""
     seq = Case(*(When(id=key, then=Value(seq)) for key, seq in seqs.items()))
-    return (
-        rows_of(Membership)
-        .filter(id__in=seqs.keys())
-        .update(delivered_seq=Greatest("delivered_seq", seq))
-    )
+    rows = rows_of(Membership).filter(id__in=seqs.keys())
+    with statement_in(rows.db):
+        return rows.update(delivered_seq=Greatest("delivered_seq", seq))
 
 
 def raise_read(membership_id: int, seq: int) -> bool:
@@ -79,7 +78,8 @@ def raise_read(membership_id: int, seq: int) -> bool:
     """
     rows = rows_of(Membership).filter(id=membership_id)
     moved = {name: Greatest(name, Value(seq)) for name in ("read_seq", "delivered_seq")}
-    return rows.update(**moved) > 0
+    with statement_in(rows.db):
+        return rows.update(**moved) > 0
 
 
 def list_receipts(

@@ -14,9 +14,10 @@ from django.db.models.functions import Cast
 
 from djwsbridge.accounts import name_in_column, name_of, user_rows
 from djwsbridge.chat.models import NameSkeleton
-from djwsbridge.chat.store.database import rows_of
+from djwsbridge.chat.store.database import rows_of, using
 from djwsbridge.chat.values import UserRef
 from djwsbridge.protocol.topics import wire_id
+from djwsbridge.transactions import statement_in
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -97,15 +98,17 @@ def names_without_skeleton(*, limit: int) -> list[tuple[Any, str, str]]:
 
 def save_skeletons(rows: Iterable[tuple[Any, str, str]]) -> None:
     """Store (user key, the column's own text of the name, skeleton) for each row."""
-    rows_of(NameSkeleton).bulk_create(
-        (
-            NameSkeleton(user_id=user_id, name=name, skeleton=skeleton)
-            for user_id, name, skeleton in rows
-        ),
-        update_conflicts=True,
-        unique_fields=["user"],
-        update_fields=["name", "skeleton"],
-    )
+    skeletons = [
+        NameSkeleton(user_id=user_id, name=name, skeleton=skeleton)
+        for user_id, name, skeleton in rows
+    ]
+    with statement_in(using()):
+        rows_of(NameSkeleton).bulk_create(
+            skeletons,
+            update_conflicts=True,
+            unique_fields=["user"],
+            update_fields=["name", "skeleton"],
+        )
 
 
 def skeleton_exists(skeleton: str) -> bool:
