@@ -13,6 +13,8 @@ import pytest
 
 from tests.servers import ROOT, TIMEOUT, PostgresServer, child_environment
 
+pytestmark = pytest.mark.slow  # whole projects
+
 FILES = {
     "manage.py": """
         import sys

@@ -45,6 +45,8 @@ from djwsbridge.chat import services
 from djwsbridge.publish import publish
 from djwsbridge.store import store_message
 from people.models import Chat
+
+pytestmark = pytest.mark.slow  # whole projects
 ann, bob = (User.objects.create(username=name) for name in ("ann", "bob"))
 room = services.create_room(actor=ann, title="General").id
 services.join_room(actor=bob, room_id=room)

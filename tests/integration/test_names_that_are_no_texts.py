@@ -22,6 +22,8 @@ import os, uuid
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 
+pytestmark = pytest.mark.slow  # whole projects
+
 class Phone:
     def __init__(self, digits):
         self.digits = digits

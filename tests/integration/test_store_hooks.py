@@ -20,6 +20,8 @@ from django.db import models
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
 
+pytestmark = pytest.mark.slow  # whole projects
+
 class Team(models.Model):
     name = models.CharField(max_length=9)
 

@@ -12,7 +12,10 @@ from djwsbridge.protocol.errors import CloseConnection
 from djwsbridge.transport.auth.identity import fingerprint_of
 from djwsbridge.transport.auth.ticket import issue_ticket, redeem_ticket
 
-OLD, NEW = "an old key, long enough for every algorithm", "a new key, long enough for every algorithm"
+OLD, NEW = (
+    "an old key, long enough for every algorithm",
+    "a new key, long enough for every algorithm",
+)
 
 
 @pytest.mark.database
