@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 async def test_every_step(run_project: RunProject, tmp_path: Path) -> None:
     port = free_port()
     locations = (DIRECTORY / "subpath" / "locations.conf").read_text()
-    command = ["nginx", "-c", "/etc/nginx/nginx.conf"]
+    command = ["nginx", "-c", "/etc/nginx/nginx.conf", "-g", "daemon off;"]
     nginx = Nginx(command, directory=tmp_path, upstreams=[port, port], locations=locations)
     try:
         nginx.start()
