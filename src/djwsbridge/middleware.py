@@ -91,8 +91,8 @@ def _check_route(application: object, scope: Scope) -> None:
 def finish_requests(application: Callable[..., Awaitable[None]]) -> ASGIApplication:
     """Wrap Django's own ASGI application, so that every request gives its database connection back.
 
-    Where the site is under a path, `request.path` begins with it, whatever the proxy and the server do. Django alone
-    would send a visitor back from the log-in to an address outside of the site.
+    Where the site is under a path that FORCE_SCRIPT_NAME names, `request.path` begins with it, whatever the proxy and
+    the server do. Django alone would send a visitor back from the log-in to an address outside of the site.
 
     Django closes the connection of a request at `request_finished`, in the request's thread. Django does not send this
     signal when the content of a streamed response raises. And Daphne cancels the closing when a view still runs ten

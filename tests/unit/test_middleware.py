@@ -166,8 +166,6 @@ async def test_a_mount_point_is_not_part_of_the_path(answer: list[Any]) -> None:
 UNDER_A_PATH = {
     "uvicorn --root-path, stripped": (None, "/app", "/app/a/"),
     "uvicorn --root-path with a slash, stripped": (None, "/app/", "/app//a/"),
-    "Daphne --root-path, stripped": (None, "/app", "/a/"),
-    "Daphne --root-path, passed on": (None, "/app", "/app/a/"),
     "the setting, stripped": ("/app", "", "/a/"),
     "the setting, passed on": ("/app", "", "/app/a/"),
     "the setting with a slash, stripped": ("/app/", "", "/a/"),
@@ -209,11 +207,35 @@ async def test_a_page_is_found_under_a_path(
 ) -> None:
     settings.FORCE_SCRIPT_NAME = setting
     inner = Inner()
-    scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path}
+    scope = {**UVICORN, "method": "GET", "path": path, "root_path": root_path}
     await finish_requests(inner)(scope, None, None)  # type: ignore[arg-type]
     request = ASGIRequest(inner.scopes[0], io.BytesIO())
     assert request.path_info == "/a/"
     assert request.path.replace("//", "/") == "/app/a/"
+
+
+DAPHNE: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0"}}
+UVICORN: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}}
+
+
+async def test_a_visitor_of_daphne_gets_past_no_guard_of_a_path() -> None:
+    """Daphne takes `root_path` from the header Daphne-Root-Path of any visitor."""
+    inner = Inner()
+    scope = {**DAPHNE, "method": "GET", "path": "/admin/", "root_path": "/x"}
+    await finish_requests(inner)(scope, None, None)  # type: ignore[arg-type]
+    request = ASGIRequest(inner.scopes[0], io.BytesIO())
+    assert (request.path, request.path_info) == ("/admin/", "/admin/")
+
+
+@pytest.mark.parametrize("path", ["/a/", "/app/a/"])
+async def test_a_route_is_found_whatever_root_path_daphne_has(answer: list[Any], path: str) -> None:
+    answer[0] = identity_of(make_user(7))
+    inner = Inner()
+    router = URLRouter([re_path("^a/$", inner)])  # type: ignore[arg-type]
+    asgi = DAPHNE["asgi"]
+    client = await open_client(router, path=path, root_path="/app", asgi=asgi, extensions={})
+    await client.assert_closed(4999)
+    assert inner.scopes[0]["path"] == path
 
 
 async def test_several_cookie_headers_are_one() -> None:

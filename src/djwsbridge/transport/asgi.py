@@ -34,9 +34,12 @@ def settled_scope(scope: Scope) -> Scope:
     * `path` begins with `root_path`. A proxy passes the prefix of a site on, or takes it away. uvicorn puts its
       `--root-path` before what has come in, and Daphne does not. FORCE_SCRIPT_NAME is known to Django alone.
     * There is one `cookie` header. HTTP/2 may divide it (RFC 9113, section 8.2.3).
+
+    Daphne takes `root_path` from a header of the visitor. Such a prefix is put before no path: whatever in the project
+    guards `/admin/` would let `/x/admin/` through.
     """
-    prefix = str(django_settings.FORCE_SCRIPT_NAME or scope.get("root_path", ""))
-    path, headers = _under(prefix, scope.get("path", "")), scope.get("headers", ())
+    prefix, path = _place_of(scope)
+    headers = scope.get("headers", ())
     if sum(name == b"cookie" for name, _ in headers) > 1:
         rest = [header for header in headers if header[0] != b"cookie"]
         headers = [*rest, (b"cookie", cookies_of(scope))]
@@ -44,6 +47,18 @@ def settled_scope(scope: Scope) -> Scope:
     if path != scope.get("path", ""):
         settled["raw_path"] = quote(path).encode("ascii")
     return settled
+
+
+def _place_of(scope: Mapping[str, Any]) -> tuple[str, str]:
+    """Return `root_path` and `path` of a request."""
+    prefix, path = str(scope.get("root_path", "")), scope.get("path", "")
+    if django_settings.FORCE_SCRIPT_NAME:
+        prefix = str(django_settings.FORCE_SCRIPT_NAME)
+    elif not waits_for_readers(scope):  # Daphne
+        is_under = f"{path}/".startswith(f"{prefix.rstrip('/')}/")
+        # Channels' router takes no path that does not begin with the prefix. A page needs the prefix for its links.
+        return prefix if is_under or scope["type"] == "http" else "", path
+    return prefix, _under(prefix, path)
 
 
 def _under(prefix: str, path: str) -> str:

@@ -103,6 +103,7 @@ def test_a_prefix_that_a_visitor_claims_reaches_nobody_else(
     page = ann.client.get("/chat/", headers=claim).text
     if name != "Daphne-Root-Path" or site.server != "daphne":
         assert "/evil" not in page
+    assert ann.client.get("/chat/", headers=claim).url.path == "/chat/"
     fields = {"username": "ben", "csrfmiddlewaretoken": ann.csrf_token}
     ann.client.post("/chat/direct/", data=fields, headers=claim)
     pushed = socket.wait_for(push="room.joined")
