@@ -89,9 +89,19 @@ def settled_url(slug: str, peer: UserRef | None) -> str:
     It is the same whichever request, task or command asks: under FORCE_SCRIPT_NAME, by ROOT_URLCONF, and without the
     language that `i18n_patterns` puts first, so that LocaleMiddleware leads each reader to their own.
     """
-    with _settings_alone():
+    chosen = (settings.FORCE_SCRIPT_NAME, settings.LANGUAGE_CODE, settings.ROOT_URLCONF)
+    return _settled_url(slug, peer, *chosen)
+
+
+@functools.lru_cache(
+    maxsize=16_384
+)  # a person may have ten thousand rooms, and a list shows them all
+def _settled_url(
+    slug: str, peer: UserRef | None, prefix: str | None, language: str, urlconf: str
+) -> str:
+    with _set_aside_request(prefix, language):
         try:
-            return _url_of(slug, peer, _without_languages(settings.ROOT_URLCONF))
+            return _url_of(slug, peer, _without_languages(urlconf))
         except NoReverseMatch:
             return ""
 
@@ -103,15 +113,15 @@ def _url_of(slug: str, peer: UserRef | None, urlconf: Any) -> str:
 
 
 @contextmanager
-def _settings_alone() -> Iterator[None]:
-    """Hide the prefix and the language of the current request from `reverse`."""
-    prefix = get_script_prefix()
-    set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")
+def _set_aside_request(prefix: str | None, language: str) -> Iterator[None]:
+    """Let `reverse` see this prefix and language instead of those of the current request."""
+    own_prefix = get_script_prefix()
+    set_script_prefix(prefix or "/")
     try:
-        with override(settings.LANGUAGE_CODE):
+        with override(language):
             yield
     finally:
-        set_script_prefix(prefix)
+        set_script_prefix(own_prefix)
 
 
 @functools.lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from itertools import islice
 
 from django.db import InterfaceError, OperationalError
 
@@ -29,6 +30,7 @@ from djwsbridge.transport.failures import try_later
 from djwsbridge.transport.recovery import recover, recover_announced, recover_page
 from djwsbridge.transport.refusals import tell_closed
 from djwsbridge.transport.registry import find_topic_rule, register_command
+from djwsbridge.transport.topics import TOLD_AT_ONCE
 
 __all__ = ["register_core_commands"]
 
@@ -54,6 +56,8 @@ async def connect(connection: Connection, command: Connect) -> Mapping[str, obje
     try:
         topics = await recover(connection, sorted(connection.topics), command.cursors)
         announced = await recover_announced(connection)
+        first = dict(islice(announced.items(), TOLD_AT_ONCE))
+        connection.tell_moved({topic: announced[topic] for topic in announced.keys() - first})
     except (OperationalError, InterfaceError) as error:
         raise try_later(
             ErrorCode.DB_UNAVAILABLE
@@ -66,7 +70,7 @@ async def connect(connection: Connection, command: Connect) -> Mapping[str, obje
         "heartbeat_ms": int(settings.HEARTBEAT_INTERVAL * 1000),
         "topics": {topic: found for topic, found in topics.items() if topic in left},
     }
-    return {**welcome, "announced": announced} if announced else welcome
+    return {**welcome, "announced": first} if first else welcome
 
 
 def heartbeat(connection: Connection, command: Heartbeat) -> Mapping[str, object]:
@@ -107,7 +111,7 @@ async def subscribe(connection: Connection, command: Subscribe) -> Mapping[str, 
 
 async def unsubscribe(connection: Connection, command: Unsubscribe) -> Mapping[str, object]:
     """Stop listening to a topic."""
-    await connection.unsubscribe(command.topic)
+    await connection.unsubscribe(command.topic, is_lost=False)
     return {}
 
 

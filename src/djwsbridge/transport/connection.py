@@ -348,10 +348,13 @@ class Connection:
 
     def tell_moved(self, seqs: Mapping[str, int]) -> None:
         """Push the newest seqs of topics that are announced; a slow reader is told when it has caught up."""
-        if self.queue.is_slow:
-            self._topics.miss(seqs)
-        else:
-            self.tell("topics.moved", {"topics": seqs})
+        self._topics.miss(seqs)
+        if not self.queue.is_slow:
+            self._tell_missed()
+
+    def _tell_missed(self) -> None:
+        for push, data in self._topics.take_missed():
+            self.tell(push, data)
 
     def _miss(self, text: str) -> None:
         """Note what is withheld; only a client of the v1 dialect can recover it, the others have to begin anew."""
@@ -372,8 +375,7 @@ class Connection:
         if self.queue.is_slow:
             self.runtime.deadlines.plan(self, within=SLOW_LOOK)
             return
-        for push, data in self._topics.take_missed():
-            self.tell(push, data)
+        self._tell_missed()
         self.inbox.go_on_if_idle()
 
     def _close_slow(self) -> None:
@@ -411,9 +413,9 @@ class Connection:
         if self.protocol.state is not State.CLOSED:
             await self._topics.subscribe(topic, is_allowed=is_allowed)
 
-    async def unsubscribe(self, topic: str) -> None:
-        """Stop listening to a topic and disappear from it."""
-        await self._topics.unsubscribe(topic)
+    async def unsubscribe(self, topic: str, *, is_lost: bool = True) -> None:
+        """Stop listening to a topic and disappear from it; see `Topics.unsubscribe`."""
+        await self._topics.unsubscribe(topic, is_lost=is_lost)
 
     async def let_in(self, topic: str) -> None:
         """Listen to a topic that the user was let in to; see `Topics.let_in`."""

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from djwsbridge.presence import Change, Person
     from djwsbridge.transport.connection import Connection
 
-__all__ = ["Topics"]
+__all__ = ["TOLD_AT_ONCE", "Topics"]
 
 logger = logging.getLogger("djwsbridge.topics")
 
+TOLD_AT_ONCE = (
+    5_000  # topics of one frame; an entry has some 22 bytes, and Daphne sends no more than 1 MiB
+)
 # Seconds for which a lease of presence outlives its connection. A page that is loaded again does not flicker, and
 # neither does a client that has lost the network for a moment.
 LINGER_AFTER_CLOSE = 2.0
@@ -46,7 +49,16 @@ class Topics:
         connection: whose; its `person` is known before anything is subscribed to.
     """
 
-    __slots__ = ("_asked", "_leases", "_lost", "_missed", "_weak", "announced", "names")
+    __slots__ = (
+        "_asked",
+        "_leases",
+        "_lost",
+        "_missed",
+        "_promoted",
+        "_weak",
+        "announced",
+        "names",
+    )
 
     def __init__(self, connection: Connection) -> None:
         # Weak, or the two would keep each other.
@@ -55,7 +67,9 @@ class Topics:
         self.names: set[str] = set()
         # Topics of which it is only told that they have moved, or about to be. No topic is in both sets for long.
         self.announced: set[str] = set()
-        # Of these, those whose rule is being asked: whoever is let in meanwhile is not put out by an older "no".
+        # Those that it has subscribed to since.
+        self._promoted: set[str] = set()
+        # Of its names, those whose rule is being asked: whoever is let in meanwhile is not put out by an older "no".
         self._asked: frozenset[str] = frozenset()
         # Topics to which access was lost since it was asked what to listen to; None while nobody asks.
         self._lost: set[str] | None = None
@@ -88,8 +102,12 @@ class Topics:
             topics.sort(key=lambda topic: (registry.may_be_announced(topic), topic not in first))
             if not registry.may_be_announced(topics[room]):
                 raise self._too_many(len(topics))
+        rest = topics[room:]
+        self.announced.update(
+            rest
+        )  # access that is lost while the others are joined takes a topic off
         await self.join(topics[:room])
-        self._announce_moves(topics[room:])
+        self._announce_moves([topic for topic in rest if topic in self.announced])
 
     def _too_many(self, count: int) -> CloseConnection:
         """Log that apps name too many topics, and return why the connection ends."""
@@ -161,15 +179,30 @@ class Topics:
         except Exception:
             self.names.discard(topic)
             raise
-        self._end_announcing(self.announced & {topic})
+        if topic in self.announced:
+            self._end_announcing([topic])
+            self._promoted.add(topic)
         await self._settle(topic)
 
     @property
     def _is_full(self) -> bool:
         return len(self.names) >= settings.SUBSCRIPTIONS
 
-    async def unsubscribe(self, topic: str) -> None:
-        """Stop listening to a topic and disappear from it. It is not announced any more either."""
+    async def unsubscribe(self, topic: str, *, is_lost: bool = True) -> None:
+        """Stop listening to a topic and disappear from it.
+
+        Args:
+            topic: which.
+            is_lost: whether the user may not know any more what happens there. If not, a topic that was announced
+                before the client subscribed to it is announced again.
+        """
+        if topic in self._promoted and not is_lost:
+            self._promoted.discard(topic)
+            self.names.discard(topic)
+            self._announce_moves([topic])
+            await self._connection.runtime.unsubscribe(topic, self._connection)
+            return
+        self._promoted.discard(topic)
         if self._lost is not None:
             self._lost.add(topic)
         if topic in self.announced:
@@ -226,8 +259,9 @@ class Topics:
         missed, self._missed = self._missed or {}, None
         if tips := {topic: seq for topic, seq in missed.items() if topic in self.names}:
             yield "tips", tips
-        if moved := {topic: seq for topic, seq in missed.items() if topic in self.announced}:
-            yield "topics.moved", {"topics": moved}
+        moved = [(topic, seq) for topic, seq in missed.items() if topic in self.announced]
+        for start in range(0, len(moved), TOLD_AT_ONCE):
+            yield "topics.moved", {"topics": dict(moved[start : start + TOLD_AT_ONCE])}
 
     async def give_up(self, *, close_code: int) -> None:
         """Stop listening to everything.

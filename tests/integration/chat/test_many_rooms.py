@@ -83,6 +83,12 @@ def test_no_room_is_cut_off_in_silence(people: tuple[Person, Person]) -> None:
     say(ben, room, "and again")
     assert socket.wait_for(push="message.sent")["data"]["body"] == "and again"
 
+    # The client shows another room.
+    socket.send(id=3, cmd="unsubscribe", topic=f"room.{room}")
+    assert socket.wait_for(id=3)["ok"] == {}
+    seq = say(ben, room, "once more")["seq"]
+    assert socket.wait_for(push="topics.moved")["data"] == {"topics": {f"room.{room}": seq}}
+
     # The client comes back: what it has shown lately comes first.
     cursors = {f"room.{room}": ("an epoch", seq)}
     _, welcome = greet(ann, cursors=cursors)

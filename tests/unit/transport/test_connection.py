@@ -19,10 +19,11 @@ from djwsbridge.protocol.codes import CloseCode, ErrorCode
 from djwsbridge.protocol.errors import CloseConnection, CommandError, EngineUnavailable
 from djwsbridge.protocol.frames import Command
 from djwsbridge.protocol.server import State
+from djwsbridge.reconciler import Reconciler
 from djwsbridge.runtime import Runtime
+from djwsbridge.transport import commands, failures, registry, seats, topics
 from djwsbridge.transport import connection as connections
 from djwsbridge.transport import credential as credentials
-from djwsbridge.transport import failures, registry, seats, topics
 from djwsbridge.transport.admission import admission_of
 from djwsbridge.transport.auth.identity import session_digest
 from djwsbridge.transport.connection import Connection
@@ -614,6 +615,59 @@ async def test_more_topics_of_apps_than_the_limit_are_refused_and_not_cut_in_sil
     [record] = [record for record in caplog.records if record.name == "djwsbridge.topics"]
     assert "User 7 has 3 topics" in record.getMessage()
     assert "DJWSBRIDGE_SUBSCRIPTIONS" in record.getMessage()
+
+
+@pytest.fixture
+async def quiet_log(node: Runtime, monkeypatch: pytest.MonkeyPatch) -> Reconciler:
+    """Let topics of rooms be announced on this node, whose log is empty."""
+
+    class QuietLog:
+        def tips(self, topics: Any) -> dict[str, Any]:
+            return {}
+
+    log: Any = QuietLog()
+    reconciler = Reconciler(log, node.hub.deliver, on_rewound=print)
+    monkeypatch.setattr(node, "reconciler", reconciler)
+    monkeypatch.setattr(registry, "may_be_announced", lambda topic: topic.startswith("room."))
+    return reconciler
+
+
+class Inhabitant(QuietConsumer):
+    async def find_topics(self) -> list[str]:
+        return ["room.1", "room.2", "room.3"]
+
+
+async def test_access_that_is_lost_while_other_topics_are_joined_is_not_announced(
+    new_client: NewClient, node: Runtime, gated: GatedEngine, quiet_log: Reconciler, settings: Any
+) -> None:
+    settings.DJWSBRIDGE_SUBSCRIPTIONS = 2
+    gated.gates["room.1"] = asyncio.Event()
+    client = await new_client(consumer=Inhabitant).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    await until(lambda: "room.1" in node.hub)
+    await only_member(node).unsubscribe("room.3")
+    gated.gates["room.1"].set()
+    reply = await client.hear()
+    assert reply["ok"]["announced"] == {"room.2": 0}
+    assert set(quiet_log.announcements.topics()) == {"room.2"}
+    assert node.presence.online("room.3") == []
+
+
+async def test_many_announced_topics_are_told_in_several_frames(
+    new_client: NewClient, quiet_log: Reconciler, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DJWSBRIDGE_SUBSCRIPTIONS = 1
+    monkeypatch.setattr(topics, "TOLD_AT_ONCE", 2)
+    monkeypatch.setattr(commands, "TOLD_AT_ONCE", 2)
+    client = await new_client(consumer=Inhabitant).open()
+    await client.assert_accepted()
+    client.say({"id": 1, "cmd": "connect"})
+    rest = await client.hear()
+    reply = await client.hear()
+    assert rest["push"] == "topics.moved"
+    told = [*reply["ok"]["announced"], *rest["data"]["topics"]]
+    assert (len(reply["ok"]["announced"]), sorted(told)) == (2, ["room.1", "room.2", "room.3"])
 
 
 class GatedEngine(MemoryEngine):

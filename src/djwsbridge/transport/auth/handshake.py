@@ -78,7 +78,7 @@ async def authenticate_handshake(scope: Scope) -> Identity | None:
     """Return who opens a connection; None when the handshake carries no credential.
 
     The first of these that is there decides: the Authorization header, the bearer subprotocol, a ticket in the address
-    (if DJWSBRIDGE_ALLOW_ADVICE_ON_TICKET), what an outer middleware has put into `scope["user"]`, the session cookie.
+    (if DJWSBRIDGE_ALLOW_QUERY_TICKET), what an outer middleware has put into `scope["user"]`, the session cookie.
 
     Raises:
         CloseConnection: the credential is no good; to be told after `accept`.

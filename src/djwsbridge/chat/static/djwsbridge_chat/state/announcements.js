@@ -24,21 +24,16 @@ export class Announcements {
   }
 
   /**
-   * Take the newest seqs of a new connection, and listen to the open room if it is among the announced ones.
-   * @param {Record<string, number>} seqs  By topic.
+   * Fetch the rooms that have changed since the list was made, and listen to the open room if it is among them.
+   * @param {Record<string, number>} seqs  The newest ones, by topic.
    * @param {Room | null} open
    */
-  async begin(seqs, open) {
-    this.hear(seqs);
+  async hear(seqs, open) {
+    const moved = Object.entries(seqs).map(([topic, seq]) => ({ id: Number(topic.slice("room.".length)), seq }));
+    this.#loader.refresh(moved.filter(({ id, seq }) => seq !== this.#rooms.get(id)?.last_seq).map(({ id }) => id));
     const topic = `room.${open?.id}`;
     if (!open || !(topic in seqs)) return;
     await this.#connection.subscribe(topic).catch(() => {}); // the next connection tries again
     this.#snapshot.load(open.id, 0);
-  }
-
-  /** Fetch the rooms that have changed since the list was made. @param {Record<string, number>} seqs  By topic. */
-  hear(seqs) {
-    const moved = Object.entries(seqs).map(([topic, seq]) => ({ id: Number(topic.slice("room.".length)), seq }));
-    this.#loader.refresh(moved.filter(({ id, seq }) => seq !== this.#rooms.get(id)?.last_seq).map(({ id }) => id));
   }
 }

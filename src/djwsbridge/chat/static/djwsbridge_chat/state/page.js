@@ -189,9 +189,9 @@ export class ChatPage extends EventTarget {
     this.sayRead();
     this.#snapshot.resume();
     this.#roomListLoader.resume();
-    this.#announcements.begin(announced, this.room);
+    this.#announcements.hear(announced, this.room);
     if (this.topic && topics[this.topic]?.omitted) this.connection.refresh(this.topic);
-    this.#presenceLoader.loadAll(Object.keys({ ...topics, ...announced }), this.topic);
+    this.#presenceLoader.loadAll(Object.keys(topics), Object.keys(announced), this.topic);
     this.#loadMembers();
   }
 
@@ -227,7 +227,7 @@ export class ChatPage extends EventTarget {
     else if (type === "typing") this.#heardTyping(data);
     else if (type === "receipt") this.#receipts(`room.${data.room}`, [data]); // of one's own devices on another topic
     else if (type === "presence.changed" && topic) this.presence.change(topic, data);
-    else if (type === "topics.moved") this.#announcements.hear(data.topics);
+    else if (type === "topics.moved") this.#announcements.hear(data.topics, this.room);
     else if (type === "room.joined") this.#joined(data.room);
     else if (type === "room.left") this.#left(data.room);
     else if (type === "member.joined" || type === "member.left") this.#memberChanged(type, data);

@@ -14,6 +14,8 @@ export class PresenceLoader {
   #presence;
   #rooms;
   #clock;
+  /** @type {Set<string>} */
+  #announced = new Set();
   /** The timer of the next question; null when there is none. @type {unknown} */
   #timer = null;
 
@@ -27,19 +29,23 @@ export class PresenceLoader {
 
   /**
    * Ask anew who is online, and forget what was known: first about the open room and the direct ones, whose lists show
-   * it. The first answers come at once, and the others one by one. Of other groups, a few are enough.
+   * it. The first answers come at once, and the others one by one. Of other groups, a few are enough. Of announced
+   * rooms the server pushes no changes, so that they are asked about again and again.
    * @param {string[]} topics
+   * @param {string[]} announced
    * @param {string | null} open
    */
-  async loadAll(topics, open) {
-    const rooms = topics.filter((topic) => topic.startsWith("room."));
+  async loadAll(topics, announced, open) {
+    this.#announced = new Set(announced);
+    const rooms = [...topics, ...announced].filter((topic) => topic.startsWith("room."));
     const shown = rooms.filter((topic) => topic === open || this.#roomOf(topic)?.kind === "direct");
     shown.sort((a, b) => Number(b === open) - Number(a === open));
     const wanted = [...new Set([...shown, ...rooms.slice(0, Math.max(0, AT_ONCE - shown.length))])];
     this.#clock.clearTimeout(this.#timer);
     this.#presence.keep(wanted);
-    await Promise.all(wanted.slice(0, AT_ONCE).map((topic) => this.load(topic)));
-    this.#loadLater(wanted.slice(AT_ONCE));
+    const first = wanted.slice(0, AT_ONCE);
+    await Promise.all(first.map((topic) => this.load(topic)));
+    this.#loadLater([...wanted.slice(AT_ONCE), ...first.filter((topic) => this.#announced.has(topic) && topic !== open)]);
   }
 
   /** @param {string[]} topics */
@@ -49,7 +55,7 @@ export class PresenceLoader {
     if (next === undefined || this.#connection.state !== "online") return;
     this.#timer = this.#clock.setTimeout(() => {
       this.load(next);
-      this.#loadLater(others);
+      this.#loadLater(this.#announced.has(next) ? [...others, next] : others);
     }, PAUSE);
   }
 
