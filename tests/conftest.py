@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from djwsbridge.thread_pool import end_threads
 from tests.servers import (
     ROOT,
+    TIMEOUT,
     PostgresServer,
     RedisServer,
     ServerName,
@@ -62,6 +64,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _fixtures_of(item: pytest.Item) -> Sequence[str]:
     return item.fixturenames if isinstance(item, pytest.Function) else ()
+
+
+@pytest.fixture(autouse=True)
+def _threads_without_connections(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the idle threads of services after a test that may have used the database.
+
+    The next test may be one that pytest-django lets use none, and a thread looks at its open connection first.
+    """
+    yield
+    uses_database = request.node.get_closest_marker("django_db") is not None
+    if uses_database or not {"db", "transactional_db"}.isdisjoint(request.fixturenames):
+        end_threads(TIMEOUT)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import pytest
 from tests.servers import PostgresServer
 from tests.small_project import SmallProject
 
+pytestmark = pytest.mark.slow  # whole projects
+
 MODELS = """
 from django.contrib.auth.models import User
 from django.db import models
@@ -45,8 +47,6 @@ from djwsbridge.chat import services
 from djwsbridge.publish import publish
 from djwsbridge.store import store_message
 from people.models import Chat
-
-pytestmark = pytest.mark.slow  # whole projects
 ann, bob = (User.objects.create(username=name) for name in ("ann", "bob"))
 room = services.create_room(actor=ann, title="General").id
 services.join_room(actor=bob, room_id=room)

@@ -17,12 +17,12 @@ from tests.security.rig import V1, ask, hear, say
 from tests.servers import TIMEOUT, Site, serve, wait_until
 from tests.small_project import SmallProject
 
+pytestmark = pytest.mark.slow  # whole projects
+
 MODELS = """
 import os, uuid
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
-
-pytestmark = pytest.mark.slow  # whole projects
 
 class Phone:
     def __init__(self, digits):

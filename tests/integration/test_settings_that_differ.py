@@ -19,6 +19,8 @@ from tests.security.rig import V1, ask, assert_alive, assert_told_and_closed, he
 from tests.servers import TIMEOUT, serve
 from tests.small_project import SmallProject
 
+pytestmark = pytest.mark.slow  # whole projects
+
 # What a project may want of its own API, and what no page or client of the chat can bear.
 API = """
 REST_FRAMEWORK = {
@@ -54,8 +56,6 @@ from django.http import HttpResponse
 from djwsbridge.utils import send_ws_message
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
-
-pytestmark = pytest.mark.slow  # whole projects
 
 class Words(BaseRenderer):
     media_type, format = "text/words", "words"

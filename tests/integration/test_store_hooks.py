@@ -14,13 +14,13 @@ from tests.security.rig import hear, say
 from tests.servers import TIMEOUT, serve
 from tests.small_project import SmallProject
 
+pytestmark = pytest.mark.slow  # whole projects
+
 MODELS = """
 from django.contrib.auth.models import User
 from django.db import models
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CommandError
-
-pytestmark = pytest.mark.slow  # whole projects
 
 class Team(models.Model):
     name = models.CharField(max_length=9)
