@@ -2,13 +2,17 @@
 
 Django does that when the hasher, or its number of rounds, has changed since the password was set: after most updates of
 Django, at each user's next login. The hash is all that connections know of a password. So the process of the login
-notes in the cache, which nodes share, which hash has become which.
+notes in the cache, which nodes share, which hash has become which. Without the cache nothing is noted: the connections
+end, as after a new password, and the login goes on.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.hashers import get_hasher, identify_hasher
@@ -17,8 +21,11 @@ from django.core.cache import cache
 
 from djwsbridge.accounts import user_rows
 from djwsbridge.conf import settings
+from djwsbridge.notices import Notices
 
 __all__ = ["is_rehashed", "note_rehash"]
+
+notices = Notices(logging.getLogger("djwsbridge.connection"))
 
 
 def note_rehash(instance: AbstractBaseUser, update_fields: Any = None, **_: object) -> None:
@@ -36,17 +43,34 @@ def note_rehash(instance: AbstractBaseUser, update_fields: Any = None, **_: obje
     before = copy.copy(instance)
     before.password = stored
     # Every connection looks at its credential within the interval.
-    cache.set(
-        _name(before.get_session_auth_hash()),
-        _digest(instance.get_session_auth_hash()),
-        timeout=2 * settings.REVALIDATE_INTERVAL + 60.0,
-    )
+    timeout = 2 * settings.REVALIDATE_INTERVAL + 60.0
+    name = _name(before.get_session_auth_hash())
+    with _without_cache():
+        cache.set(name, _digest(instance.get_session_auth_hash()), timeout=timeout)
 
 
 def is_rehashed(fingerprint: str, user: AbstractBaseUser) -> bool:
-    """Say whether a user had this fingerprint a moment ago, and has had no new password since."""
-    noted = cache.get(_name(fingerprint))
+    """Say whether a user had this fingerprint a moment ago, and has had no new password since.
+
+    When the cache fails, the answer is no: a connection whose password has changed must not stay open for it.
+    """
+    noted = None
+    with _without_cache():
+        noted = cache.get(_name(fingerprint))
     return noted is not None and noted == _digest(user.get_session_auth_hash())
+
+
+@contextmanager
+def _without_cache() -> Iterator[None]:
+    """Go on when the cache fails, and log that once a minute. Each backend has exceptions of its own."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001
+        notices.write(
+            "cache",
+            "Django's cache failed. Until it works again, a login that hashes the same password anew closes the user's "
+            f"connections: {error!r}",
+        )
 
 
 def _is_outdated(encoded: str) -> bool:
