@@ -39,7 +39,7 @@ from djwsbridge.durable import Appended, NewEvent, check_size, installed_log
 from djwsbridge.protocol.codec import encode_push
 from djwsbridge.protocol.errors import PayloadError
 from djwsbridge.protocol.frames import TOPIC_PATTERN
-from djwsbridge.tenancy import check_tenant
+from djwsbridge.tenancy import check_tenant, is_own_tenant
 from djwsbridge.threads import run_service
 from djwsbridge.transactions import transaction_in
 
@@ -208,13 +208,23 @@ def _written(payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw) -> msgsp
 
 
 def subscribe_user(user_id: object, topic: str) -> None:
-    """Let every open connection of a user listen to a topic, after commit; see `user_key` for who that is."""
+    """Let every open connection of a user listen to a topic, after commit; see `user_key` for who that is.
+
+    Raises:
+        ImproperlyConfigured: this is code of another tenant.
+    """
+    check_tenant()
     _check_topic(topic)
     _tell(SubscribeUser(str(user_key(user_id)), topic))
 
 
 def unsubscribe_user(user_id: object, topic: str) -> None:
-    """End the subscriptions of a user's connections to a topic, after commit: access is lost."""
+    """End the subscriptions of a user's connections to a topic, after commit: access is lost.
+
+    Raises:
+        ImproperlyConfigured: this is code of another tenant.
+    """
+    check_tenant()
     _check_topic(topic)
     _tell(UnsubscribeUser(str(user_key(user_id)), topic))
 
@@ -222,10 +232,15 @@ def unsubscribe_user(user_id: object, topic: str) -> None:
 def user_changed(user_id: object, *, session: str | None = None) -> None:
     """Have every node look again at a user's credentials, after commit.
 
+    For a user of another tenant it does nothing, and the logger `djwsbridge.tenancy` says so: this process has no
+    connection of theirs. It must not raise, because it runs whenever a user is saved.
+
     Args:
         user_id: the user, or the primary key.
         session: digest of a session that has just ended.
     """
+    if not is_own_tenant():
+        return
     _tell(UserChanged(str(user_key(user_id)), session))
 
 

@@ -14,10 +14,17 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections
 
-from djwsbridge import tenancy
+from djwsbridge import runtime, tenancy
 from djwsbridge.protocol.codes import ErrorCode
 from djwsbridge.protocol.errors import CloseConnection
-from djwsbridge.publish import apublish, publish, publish_events
+from djwsbridge.publish import (
+    apublish,
+    publish,
+    publish_events,
+    subscribe_user,
+    unsubscribe_user,
+    user_changed,
+)
 from djwsbridge.tenancy import check_tenant, current_tenant, is_own_tenant
 from djwsbridge.threads import ServiceThread
 from djwsbridge.transport.auth.ticket import issue_ticket, redeem_ticket
@@ -87,6 +94,61 @@ async def test_another_tenant_cannot_publish() -> None:
             await apublish("user.1", "note", {})
         with pytest.raises(ImproperlyConfigured, match="one process serves one tenant"):
             publish_events([])
+
+
+@pytest.fixture
+def pushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collect the frames that leave."""
+    found: list[str] = []
+    monkeypatch.setattr(
+        runtime, "hand_over_all", lambda pushes: found.extend(text for _, text in pushes)
+    )
+    return found
+
+
+@pytest.mark.usefixtures("two_tenants")
+@pytest.mark.parametrize("change", [subscribe_user, unsubscribe_user])
+def test_another_tenant_cannot_change_subscriptions(change: Any, pushed: list[str]) -> None:
+    check_tenant()
+    with (
+        working_for("globex"),
+        pytest.raises(ImproperlyConfigured, match="one process serves one tenant"),
+    ):
+        change(1, "order.1")
+    assert pushed == []
+    change(1, "order.1")
+    assert len(pushed) == 1
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_change_of_another_tenants_user_is_logged_and_not_told(
+    pushed: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    check_tenant()
+    with working_for("globex"):
+        user_changed(1)
+        user_changed(1, session="of a logout")
+    assert pushed == []
+    assert len([one for one in caplog.records if one.name == "djwsbridge.tenancy"]) == 1
+    user_changed(1)
+    assert len(pushed) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("with_schemas")
+def test_a_user_of_another_tenant_can_be_saved(
+    monkeypatch: pytest.MonkeyPatch,
+    pushed: list[str],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    check_tenant()
+    user = get_user_model().objects.create_user("alice")
+    monkeypatch.setattr(connection, "schema_name", "globex", raising=False)
+    with django_capture_on_commit_callbacks(execute=True):
+        user.set_password("another horse")
+        user.save()
+        user.delete()
+    assert pushed == []
 
 
 @pytest.mark.usefixtures("two_tenants")
