@@ -356,13 +356,19 @@ def _check_removed() -> Iterator[CheckMessage]:
 
 
 def _check_sizes() -> Iterator[CheckMessage]:
-    """A push has to fit into a send queue, and into a message of Daphne, beside what else an answer says."""
+    """Check that a push fits into a send queue and a message of Daphne, and what a client sends into a push.
+
+    The send queue and Daphne also have to take what else an answer says.
+    """
+    least = max(LEAST_PAYLOAD_BYTES, settings.FRAME_BYTES)
     most = min(DAPHNE_BYTES, settings.SEND_QUEUE_BYTES) * 3 // 4
-    if not LEAST_PAYLOAD_BYTES <= settings.PAYLOAD_BYTES <= most:
+    if not least <= settings.PAYLOAD_BYTES <= most:
         yield Error(
-            f"{PREFIX}PAYLOAD_BYTES is {settings.PAYLOAD_BYTES}: it must be from {LEAST_PAYLOAD_BYTES} to {most}.",
-            hint="The upper bound is three quarters of 1 MiB, the largest message that Daphne sends, or of "
-            f"{PREFIX}SEND_QUEUE_BYTES, if that is less. Push where larger data can be loaded from.",
+            f"{PREFIX}PAYLOAD_BYTES is {settings.PAYLOAD_BYTES}: it must be from {least} to {most}.",
+            hint=f"The lower bound is {LEAST_PAYLOAD_BYTES}, or {PREFIX}FRAME_BYTES, if that is more: what a client "
+            "may send must fit into a push. The upper bound is three quarters of 1 MiB, the largest message that "
+            f"Daphne sends, or of {PREFIX}SEND_QUEUE_BYTES, if that is less. Push where larger data can be loaded "
+            "from.",
             id="djwsbridge.E018",
         )
 

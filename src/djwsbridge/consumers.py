@@ -21,7 +21,7 @@ from djwsbridge.protocol.plain import PlainDialect, read_recipient
 from djwsbridge.protocol.server import Dialect
 from djwsbridge.protocol.text import check_body
 from djwsbridge.protocol.topics import wire_id
-from djwsbridge.publish import has_text_keys, publish
+from djwsbridge.publish import has_text_keys, publish_written
 from djwsbridge.runtime import user_topic
 from djwsbridge.threads import run_service
 from djwsbridge.transport import registry
@@ -155,7 +155,7 @@ class UserConsumer:
         if message.recipient is None:
             if store.is_on():
                 raise CommandError(ErrorCode.BAD_RECIPIENT)
-            self._push(message, None, now=True)
+            self._push(self._write(message), None, now=True)
             return DONE
         self._check_searches()
         if store.is_on():
@@ -163,7 +163,7 @@ class UserConsumer:
         recipient = self._known_recipient(message)
         if recipient is None:
             return self._look_up_and_push(message)
-        self._push(message, recipient, now=True)
+        self._push(self._write(message), recipient, now=True)
         return DONE
 
     def _known_recipient(self, message: PlainMessage) -> AbstractBaseUser | None:
@@ -184,25 +184,35 @@ class UserConsumer:
         asked_at = runtime.loop.time()
         recipient = await self._search(self._find_recipient, message)
         runtime.people.put(str(recipient.pk), recipient, asked_at=asked_at)
-        self._push(message, recipient, now=True)
+        self._push(self._write(message), recipient, now=True)
 
     def _store_and_push(self, message: PlainMessage) -> None:
+        # First: what cannot be pushed must not be stored.
+        data = self._write(message)
         recipient = self._find_recipient(message)
         if message.body is None:
             raise CommandError(ErrorCode.BAD_FIELD, field="content")
         self.store(message, recipient)
-        self._push(message, recipient, now=False)
+        self._push(data, recipient, now=False)
 
-    def _push(
-        self, message: PlainMessage, recipient: AbstractBaseUser | None, *, now: bool
-    ) -> None:
+    def _write(self, message: PlainMessage) -> msgspec.Raw:
+        """Write a message as JSON, once for all readers.
+
+        Raises:
+            CommandError: `too_large`. Written anew, a number can take four times the bytes of the client's `1e15`.
+        """
+        data = msgspec.json.encode({**message.frame, "sender": wire_id(self.user.pk)})
+        limit = settings.PAYLOAD_BYTES
+        if len(data) > limit:
+            raise CommandError(ErrorCode.TOO_LARGE, limit=limit)
+        return msgspec.Raw(data)
+
+    def _push(self, data: msgspec.Raw, recipient: AbstractBaseUser | None, *, now: bool) -> None:
         """Hand a message to the sender's and the recipient's devices."""
         topics = [self.connection.user_topic]
         if recipient is not None and recipient.pk != self.user.pk:
             topics.append(user_topic(recipient.pk))
-        # What came in as JSON is written as JSON once, for all readers.
-        data = msgspec.Raw(msgspec.json.encode({**message.frame, "sender": wire_id(self.user.pk)}))
-        publish(topics, "user.message", data, now=now)
+        publish_written(topics, "user.message", data, now=now)
 
     def _find_recipient(self, message: PlainMessage) -> AbstractBaseUser:
         """Return who is to get a message. Talks to the database."""

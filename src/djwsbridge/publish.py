@@ -114,12 +114,27 @@ def publish(
     topics = (topic,) if isinstance(topic, str) else topic
     data = _data(topics, payload)
     if not durable:
-        _warn_if_lost()
-        _hand_over([(one, encode_push(type, topic=one, data=data)) for one in topics], now=now)
+        publish_written(topics, type, data, now=now)
     elif now:
         raise ValueError("What is durable leaves after its commit, not now.")
     else:
         publish_events([NewEvent(one, type, lambda _seq, _moment: data) for one in topics])
+
+
+def publish_written(
+    topics: Sequence[str], type: str, data: msgspec.Raw, *, now: bool = False
+) -> None:
+    """Push JSON that the library has written itself, and found to be no larger than DJWSBRIDGE_PAYLOAD_BYTES.
+
+    See `publish`, which checks the JSON of other callers by reading all of it.
+
+    Raises:
+        EngineUnavailable: outside of a server process, the engine did not take it.
+        ImproperlyConfigured: this is code of another tenant.
+    """
+    check_tenant()
+    _warn_if_lost()
+    _hand_over([(one, encode_push(type, topic=one, data=data)) for one in topics], now=now)
 
 
 def publish_events(events: Sequence[NewEvent]) -> list[Appended]:
@@ -170,6 +185,7 @@ async def apublish(
     if durable:
         await run_service(publish, topic, type, payload, durable=True)
     else:
+        check_tenant()
         text = encode_push(type, topic=topic, data=_data((topic,), payload))
         _warn_if_lost()
         await runtime.publish(topic, text)
@@ -179,7 +195,6 @@ def _data(
     topics: Sequence[str], payload: Mapping[str, Any] | msgspec.Struct | msgspec.Raw
 ) -> msgspec.Raw:
     """Check what is to be published while its publisher can still be told."""
-    check_tenant()
     for topic in topics:
         _check_topic(topic)
     data = _written(payload)

@@ -278,6 +278,13 @@ def test_a_push_must_fit_into_what_carries_it(
     assert complaints() == {}
 
 
+def test_a_frame_must_fit_into_a_push(settings: Any) -> None:
+    settings.DJWSBRIDGE_FRAME_BYTES, settings.DJWSBRIDGE_PAYLOAD_BYTES = 100_001, 100_000
+    assert_complains("E018", "PAYLOAD_BYTES is 100000: it must be from 100001", "FRAME_BYTES")
+    settings.DJWSBRIDGE_FRAME_BYTES = 100_000
+    assert complaints() == {}
+
+
 def test_a_layer_whose_receives_time_out(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import redis  # noqa: PLC0415
 

@@ -191,6 +191,43 @@ async def test_what_is_stored_has_a_body_and_a_recipient(
     assert pushes == []
 
 
+@pytest.mark.parametrize("stores", [False, True], ids=["push", "store"])
+async def test_a_message_that_is_too_large_to_be_pushed_is_refused_and_not_stored(
+    alice: User,
+    bob: User,
+    pushes: Pushes,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stores: bool,
+) -> None:
+    stored: list[Any] = []
+
+    class Keeper(UserConsumer):
+        def store(self, message: PlainMessage, recipient: Any) -> object:
+            stored.append(message.frame["numbers"])
+            return message
+
+    monkeypatch.setattr("djwsbridge.store.is_on", lambda: stores)
+    settings.DJWSBRIDGE_PAYLOAD_BYTES = 1_000
+    consumer = consumer_of(alice, Keeper)
+    # Each number takes 4 bytes in the client's frame and 18 in the push.
+    numbers = [float("1e15")] * 60
+    for recipient in [bob.pk] if stores else [None, bob.pk]:
+        with pytest.raises(CommandError) as caught:
+            await consumer.receive(message(content="x", recipient=recipient, numbers=numbers))
+        assert (caught.value.code, caught.value.details) == ("too_large", {"limit": 1_000})
+    assert (stored, pushes) == ([], [])
+    await consumer.receive(message(content="x", recipient=bob.pk, numbers=numbers[:40]))
+    assert len(stored) == stores
+    connection: Any = SimpleNamespace(consumer=consumer)
+    command = SendToUser(id=1, recipient=bob.pk, content="x" * 1_001)
+    with pytest.raises(CommandError, match="too_large"):
+        await send_to_user(connection, command)  # to one who is known by now
+    assert len(pushes) == 2
+    assert len(stored) == stores
+
+
 @pytest.mark.parametrize("as_text", [False, True], ids=["int", "string"])
 async def test_v1_sends_the_same_way(
     alice: User,

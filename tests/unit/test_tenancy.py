@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
@@ -21,6 +22,7 @@ from djwsbridge.publish import (
     apublish,
     publish,
     publish_events,
+    publish_written,
     subscribe_user,
     unsubscribe_user,
     user_changed,
@@ -94,6 +96,8 @@ async def test_another_tenant_cannot_publish() -> None:
             await apublish("user.1", "note", {})
         with pytest.raises(ImproperlyConfigured, match="one process serves one tenant"):
             publish_events([])
+        with pytest.raises(ImproperlyConfigured, match="one process serves one tenant"):
+            publish_written(["user.1"], "note", msgspec.Raw(b"{}"))
 
 
 @pytest.fixture
