@@ -83,6 +83,8 @@ def test_a_person_in_a_thousand_and_more_rooms_hears_of_all_of_them(
     ben.open_room(rooms["room-1099"])
     ben.say("Can you read this?")
     ann.expect_message("Can you read this?")
+    ann.expect_online("ann", "ben")
+    expect(ann.page.get_by_role("link", name=re.compile("^Room 1099"))).to_be_in_viewport()
     ann.say("At once.")
     ben.expect_message("At once.")
 

@@ -8,6 +8,10 @@ import { initials } from "djwsbridge/chat/state/text.js";
 
 /** The lists of rooms and direct messages; takes over what the server rendered. */
 export class ChatRoomsElement extends HTMLElement {
+  connectedCallback() {
+    this.querySelector("[aria-current=page]")?.scrollIntoView({ block: "nearest" }); // a long list may begin elsewhere
+  }
+
   /** @param {RoomList} rooms @param {Presence} presence @param {{openId: number | null}} options */
   render({ rooms }, presence, { openId }) {
     const groups = rooms.filter(({ kind }) => kind === "group");
