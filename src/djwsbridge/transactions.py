@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.core.signals import setting_changed
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["statement_in", "transaction_in"]
+
+# Alias → whether its transactions begin at a stricter level than READ COMMITTED, once PostgreSQL was asked.
+_strict: dict[str, bool] = {}
+_WEAK_LEVELS = frozenset({"read committed", "read uncommitted"})  # one and the same to PostgreSQL
 
 
 @contextmanager
@@ -29,7 +34,8 @@ def transaction_in(alias: str, *, savepoint: bool = True) -> Iterator[None]:
     connection = connections[alias]
     is_outermost = not connection.in_atomic_block
     with transaction.atomic(using=alias, savepoint=savepoint):
-        if is_outermost and _has_level(connection):
+        # `commit_on_exit` is False where autocommit is off: the project's transaction may be open then.
+        if is_outermost and connection.commit_on_exit and _begins_strict(connection):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         yield
@@ -39,20 +45,38 @@ def transaction_in(alias: str, *, savepoint: bool = True) -> Iterator[None]:
 def statement_in(alias: str) -> Iterator[None]:
     """Let a single statement, which needs no transaction, wait for the row that it changes and then see it as it is.
 
-    It costs nothing where the project has chosen no isolation level. At a stricter one it would fail instead.
+    It costs nothing where transactions begin at READ COMMITTED, once that is known. At a stricter level the statement
+    would fail instead.
     """
     connection = connections[alias]
-    if connection.in_atomic_block or not _has_level(connection):
+    is_weak = connection.vendor != "postgresql" or _strict.get(alias) is False
+    if connection.in_atomic_block or is_weak:
         yield
     else:
         with transaction_in(alias):
             yield
 
 
-def _has_level(connection: BaseDatabaseWrapper) -> bool:
-    """Say whether the project's settings choose an isolation level."""
-    options = connection.settings_dict.get("OPTIONS") or {}
-    return connection.vendor == "postgresql" and (
-        options.get("isolation_level") is not None
-        or "default_transaction_isolation" in str(options.get("options", ""))
-    )
+def _begins_strict(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether the transaction that has just begun is stricter than READ COMMITTED; ask once in a process.
+
+    Only PostgreSQL knows: the level may come from OPTIONS, from PGOPTIONS, from a service file, from the server's
+    configuration, or from its database or role. `SHOW` takes no snapshot, so the level can still be set after it.
+    """
+    if connection.vendor != "postgresql":
+        return False
+    known = _strict.get(connection.alias)
+    if known is None:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            known = cursor.fetchone()[0] not in _WEAK_LEVELS
+        _strict[connection.alias] = known
+    return known
+
+
+def _forget(*, setting: str = "", **_: object) -> None:
+    if setting == "DATABASES":
+        _strict.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="djwsbridge.transactions")
