@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from djwsbridge import transactions
+from djwsbridge.log.log import Log
 from djwsbridge.transactions import statement_in, transaction_in
 
 pytestmark = [
@@ -39,7 +42,7 @@ def strict(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
 def connect_anew() -> None:
     """Drop the connections that do not know the new default, also those in the pool."""
     connection.close()
-    connection.close_pool()
+    connection.close_pool()  # type: ignore[attr-defined]
 
 
 def execute(statement: str) -> None:
@@ -102,3 +105,19 @@ def test_the_default_level_is_asked_for_once() -> None:
                 pass
     asked = [one["sql"] for one in captured if "ISOLATION" in one["sql"].upper()]
     assert asked == ["SHOW transaction_isolation"]
+
+
+@pytest.mark.usefixtures("strict")
+def test_servers_that_meet_at_the_same_time_all_find_the_others() -> None:
+    Log().meet("the first one", seconds=60.0)
+    start = Barrier(4)
+
+    def meet(number: int) -> int:
+        try:
+            start.wait()
+            return min(len(Log().meet(f"server {number}", seconds=60.0)) for _ in range(15))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert min(pool.map(meet, range(4))) >= 1

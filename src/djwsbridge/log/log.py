@@ -152,7 +152,7 @@ class Log:
         What is older is deleted, so that the log does not grow by it.
         """
         age = dt.timedelta(seconds=seconds)
-        with transaction.atomic(using=store.using()):
+        with transaction_in(store.using()):
             self.append([NewEvent(SERVERS, server, lambda _seq, _now: {})])
             store.delete_events(SERVERS, older_than=age)
             found = store.newest_by_type(SERVERS)
