@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["is_missing", "source_of"]
+__all__ = ["identifiers", "is_missing", "source_of", "tree_of"]
 
 
 def is_missing(module: str) -> bool:
@@ -27,3 +28,22 @@ def source_of(module: str) -> str:
         return Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
     except (ImportError, ValueError, OSError):
         return ""  # the server that imports it says why
+
+
+def tree_of(module: str) -> ast.Module:
+    """Return the syntax tree of a module, empty when there is none to read."""
+    try:
+        return ast.parse(source_of(module))
+    except (SyntaxError, ValueError):
+        return ast.Module(body=[], type_ignores=[])
+
+
+def identifiers(node: ast.AST) -> set[str]:
+    """Return the names that code has and uses; comments and texts are not among them."""
+    found = set()
+    for each in ast.walk(node):
+        for field in ("id", "attr", "arg", "name", "asname"):
+            name = getattr(each, field, None)
+            if isinstance(name, str):
+                found.add(name)
+    return found
