@@ -150,7 +150,7 @@ class ServerProtocol:
         self.dialect = dialect
         self.limits = limits
         self.state = State.CONNECTING
-        # When the last frame came in; silence is measured from here.
+        # When the last frame came in, or was carried out; silence is measured from here.
         self.last_seen = now
         # When the connection was accepted.
         self.opened = now

@@ -450,11 +450,7 @@ class Connection:
         return min(REST, self.protocol.quiet_for(now=now), self._credential.quiet_for(now=now))
 
     async def revalidate(self, *, ended_session: str | None) -> None:
-        """Look at the credential again and close if it is not good any more.
-
-        Args:
-            ended_session: digest of a session that has just ended; None to look at everything.
-        """
+        """Close if the credential is not good any more; `ended_session` is the digest of a session that has ended."""
         reason = await self._credential.revalidate(self.runtime, ended_session=ended_session)
         if reason is not None:
             self.close(reason)
@@ -472,6 +468,11 @@ class Connection:
     def identity(self) -> Identity | None:
         """Return who the actor is and how that is known; None until then."""
         return self._credential.identity
+
+    @property
+    def is_busy(self) -> bool:
+        """Say whether a frame of the client is carried out or waits; see `Inbox.is_busy`."""
+        return self.inbox.is_busy
 
     def ask_for_life(self) -> bool:
         """Ask the client for a sign of life, by a ping or else by a proof; see `transport.seats.Holder`."""

@@ -76,11 +76,21 @@ class Inbox:
         """Say whether something waits."""
         return self._waiting is not None
 
+    @property
+    def is_busy(self) -> bool:
+        """Say whether a frame is carried out or waits, so that a living client's next sign of life may not be seen.
+
+        Servers are not read meanwhile. When the client has gone, only `call_when_empty` still waits for the frames.
+        """
+        return self._on_empty is None and (self._under_way or self._waiting is not None)
+
     def take(self, text: str | None) -> None:
         """Take a text message (None: a binary one) and carry it out, now or after those before it."""
         if self._waiting is None and not self._under_way and self._connection.queue.has_room:
             self._carry_out(text)
             return
+        # A sign of life, whatever it has to wait for.
+        self._connection.protocol.last_seen = self._connection.runtime.loop.time()
         self.size += _cost_of(text)
         if self._waiting is None:
             self._waiting = deque((text,))

@@ -2,7 +2,7 @@
 
 A client that changes its network leaves connections behind that look open for up to a minute. So nobody is refused
 before the connections that hold the places were asked for a sign of life. Those that do not answer in time lose their
-places, the longest silent one first.
+places, the longest silent one first. A connection that waits for this server, for a slow database, keeps its place.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class Holder(Protocol):
     @property
     def protocol(self) -> ServerProtocol:
         """Return what knows when the client last gave a sign of life."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Say whether a frame of the client is carried out or waits: its sign of life may stand behind that frame."""
 
     def ask_for_life(self) -> bool:
         """Ask the client for a sign of life; return False where its dialect and its server have no way to ask."""
@@ -96,8 +100,8 @@ class Seats:
 
     def _is_silent(self, key: str, holder: Holder, *, since: float) -> bool:
         """Say whether a connection still holds its place and has shown no sign of life."""
-        is_dead = holder.is_closing or holder.protocol.last_seen < since
-        return is_dead and holder in self._of(key)
+        is_mute = holder.protocol.last_seen < since and not holder.is_busy
+        return (holder.is_closing or is_mute) and holder in self._of(key)
 
     def _clear_one(self, key: str, silent: list[Holder]) -> None:
         """Take the place of one connection: of one that ends anyway, else of the one that was silent for longest."""

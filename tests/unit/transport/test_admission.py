@@ -34,6 +34,7 @@ class Place:
     def __init__(self, *, answers: bool = True, is_closing: bool = False) -> None:
         self.protocol = ServerProtocol(PlainDialect(), Limits(), now=0.0)
         self.is_closing = is_closing
+        self.is_busy = False
         self.answers = answers
 
     def ask_for_life(self) -> bool:

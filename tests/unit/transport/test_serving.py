@@ -344,6 +344,87 @@ async def test_a_full_user_is_pinged_and_only_a_dead_connection_makes_room(
     await turns()
 
 
+async def assert_full(new_client: NewClient) -> None:
+    """Expect that another client of the user is refused."""
+    late = await new_client().open()
+    await late.assert_accepted()
+    late.say({"id": 1, "cmd": "connect"})
+    await late.assert_told_and_closed(4430, "too_many")
+
+
+@pytest.mark.parametrize("scope", [{}, {"asgi": DAPHNE}], ids=["uvicorn", "daphne"])
+async def test_a_client_whose_command_takes_long_keeps_its_place(
+    new_client: NewClient,
+    handlers: Handlers,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    scope: dict[str, Any],
+) -> None:
+    monkeypatch.setattr("djwsbridge.transport.seats.ANSWER_TIME", 0.3)
+    settings.DJWSBRIDGE_CONNECTIONS_PER_USER = 1
+    client = new_client(**scope)
+    await client.join()
+    client.gives_proofs = True
+    client.say({"id": 2, "cmd": "test.hold"})
+    await turns()
+    await assert_full(new_client)
+    assert not client.closes
+    handlers.gate.set()
+    assert await client.hear() == {"id": 2, "ok": {}}
+
+
+async def test_a_client_that_is_not_read_because_a_command_takes_long_keeps_its_place(
+    wire: FakeWire,
+    new_client: NewClient,
+    handlers: Handlers,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("djwsbridge.transport.seats.ANSWER_TIME", 0.3)
+    settings.DJWSBRIDGE_CONNECTIONS_PER_USER = 1
+    wire.receiver.on_text('{"id":2,"cmd":"test.hold"}')
+    wire.receiver.on_text('{"id":3,"cmd":"heartbeat"}')
+    assert not wire.is_reading
+    await assert_full(new_client)
+    assert wire.pings == 1
+    handlers.gate.set()
+    await turns()
+    assert handlers.done == [2]
+    wire.close(1000, "")
+    await turns()
+
+
+async def test_a_client_that_has_gone_keeps_no_place_while_its_command_takes_long(
+    wire: FakeWire,
+    new_client: NewClient,
+    handlers: Handlers,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("djwsbridge.transport.seats.ANSWER_TIME", 0.3)
+    settings.DJWSBRIDGE_CONNECTIONS_PER_USER = 1
+    wire.receiver.on_text('{"id":2,"cmd":"test.hold"}')
+    wire.receiver.on_lost(1006)
+    assert "ok" in await new_client().join()
+    handlers.gate.set()
+    await turns()
+    assert handlers.done == [2]
+
+
+async def test_a_frame_is_a_sign_of_life_when_it_comes(
+    node: Runtime, client: FakeClient, handlers: Handlers
+) -> None:
+    member = member_of(node)
+    client.say({"id": 2, "cmd": "test.hold"})
+    await turns()
+    moment = node.loop.time()
+    client.say({"id": 3, "cmd": "heartbeat"})
+    await turns()
+    assert member.protocol.last_seen > moment
+    handlers.gate.set()
+    assert [(await client.hear())["id"] for _ in range(2)] == [2, 3]
+
+
 async def test_commands_that_wait_for_room_are_carried_out_when_their_client_is_lost(
     wire: FakeWire, handlers: Handlers, node: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
