@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Connection } from "djwsbridge/connection.js";
+import { BridgeError } from "djwsbridge/protocol.js";
 import { watchRefusals } from "djwsbridge/refusals.js";
 import { FakeClock, settle } from "./fake_clock.js";
 import { FakeServer } from "./fake_server.js";
@@ -13,6 +14,7 @@ let server;
 let asked;
 let told;
 let respond;
+let credential;
 
 beforeEach(async () => {
   clock = new FakeClock();
@@ -20,7 +22,10 @@ beforeEach(async () => {
   server.accepting = false;
   [asked, told] = [[], []];
   respond = () => Response.json(ANSWER);
-  const connection = new Connection({ url: "wss://example.test/ws/", WebSocket: server.WebSocket, clock, random: () => 0.5 });
+  credential = async () => ({});
+  const connection = new Connection({
+    url: "wss://example.test/ws/", WebSocket: server.WebSocket, clock, random: () => 0.5, credential: () => credential(),
+  });
   connection.addEventListener("refused", ({ detail }) => told.push(detail));
   watchRefusals(connection, { url: "/djwsbridge/socket/", origin: ORIGIN, fetch: async (url) => (asked.push(url), respond()) });
   connection.start();
@@ -76,4 +81,38 @@ test("refusals: what is told too late is not told, and a connection begins anew"
   await server.close(1006);
   await settle();
   assert.equal(asked.length, 1, "the first failure in a row");
+});
+
+test("refusals: a server that is not reached may be starting again, so that is told from the fourth failure on", async () => {
+  respond = () => Response.json({ ...ANSWER, reason: "unreached" });
+  await fail(3);
+  assert.deepEqual([asked.length, told], [1, []]);
+  await fail(1);
+  assert.deepEqual(told.map(({ reason }) => reason), ["unreached"]);
+});
+
+test("refusals: an attempt without a credential is no handshake", async () => {
+  await fail(1);
+  let attempts = 0;
+  credential = async () => {
+    attempts += 1;
+    throw new BridgeError("busy", "No ticket.", { retryable: true });
+  };
+  await fail(1);
+  assert.equal(asked.length, 1, "two handshakes have failed");
+  while (attempts < 4) await clock.advance(1_000);
+  assert.equal(asked.length, 1, "none was made since");
+  credential = async () => ({});
+  const made = server.sockets.length;
+  while (server.sockets.length === made) await clock.advance(1_000);
+  await fail(2);
+  assert.equal(asked.length, 2, "the fourth that has failed in a row");
+});
+
+test("refusals: a server that answers a connect with an error has been reached", async () => {
+  server.accepting = true;
+  server.script.connect = { error: { code: "busy", message: "The server is busy.", retryable: true } };
+  await fail(1);
+  while (server.sockets.length < 6) await clock.advance(1_000);
+  assert.deepEqual(asked, []);
 });
