@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { ChatApi } from "djwsbridge/chat/state/api.js";
 import { layoutTimeline } from "djwsbridge/chat/state/layout.js";
 import { Presence } from "djwsbridge/chat/state/presence.js";
-import { nameInAddress, roomAddress } from "djwsbridge/chat/state/people.js";
+import { nameInAddress, personAddress, roomAddress } from "djwsbridge/chat/state/people.js";
 import { Receipts } from "djwsbridge/chat/state/receipts.js";
 import { RoomList } from "djwsbridge/chat/state/rooms.js";
 import { describeStatus } from "djwsbridge/chat/state/status.js";
@@ -254,6 +254,13 @@ test("people: a room is beside the page that is open, whatever address it has el
   assert.equal(address({ slug: "клуб" }), "/app/de/chat/%D0%BA%D0%BB%D1%83%D0%B1/");
   assert.equal(address({ peer: { id: 8, name: "AC/DC" } }), "/app/de/chat/direct/AC~2fDC/");
   assert.equal(address({ slug: "direct-1", peer: { id: null, name: "Deleted user" } }), "/app/de/chat/direct-1/");
+  assert.equal(address({ slug: "direct-2", peer: { id: 8, name: "" } }), "/app/de/chat/direct-2/");
+});
+
+test("people: a person without a name has no address", () => {
+  const address = (fields) => personAddress({ id: 8, name: "bob", ...fields }, { directUrl: "/chat/direct/" });
+  assert.deepEqual([address({}), address({ name: "~" })], ["/chat/direct/bob/", "/chat/direct/~7e/"]);
+  assert.deepEqual([address({ name: "" }), address({ id: null })], [null, null]);
 });
 
 test("api: addresses, the CSRF token, and errors with their code", async () => {

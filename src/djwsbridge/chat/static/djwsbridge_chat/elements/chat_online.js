@@ -3,7 +3,7 @@
 /** @import { Presence } from "djwsbridge/chat/state/presence.js" */
 import { find, make, reconcile, setText, toneOf } from "djwsbridge/chat/elements/dom.js";
 import { formatAgo } from "djwsbridge/chat/elements/time.js";
-import { listPeople, nameInAddress } from "djwsbridge/chat/state/people.js";
+import { listPeople, personAddress } from "djwsbridge/chat/state/people.js";
 import { initials } from "djwsbridge/chat/state/text.js";
 
 /** The people: who is online, and which members are not and when they were. */
@@ -34,8 +34,9 @@ export class ChatOnlineElement extends HTMLElement {
 
   /** @param {User} person */
   #create(person) {
+    const href = personAddress(person, this.dataset);
     return make("li", {}, make(
-      "a", { class: "person", href: `${this.dataset.directUrl}${nameInAddress(person.name)}/` },
+      href ? "a" : "span", { class: "person", ...(href && { href }) },
       make(
         "span", { class: `avatar small ${toneOf(person.id)}`, "aria-hidden": "true" },
         make("span", {}, initials(person.name)), make("span", { class: "presence-dot" }),

@@ -37,11 +37,21 @@ export function nameInAddress(name) {
 }
 
 /**
+ * Write the address of the private conversation with a person; null for one who has been deleted or has no name, by which
+ * the server would find them.
+ * @param {User} person
+ * @param {{directUrl?: string}} bases  Of private conversations.
+ */
+export function personAddress({ id, name }, { directUrl }) {
+  return id !== null && name ? `${directUrl}${nameInAddress(name)}/` : null;
+}
+
+/**
  * Write the address of a room's page, beside the page that is open: on the same site, under its prefix, in its language.
  * The `url` of a room is made for all readers and knows the settings alone.
  * @param {{slug: string, peer: User | null}} room
  * @param {{roomsUrl?: string, directUrl?: string}} bases  Of the list of rooms, and of private conversations.
  */
 export function roomAddress({ slug, peer }, { roomsUrl, directUrl }) {
-  return peer && peer.id !== null && peer.name ? `${directUrl}${nameInAddress(peer.name)}/` : `${roomsUrl}${nameInAddress(slug)}/`;
+  return (peer && personAddress(peer, { directUrl })) ?? `${roomsUrl}${nameInAddress(slug)}/`;
 }
