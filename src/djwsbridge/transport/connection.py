@@ -401,10 +401,9 @@ class Connection:
         return topic in self._topics.names or topic in self._topics.announced
 
     async def subscribe(self, topic: str, *, is_allowed: Callable[[], bool] | None = None) -> None:
-        """Listen to a topic and appear on it.
+        """Listen to a topic and appear on it. Idempotent.
 
         Args:
-            topic: twice is once.
             is_allowed: sync, asked when the loss of access would already be noticed; None when it was asked before.
 
         Raises:
