@@ -187,7 +187,7 @@ def node_of(connection: Connection) -> ChatNode:
 
 def note_arrival(connection: Connection) -> None:
     """Note that a user is here."""
-    node_of(connection).arrive(connection.user_id)
+    node_of(connection).arrive(connection.user.pk)
 
 
 def note_departure(connection: Connection) -> None:
@@ -195,4 +195,4 @@ def note_departure(connection: Connection) -> None:
     chat = node_of(connection)
     if transport_node_of(connection.runtime).draining:
         chat.stop_gathering()
-    chat.depart(connection.user_id)
+    chat.depart(connection.user.pk)

@@ -11,7 +11,6 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 
@@ -126,11 +125,6 @@ class Connection:
         if self.identity is None:
             raise refusal(ErrorCode.AUTH_REQUIRED)
         return self.identity.user
-
-    @property
-    def user_id(self) -> Any:
-        """Return the actor's primary key."""
-        return self.user.pk
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -404,6 +398,7 @@ class Connection:
         """Listen to a topic and appear on it. Idempotent.
 
         Args:
+            topic: which.
             is_allowed: sync, asked when the loss of access would already be noticed; None when it was asked before.
 
         Raises:
@@ -489,7 +484,7 @@ class Connection:
         Raises:
             CloseConnection: 4403, it is somebody else's.
         """
-        if identity.user.pk != self.user_id:
+        if identity.user.pk != self.user.pk:
             raise refusal(ErrorCode.FORBIDDEN, CloseCode.FORBIDDEN)
         self._accept(identity)
         self._take_name()
