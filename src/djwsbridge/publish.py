@@ -6,6 +6,7 @@ import enum
 import functools
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -325,6 +326,8 @@ def has_text_keys() -> bool:
 
 
 def _forget(**_: object) -> None:
+    global _settled_pid  # noqa: PLW0603
+    _settled_pid = 0
     _has_integer_keys.cache_clear()
     has_text_keys.cache_clear()
 
@@ -338,6 +341,8 @@ setting_changed.connect(_forget, dispatch_uid="djwsbridge.publish")
 _serves = False
 # Whether this process has looked, at its first push, whom it can reach.
 _has_looked = False
+# The process that knows whether it must watch its neighbours, and does so if it must; a child of it looks again.
+_settled_pid = 0
 
 
 def will_serve() -> None:
@@ -364,9 +369,13 @@ def is_local_to_a_process() -> bool:
 
 def watch_neighbours() -> None:
     """Look for other server processes from now on, if the pushes of this one stay within it."""
+    global _settled_pid  # noqa: PLW0603
+    if not _serves or _settled_pid == os.getpid():  # every durable push comes here
+        return
     # Django's test environment has an outbox of mails: there, no process is meant to be reached.
-    if _serves and is_local_to_a_process() and not hasattr(mail, "outbox"):
+    if is_local_to_a_process() and not hasattr(mail, "outbox"):
         neighbours.watch()
+    _settled_pid = os.getpid()
 
 
 def _warn_if_lost() -> None:

@@ -92,3 +92,40 @@ def test_only_a_process_that_serves_and_is_alone_with_its_engine_watches(
         publish.watch_neighbours()
     assert started.acquire(timeout=TIMEOUT if watches else 0) is watches
     assert not started.acquire(blocking=False)
+
+
+def test_whether_to_watch_is_asked_once_in_a_process_and_again_with_other_settings(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(publish, "is_local_to_a_process", lambda: asked.append("again"))
+    monkeypatch.setattr(publish, "_settled_pid", 0)
+    monkeypatch.setattr(publish, "_serves", False)
+    publish.watch_neighbours()
+    assert len(asked) == 0
+    monkeypatch.setattr(publish, "_serves", True)
+    for _ in range(3):
+        publish.watch_neighbours()
+    assert len(asked) == 1
+    settings.DJWSBRIDGE_ENGINE = "memory"
+    for _ in range(3):
+        publish.watch_neighbours()
+    assert len(asked) == 2
+
+
+def test_a_forked_process_watches_on_its_own(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = threading.Semaphore(0)
+    monkeypatch.setattr(neighbours, "_run", started.release)
+    monkeypatch.setattr(neighbours, "_watching_pid", 0)
+    monkeypatch.setattr(publish, "_serves", True)
+    monkeypatch.delattr(mail, "outbox")
+    settings.DJWSBRIDGE_ENGINE = "memory"
+    publish.watch_neighbours()
+    assert started.acquire(timeout=TIMEOUT)
+    monkeypatch.setattr(
+        os, "getpid", lambda: -1
+    )  # as in a child, which has no threads of its parent
+    publish.watch_neighbours()
+    assert started.acquire(timeout=TIMEOUT)
