@@ -344,8 +344,8 @@ async def test_a_consumer_that_fails_to_end_is_logged(
 async def test_apps_hear_of_every_visit_that_began(new_client: NewClient) -> None:
     heard: list[tuple[str, object]] = []
     registry.register_visits(
-        came=lambda one: heard.append(("came", one.user_id)),
-        left=lambda one: heard.append(("left", one.user_id)),
+        came=lambda one: heard.append(("came", one.user.pk)),
+        left=lambda one: heard.append(("left", one.user.pk)),
     )
     await (await new_client().open()).leave()  # before it was let in
     assert heard == []
