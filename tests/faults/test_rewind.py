@@ -100,6 +100,15 @@ def test_an_acknowledgement_on_its_way_may_arrive_after_the_rewind() -> None:
     assert problems == []
 
 
+def test_a_device_that_only_sends_is_told_nothing() -> None:
+    on_its_way = msgspec.structs.replace(sent(4, 3, PROMOTED + 0.05), device="poster")
+    afterwards = msgspec.structs.replace(sent(5, 3, PROMOTED + 0.5), device="poster")
+    _, problems, _ = without_lost(History([*lived(), on_its_way]), REWIND)
+    assert problems == []
+    _, problems, _ = without_lost(History([*lived(), afterwards]), REWIND)
+    assert problems == ["m5 is lost, and was acknowledged at another time."]
+
+
 def test_a_lost_message_may_not_be_acknowledged_after_the_device_was_told() -> None:
     from_memory = msgspec.structs.replace(sent(4, 3, PROMOTED + 0.05), completed=13.5)
     _, problems, _ = without_lost(History([*lived(), from_memory]), REWIND)
