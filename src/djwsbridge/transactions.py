@@ -1,6 +1,6 @@
 """Transactions in which every statement sees what was committed before it, whatever isolation level the project has.
 
-Whoever locks a row and then looks again must see what the previous holder of the lock has committed. At the levels
+Code that locks a row and then looks again must see what the previous holder of the lock has committed. At the levels
 REPEATABLE READ and SERIALIZABLE PostgreSQL shows the state before the lock: then two first messages make two chats, and
 members of one room who write at the same time are refused.
 """

@@ -1,6 +1,6 @@
 """How many connections a user and an address may have on a node: a dead connection makes room for a living client.
 
-A client that changes its network leaves connections behind that look open for up to a minute. So nobody is refused
+A client that changes its network leaves connections behind that look open for up to a minute. So no client is refused
 before the connections that hold the places were asked for a sign of life. Those that do not answer in time lose their
 places, the longest silent one first. A connection that waits for this server, for a slow database, keeps its place.
 """

@@ -69,7 +69,7 @@ class Topics:
         self.announced: set[str] = set()
         # Those that it has subscribed to since.
         self._promoted: set[str] = set()
-        # Of its names, those whose rule is being asked: whoever is let in meanwhile is not put out by an older "no".
+        # Of its names, those whose rule is being asked: a user who is let in meanwhile is not put out by an older "no".
         self._asked: frozenset[str] = frozenset()
         # Topics to which access was lost since it was asked what to listen to; None while nobody asks.
         self._lost: set[str] | None = None
@@ -243,9 +243,13 @@ class Topics:
             await self.subscribe(topic, is_allowed=is_allowed)
             return
         self.announced.add(topic)  # access that is lost while the rule is asked takes it off
-        if is_allowed is not None and not await self._may_listen(topic, is_allowed):
-            self.announced.discard(topic)
-        elif topic in self.announced:
+        may_know = False
+        try:
+            may_know = is_allowed is None or await self._may_listen(topic, is_allowed)
+        finally:  # the rule may fail with the database
+            if not may_know:
+                self.announced.discard(topic)
+        if topic in self.announced:
             self._announce_moves([topic])
 
     def miss(self, seqs: Mapping[str, int]) -> None:

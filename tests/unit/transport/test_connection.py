@@ -654,6 +654,25 @@ async def test_access_that_is_lost_while_other_topics_are_joined_is_not_announce
     assert node.presence.online("room.3") == []
 
 
+async def test_a_topic_whose_rule_fails_is_not_known(
+    new_client: NewClient,
+    node: Runtime,
+    quiet_log: Reconciler,
+    rule: dict[str, bool],
+    settings: Any,
+) -> None:
+    def fail(user: object, topic: str) -> bool:
+        raise OperationalError("down")
+
+    settings.DJWSBRIDGE_SUBSCRIPTIONS = 1
+    registry._rules["room"] = fail
+    await new_client().join()
+    member = only_member(node)
+    with pytest.raises(OperationalError):
+        await member.let_in("room.1")
+    assert not member.knows("room.1")
+
+
 async def test_many_announced_topics_are_told_in_several_frames(
     new_client: NewClient, quiet_log: Reconciler, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

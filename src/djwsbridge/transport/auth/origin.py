@@ -72,7 +72,7 @@ def listed_origins() -> tuple[str, Collection[str]]:
     listed = settings.ALLOWED_ORIGINS
     if listed is None:
         return "CSRF_TRUSTED_ORIGINS", django_settings.CSRF_TRUSTED_ORIGINS
-    # A text, or anything else that is no list, is an error of `check`; a `*` somewhere in a text lets nobody in.
+    # A text, or anything else that is no list, is an error of `check`; a `*` somewhere in a text lets no page in.
     return OWN_SETTING, listed if isinstance(listed, (list, tuple, set, frozenset)) else []
 
 
